@@ -1,0 +1,33 @@
+// Definitions in the frameworks' own words.
+//
+//   ImportKeras(R"({"class_name": "Sequential", "config": {...}})")   // model.to_json()
+//   ImportPytorch(R"({"class_name": "Sequential", "config": {"layers": [{"class_name": "Linear", "config": {...}}]}})", inputs)
+//
+// Errors: INVALID_ARGUMENT that names the argument in the framework's spelling ("config.layers[2].kernel_size: must be >= 1,
+// got 0"), UNIMPLEMENTED for a class that Strata does not have ("layers[2]: class_name: no component for keras Attention").
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "strata/v1/losses.pb.h"
+#include "strata/v1/metrics.pb.h"
+#include "strata/v1/model.pb.h"
+#include "strata/v1/optimizers.pb.h"
+#include "strata/v1/schema.pb.h"
+
+namespace strata {
+
+absl::StatusOr<v1::Model> ImportKeras(std::string_view json);
+absl::StatusOr<v1::Model> ImportPytorch(std::string_view json, const std::vector<v1::Input>& inputs);
+
+// One component: {"class_name", "config"}, {"function", "config"} or a string that the framework's `get` accepts.
+absl::StatusOr<v1::Layer> ImportLayer(v1::Dialect dialect, std::string_view json);
+absl::StatusOr<v1::Loss> ImportLoss(v1::Dialect dialect, std::string_view json);
+absl::StatusOr<v1::Metric> ImportMetric(v1::Dialect dialect, std::string_view json);
+absl::StatusOr<v1::Optimizer> ImportOptimizer(v1::Dialect dialect, std::string_view json);
+absl::StatusOr<v1::Initializer> ImportInitializer(v1::Dialect dialect, std::string_view json);
+
+}  // namespace strata

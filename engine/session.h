@@ -1,0 +1,150 @@
+// The engine as a whole: what a server, a benchmark or a test calls.
+//
+//   STRATA_ASSIGN_OR_RETURN(auto session, TrainSession::Create(model, config, {.threads = 2}));
+//   STRATA_ASSIGN_OR_RETURN(StepOutcome step, session->Step({{"input", x}, {"target", y}}));
+//   STRATA_ASSIGN_OR_RETURN(auto version, Version::Create(model, session->Weights(), {}));
+//   STRATA_ASSIGN_OR_RETURN(NamedTensors out, version->Predict({{"input", x}}));
+//
+// Errors: INVALID_ARGUMENT for what a client can cause (worded "path: rule, got value"), RESOURCE_EXHAUSTED for what does not
+// fit the limits, INTERNAL for our own bugs.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/base/tensor.h"
+#include "strata/v1/model.pb.h"
+#include "strata/v1/training.pb.h"
+
+namespace strata {
+
+struct SessionOptions {
+  // Threads of one step or prediction. Every thread that runs with more than one gets a pool of its own: use few such threads.
+  int threads = 1;
+  // Bytes of compiled plans that are kept (arenas included); the least recently used goes first.
+  int64_t plan_cache_bytes = 256 << 20;
+  // Run the double-precision reference kernels (tests).
+  bool reference = false;
+};
+
+// The largest model that is accepted, checked before anything is allocated.
+struct ModelLimits {
+  int64_t max_parameters = int64_t{1} << 31;
+  int64_t max_layers = 10000;
+  int64_t max_depth = 32;
+  int64_t max_value_bytes = int64_t{4} << 30;
+};
+
+// An input or output of a model. Axis -1 is chosen by each request; the batch axis, where there is one, is the first.
+struct PortSpec {
+  std::string name;
+  DType dtype = DType::kF32;
+  Shape shape;
+};
+
+struct ParameterSpec {
+  std::string name;  // as the dialect's framework names it
+  Shape shape;       // in the dialect's layout
+  bool trainable = true;
+  bool buffer = false;  // state and no parameter (running statistics)
+};
+
+// Static facts of a model: what Models.Validate answers.
+struct ModelFacts {
+  std::vector<PortSpec> inputs;
+  std::vector<PortSpec> outputs;
+  std::vector<ParameterSpec> parameters;
+  int64_t num_parameters = 0;  // parameters and buffers, as Keras counts
+  int64_t num_trainable = 0;
+  int64_t flops = 0;  // forward pass of `batch_size` rows
+  int64_t weight_bytes = 0;
+  int64_t gradient_bytes = 0;
+  int64_t optimizer_bytes = 0;
+  int64_t activation_bytes = 0;
+};
+
+// The definition with every default of its dialect filled in, names given and calls made explicit; checks every range.
+// Idempotent. The other functions take a model in either form.
+absl::StatusOr<v1::Model> Complete(const v1::Model& model);
+
+// Checks a model (and, if given, a training configuration) without running anything. Never allocates weights.
+absl::StatusOr<ModelFacts> Inspect(const v1::Model& model, const v1::TrainingConfig* config, int64_t batch_size);
+
+struct StepOutcome {
+  int64_t step = 0;  // number of this step, from 1
+  int64_t samples = 0;
+  double loss = 0;     // with penalties, before the update
+  double penalty = 0;  // the part of `loss` that is penalties
+  double gradient_norm = 0;
+  double learning_rate = 0;
+  std::map<std::string, double> metrics;
+  bool skipped = false;  // not finite: nothing was updated
+};
+
+struct EvalOutcome {
+  int64_t samples = 0;  // so far in this evaluation
+  double loss = 0;      // mean over samples so far, with penalties
+  std::map<std::string, double> metrics;
+};
+
+// The weights, optimizer slots and random state of one training, and its compiled plans. Thread-compatible; the same thread
+// should call Step each time (a thread that runs parallel kernels owns a pool of workers).
+class TrainSession {
+ public:
+  virtual ~TrainSession() = default;
+
+  // Fresh weights from `config.seed`.
+  static absl::StatusOr<std::unique_ptr<TrainSession>> Create(const v1::Model& model, const v1::TrainingConfig& config,
+                                                              const SessionOptions& options);
+
+  // One training step on a batch: the model's inputs, the objectives' targets and sample weights, by name, batch axis first.
+  // On error nothing has changed. With FAIL_RUN a step that is not finite is FAILED_PRECONDITION.
+  virtual absl::StatusOr<StepOutcome> Step(const NamedViews& batch) = 0;
+
+  // Loss and metrics in evaluation mode; `first` starts a new evaluation. Changes no weights.
+  virtual absl::StatusOr<EvalOutcome> Evaluate(const NamedViews& batch, bool first) = 0;
+
+  virtual void SetLearningRate(double learning_rate) = 0;
+  virtual double learning_rate() const = 0;
+  virtual int64_t step() const = 0;
+
+  // Parameters and buffers, under the framework's names and in its layout: what a version is made of.
+  virtual NamedTensors Weights() const = 0;
+  // Replaces parameters and buffers by name; every name must exist with its shape. Missing names are an error if `strict`.
+  virtual absl::Status SetWeights(const NamedTensors& weights, bool strict) = 0;
+
+  // Everything that the session needs to go on bit for bit: weights, optimizer slots, random state, step.
+  virtual NamedTensors Save() const = 0;
+  virtual absl::Status Load(const NamedTensors& checkpoint) = 0;
+
+  // Bytes of weights, slots, plans and arenas held now.
+  virtual int64_t memory_bytes() const = 0;
+};
+
+// Immutable weights of a model, ready for inference. Thread-safe.
+class Version {
+ public:
+  virtual ~Version() = default;
+
+  static absl::StatusOr<std::unique_ptr<Version>> Create(const v1::Model& model, const NamedTensors& weights,
+                                                         const SessionOptions& options);
+
+  // All outputs by name. Inputs must match inputs() but for axes of -1.
+  virtual absl::StatusOr<NamedTensors> Predict(const NamedViews& inputs) const = 0;
+
+  virtual const std::vector<PortSpec>& inputs() const = 0;
+  virtual const std::vector<PortSpec>& outputs() const = 0;
+  // Every output row depends on its own input row only: requests may be batched together.
+  virtual bool rows_independent() const = 0;
+  virtual int64_t memory_bytes() const = 0;
+};
+
+// The model as a table in a framework's style: "keras", "torchkeras" or "pytorch".
+absl::StatusOr<std::string> Summarize(const v1::Model& model, const std::string& style);
+
+}  // namespace strata
