@@ -1,0 +1,135 @@
+#include "engine/base/tensor.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <new>
+
+#include "engine/base/half.h"
+#include "engine/base/status.h"
+
+namespace strata {
+namespace {
+
+constexpr size_t kAlignment = 64;
+
+template <typename T>
+T Load(const void* p, int64_t i) {
+  T v;
+  std::memcpy(&v, static_cast<const char*>(p) + i * sizeof(T), sizeof(T));
+  return v;
+}
+
+double LoadAs(DType t, const void* p, int64_t i) {
+  switch (t) {
+    case DType::kBool:
+      return Load<uint8_t>(p, i) != 0;
+    case DType::kU8:
+      return Load<uint8_t>(p, i);
+    case DType::kI8:
+      return Load<int8_t>(p, i);
+    case DType::kI16:
+      return Load<int16_t>(p, i);
+    case DType::kU16:
+      return Load<uint16_t>(p, i);
+    case DType::kI32:
+      return Load<int32_t>(p, i);
+    case DType::kU32:
+      return Load<uint32_t>(p, i);
+    case DType::kI64:
+      return static_cast<double>(Load<int64_t>(p, i));
+    case DType::kU64:
+      return static_cast<double>(Load<uint64_t>(p, i));
+    case DType::kF16:
+      return HalfToFloat(Load<uint16_t>(p, i));
+    case DType::kBF16:
+      return BFloat16ToFloat(Load<uint16_t>(p, i));
+    case DType::kF32:
+      return Load<float>(p, i);
+    case DType::kF64:
+      return Load<double>(p, i);
+  }
+  return 0;
+}
+
+// Saturates: a cast of a value out of range is undefined in C++.
+template <typename T>
+T ToInt(double v) {
+  if (!(v > static_cast<double>(std::numeric_limits<T>::min()))) {
+    return v != v ? T{0} : std::numeric_limits<T>::min();
+  }
+  if (v >= static_cast<double>(std::numeric_limits<T>::max())) return std::numeric_limits<T>::max();
+  return static_cast<T>(v);
+}
+
+template <typename T>
+void Store(void* p, int64_t i, T v) {
+  std::memcpy(static_cast<char*>(p) + i * sizeof(T), &v, sizeof(T));
+}
+
+void StoreAs(DType t, void* p, int64_t i, double v) {
+  switch (t) {
+    case DType::kBool:
+      return Store<uint8_t>(p, i, v != 0);
+    case DType::kU8:
+      return Store(p, i, ToInt<uint8_t>(v));
+    case DType::kI8:
+      return Store(p, i, ToInt<int8_t>(v));
+    case DType::kI16:
+      return Store(p, i, ToInt<int16_t>(v));
+    case DType::kU16:
+      return Store(p, i, ToInt<uint16_t>(v));
+    case DType::kI32:
+      return Store(p, i, ToInt<int32_t>(v));
+    case DType::kU32:
+      return Store(p, i, ToInt<uint32_t>(v));
+    case DType::kI64:
+      return Store(p, i, ToInt<int64_t>(v));
+    case DType::kU64:
+      return Store(p, i, ToInt<uint64_t>(v));
+    case DType::kF16:
+      return Store(p, i, FloatToHalf(static_cast<float>(v)));
+    case DType::kBF16:
+      return Store(p, i, FloatToBFloat16(static_cast<float>(v)));
+    case DType::kF32:
+      return Store(p, i, static_cast<float>(v));
+    case DType::kF64:
+      return Store(p, i, v);
+  }
+}
+
+}  // namespace
+
+void Tensor::Free::operator()(std::byte* p) const { ::operator delete[](p, std::align_val_t{kAlignment}); }
+
+Tensor::Tensor(DType dtype, Shape shape) : dtype_(dtype), shape_(std::move(shape)) {
+  const size_t bytes = std::max(size_bytes(), size_t{1});
+  data_.reset(static_cast<std::byte*>(::operator new[](bytes, std::align_val_t{kAlignment})));
+  std::memset(data_.get(), 0, bytes);
+}
+
+Tensor Tensor::CopyOf(const TensorView& view) {
+  Tensor t(view.dtype, view.shape);
+  if (t.size_bytes() > 0) std::memcpy(t.raw(), view.data, t.size_bytes());
+  return t;
+}
+
+Tensor Tensor::Scalar(double value, DType dtype) {
+  Tensor t(dtype, {});
+  t.Set(0, value);
+  return t;
+}
+
+double Tensor::At(int64_t i) const { return LoadAs(dtype_, data_.get(), i); }
+
+void Tensor::Set(int64_t i, double value) { StoreAs(dtype_, data_.get(), i, value); }
+
+Tensor Cast(const TensorView& view, DType dtype) {
+  if (view.dtype == dtype) return Tensor::CopyOf(view);
+  Tensor t(dtype, view.shape);
+  for (int64_t i = 0, n = t.num_elements(); i < n; ++i) StoreAs(dtype, t.raw(), i, LoadAs(view.dtype, view.data, i));
+  return t;
+}
+
+}  // namespace strata
