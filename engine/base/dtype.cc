@@ -2,7 +2,7 @@
 
 namespace strata {
 
-std::string_view DTypeName(DType t) {
+const char* DTypeName(DType t) {
   switch (t) {
     case DType::kBool:
       return "bool";

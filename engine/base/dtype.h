@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <string_view>
 
 namespace strata {
 
@@ -38,6 +37,6 @@ constexpr bool IsFloat(DType t) {
 }
 
 // "f32", "i64", "bool", ...
-std::string_view DTypeName(DType t);
+const char* DTypeName(DType t);
 
 }  // namespace strata

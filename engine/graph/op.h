@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -49,7 +48,7 @@ enum class Op : uint8_t {
   kFused,       // a chain of elementwise ops, with reductions, in one pass over memory
 };
 
-std::string_view OpName(Op op);
+const char* OpName(Op op);
 
 struct NoAttrs {};
 // Reductions, transpose (the permutation), reverse, concat, iota, argmax.
@@ -121,7 +120,7 @@ struct FusedAttrs {
     Op op;
     int16_t a = -1, b = -1, c = -1;  // registers
   };
-  // How a register becomes an output of the node.
+  // How a register becomes an output of the node; a row's or a column's elements are summed.
   enum class Store : uint8_t { kFull, kSumAll, kSumRows, kSumColumns };
   struct Result {
     int16_t reg;
@@ -130,6 +129,9 @@ struct FusedAttrs {
   };
   std::vector<Instruction> code;
   std::vector<Result> results;
+  // Type and shape of each result.
+  std::vector<DType> types;
+  std::vector<Shape> shapes;
   // The iteration space: rows x columns; inputs are full, one value, one per column or one per row.
   int64_t rows = 1, columns = 1;
   enum class Spread : uint8_t { kFull, kScalar, kPerColumn, kPerRow };

@@ -100,8 +100,8 @@ void Append(const Graph& graph, const std::string& indent, std::string* out) {
 
 }  // namespace
 
-std::string_view OpName(Op op) {
-  static constexpr std::string_view kNames[] = {
+const char* OpName(Op op) {
+  static constexpr const char* kNames[] = {
       "input", "variable", "constant", "iota", "random", "neg", "abs", "sign", "exp", "expm1", "log", "log1p", "sqrt",
       "sigmoid", "tanh", "erf", "floor", "not", "is_finite", "cast", "add", "sub", "mul", "div", "max", "min", "pow",
       "less", "less_equal", "equal", "and", "or", "select", "matmul", "conv", "conv_grad_input", "conv_grad_weight",

@@ -42,6 +42,9 @@ absl::Status Verify(const Graph& graph);
 // Rounds to what the type can hold (integers truncate, bool is 0 or 1). Floats stay double.
 void RoundToType(DType type, RefTensor* t);
 
+// The gradient of scan differentiates the body: it is defined in autodiff/scan.cc.
+std::vector<Value> ScanVjp(Graph* g, NodeId node, std::span<const Value> dy);
+
 // The records, by file.
 std::span<const OpRecord> LeafRecords();
 std::span<const OpRecord> ElementwiseRecords();

@@ -1,0 +1,125 @@
+// The gradient of scan: another scan, which runs the other way over a body that recomputes the step from the saved carried
+// values and differentiates it.
+#include "engine/autodiff/gradients.h"
+#include "engine/base/status.h"
+#include "engine/ops/ops.h"
+#include "engine/ops/record.h"
+
+namespace strata {
+namespace {
+
+// Appends the carried values before each step to the node's outputs; returns them, stacked over time.
+std::vector<Value> SaveCarries(Graph* g, NodeId n) {
+  ScanAttrs at = g->nodes()[n].as<ScanAttrs>();
+  Graph body;
+  std::vector<Value> inputs;
+  for (const NamedValue& i : at.body->inputs()) {
+    inputs.push_back(body.AddInput(i.name, at.body->info(i.value).dtype, at.body->info(i.value).shape));
+  }
+  const std::vector<Value> outputs = Inline(*at.body, &body, inputs);
+  for (size_t i = 0; i < outputs.size(); ++i) body.MarkOutput(at.body->outputs()[i].name, outputs[i]);
+  std::vector<Value> saved;
+  for (int32_t i = 0; i < at.num_carry; ++i) {
+    body.MarkOutput(absl::StrCat("saved", i), inputs[i]);
+    Shape shape = inputs[i].shape();
+    shape.insert(shape.begin(), at.length);
+    saved.push_back(g->AppendOutput(n, inputs[i].dtype(), std::move(shape)));
+  }
+  at.body = std::make_shared<const Graph>(std::move(body));
+  g->mutable_node(n).attrs = std::move(at);
+  return saved;
+}
+
+}  // namespace
+
+std::vector<Value> ScanVjp(Graph* g, NodeId n, std::span<const Value> dy) {
+  const ScanAttrs at = g->nodes()[n].as<ScanAttrs>();
+  const std::vector<ValueId> inputs = g->nodes()[n].inputs;
+  const std::vector<ValueId> outputs = g->nodes()[n].outputs;
+  const int32_t num_carry = at.num_carry, num_seq = at.num_sequences;
+  const int32_t num_const = static_cast<int32_t>(inputs.size()) - num_carry - num_seq;
+  const std::vector<Value> saved = SaveCarries(g, n);
+
+  // Body: carried d_carry and d_constant; sequences x, saved carry, dy; constants.
+  Graph body;
+  std::vector<Value> carry, sequences, constants;  // operands of the new scan
+  std::vector<Value> d_carry, d_const, x, c, d_out, k;
+  const auto in_like = [&](const char* name, ValueId v, bool sequence) {
+    Shape shape = g->info(v).shape;
+    if (sequence) shape.erase(shape.begin());
+    return body.AddInput(name, g->info(v).dtype, std::move(shape));
+  };
+  const auto zeros = [&](ValueId v) { return Full(g, 0, g->info(v).shape, g->info(v).dtype); };
+  for (int32_t i = 0; i < num_carry; ++i) {
+    d_carry.push_back(in_like("d_carry", inputs[i], false));
+    carry.push_back(dy[i] ? dy[i] : zeros(outputs[i]));
+  }
+  std::vector<int32_t> float_const;
+  for (int32_t i = 0; i < num_const; ++i) {
+    const ValueId v = inputs[num_carry + num_seq + i];
+    if (!IsFloat(g->info(v).dtype)) continue;
+    float_const.push_back(i);
+    d_const.push_back(in_like("d_constant", v, false));
+    carry.push_back(zeros(v));
+  }
+  for (int32_t i = 0; i < num_seq; ++i) {
+    x.push_back(in_like("x", inputs[num_carry + i], true));
+    sequences.push_back(g->value(inputs[num_carry + i]));
+  }
+  for (int32_t i = 0; i < num_carry; ++i) {
+    c.push_back(in_like("carry", saved[i].id, true));
+    sequences.push_back(saved[i]);
+  }
+  std::vector<int32_t> with_gradient;
+  for (size_t i = num_carry; i < outputs.size(); ++i) {
+    if (!dy[i] || !IsFloat(g->info(outputs[i]).dtype)) continue;
+    with_gradient.push_back(static_cast<int32_t>(i));
+    d_out.push_back(in_like("d_output", outputs[i], true));
+    sequences.push_back(dy[i]);
+  }
+  for (int32_t i = 0; i < num_const; ++i) {
+    k.push_back(in_like("constant", inputs[num_carry + num_seq + i], false));
+    constants.push_back(g->value(inputs[num_carry + num_seq + i]));
+  }
+
+  std::vector<Value> step = c;
+  step.insert(step.end(), x.begin(), x.end());
+  step.insert(step.end(), k.begin(), k.end());
+  const std::vector<Value> result = Inline(*at.body, &body, step);
+  std::vector<Value> cotangents(result.size());
+  for (int32_t i = 0; i < num_carry; ++i) {
+    if (IsFloat(result[i].dtype())) cotangents[i] = d_carry[i];
+  }
+  for (size_t i = 0; i < with_gradient.size(); ++i) cotangents[with_gradient[i]] = d_out[i];
+  const std::vector<Value> grads = Gradients(result, cotangents, step);
+  const auto or_zero = [&](Value v, Value like) {
+    return v ? v : Full(&body, 0, like.shape(), like.dtype());
+  };
+  for (int32_t i = 0; i < num_carry; ++i) body.MarkOutput("d_carry", or_zero(grads[i], c[i]));
+  for (size_t i = 0; i < float_const.size(); ++i) {
+    const Value dk = grads[num_carry + num_seq + float_const[i]];
+    body.MarkOutput("d_constant", dk ? d_const[i] + dk : d_const[i]);
+  }
+  std::vector<bool> has_dx(num_seq, false);
+  for (int32_t i = 0; i < num_seq; ++i) {
+    if (!grads[num_carry + i]) continue;
+    has_dx[i] = true;
+    body.MarkOutput("d_x", grads[num_carry + i]);
+  }
+  if (!body.ok()) {
+    g->Fail(body.status());
+    return std::vector<Value>(inputs.size());
+  }
+  const ScanResult back = Scan(g, std::move(body), carry, sequences, constants, !at.reverse, at.length);
+  std::vector<Value> dx(inputs.size());
+  if (!g->ok()) return dx;
+  for (int32_t i = 0; i < num_carry; ++i) dx[i] = back.carry[i];
+  for (size_t i = 0; i < float_const.size(); ++i) dx[num_carry + num_seq + float_const[i]] = back.carry[num_carry + i];
+  size_t next = 0;
+  for (int32_t i = 0; i < num_seq; ++i) {
+    if (has_dx[i]) dx[num_carry + i] = back.sequences[next++];
+  }
+  return dx;
+}
+
+}  // namespace strata

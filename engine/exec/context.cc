@@ -1,0 +1,70 @@
+#include "engine/exec/context.h"
+
+#include <omp.h>
+
+#include <cstring>
+
+#include "engine/base/status.h"
+
+namespace strata {
+
+Context::Context(const Plan* plan, std::vector<void*> variables)
+    : plan_(plan), arena_(DType::kU8, {plan->arena_bytes}), variables_(std::move(variables)) {
+  STRATA_CHECK(variables_.size() == plan_->graph.variables().size());
+  inputs_.resize(plan_->graph.inputs().size());
+  for (const PlanStep& step : plan_->steps) {
+    first_in_.push_back(in_.size());
+    first_out_.push_back(out_.size());
+    for (ValueId v : step.in) {
+      const Place& place = plan_->places[v];
+      if (place.kind == Place::Kind::kInput) patches_.push_back({in_.size(), place.index});
+      in_.push_back(Resolve(v));
+    }
+    for (ValueId v : step.out) out_.push_back(const_cast<void*>(Resolve(v)));
+    states_.push_back(step.kernel ? step.kernel->MakeState() : nullptr);
+  }
+}
+
+const void* Context::Resolve(ValueId v) const {
+  const Place& place = plan_->places[v];
+  switch (place.kind) {
+    case Place::Kind::kArena:
+      return arena_.data<char>() + place.index;
+    case Place::Kind::kVariable:
+      return variables_[place.index];
+    case Place::Kind::kConstant:
+      return place.constant;
+    case Place::Kind::kInput:
+      return inputs_[place.index];
+    case Place::Kind::kNone:
+      break;
+  }
+  return nullptr;
+}
+
+bool Context::Run(std::span<const void* const> inputs) {
+  STRATA_CHECK(inputs.size() == inputs_.size());
+  std::copy(inputs.begin(), inputs.end(), inputs_.begin());
+  for (const Patch& p : patches_) in_[p.slot] = inputs[p.input];
+  if (omp_get_max_threads() != plan_->threads) omp_set_num_threads(plan_->threads);
+  RunSteps(0, plan_->first_write);
+  if (plan_->commit >= 0 && *static_cast<const uint8_t*>(Resolve(plan_->commit)) == 0) return false;
+  RunSteps(plan_->first_write, plan_->steps.size());
+  return true;
+}
+
+void Context::RunSteps(size_t begin, size_t end) {
+  for (size_t s = begin; s < end; ++s) {
+    const PlanStep& step = plan_->steps[s];
+    if (step.kernel == nullptr) {
+      std::memcpy(variables_[step.variable], in_[first_in_[s]], static_cast<size_t>(step.bytes));
+      continue;
+    }
+    void* scratch = step.scratch >= 0 ? arena_.data<char>() + step.scratch : nullptr;
+    step.kernel->Run({in_.data() + first_in_[s], out_.data() + first_out_[s], variables_.data(), scratch, states_[s].get()});
+  }
+}
+
+const void* Context::output(size_t i) const { return Resolve(plan_->graph.outputs()[i].value); }
+
+}  // namespace strata

@@ -1,0 +1,49 @@
+// Runs plans. A context belongs to one thread at a time and holds what a run writes: the arena, kernels' states, resolved
+// pointers. After the first run our own code allocates nothing.
+//
+//   Context context(plan, variable_pointers);
+//   context.Run(input_pointers);
+//   const float* y = static_cast<const float*>(context.output(0));
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "engine/plan/plan.h"
+
+namespace strata {
+
+class Context {
+ public:
+  // `plan` and the variables' memory must outlive the context. One pointer per variable of the plan's graph.
+  Context(const Plan* plan, std::vector<void*> variables);
+
+  // One pointer per input. Returns whether variables were written (the "commit" output, if there is one).
+  bool Run(std::span<const void* const> inputs);
+
+  // Valid until the next run.
+  const void* output(size_t i) const;
+  const Plan& plan() const { return *plan_; }
+  int64_t memory_bytes() const { return plan_->arena_bytes; }
+
+ private:
+  struct Patch {
+    size_t slot;
+    int64_t input;
+  };
+  const void* Resolve(ValueId v) const;
+  void RunSteps(size_t begin, size_t end);
+
+  const Plan* plan_;
+  Tensor arena_;
+  std::vector<void*> variables_;
+  std::vector<const void*> in_;  // all steps' operands, one after the other
+  std::vector<void*> out_;
+  std::vector<size_t> first_in_, first_out_;
+  std::vector<Patch> patches_;  // operands that are inputs
+  std::vector<std::unique_ptr<KernelState>> states_;
+  std::vector<const void*> inputs_;  // of the last run
+};
+
+}  // namespace strata

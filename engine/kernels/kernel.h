@@ -1,0 +1,82 @@
+// Kernels: what runs a node. A kernel is immutable and thread-safe; what it needs per run stands in the caller's context.
+//
+// For each op there is an ordered list of candidates, the reference last. A candidate that declines says why:
+//
+//   Selection s = SelectKernel(graph, node, {.threads = 2});
+//   s.kernel->name();   // "onednn_conv"
+//   s.declined;         // {"small_matmul: 64x784x256 is too large"}
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/graph/graph.h"
+
+namespace strata {
+
+// Objects that one execution context keeps for one kernel between runs (oneDNN's memory objects, a scan's own context).
+struct KernelState {
+  virtual ~KernelState() = default;
+};
+
+struct KernelArgs {
+  const void* const* in;
+  void* const* out;
+  void* const* variables;  // of the session, by index: for results that are written in place
+  void* scratch;           // scratch_bytes(), 64-byte aligned
+  KernelState* state;      // made by MakeState of the same kernel
+};
+
+class Kernel {
+ public:
+  virtual ~Kernel() = default;
+  virtual void Run(const KernelArgs& args) const = 0;
+  virtual const char* name() const = 0;
+  virtual int64_t scratch_bytes() const { return 0; }
+  virtual std::unique_ptr<KernelState> MakeState() const { return nullptr; }
+  // Output `output` may share the memory of input `input` (same size).
+  virtual bool CanOverwrite(int /*input*/, int /*output*/) const { return false; }
+};
+
+struct KernelOptions {
+  int threads = 1;
+  bool reference_only = false;
+};
+
+struct Selection {
+  std::unique_ptr<Kernel> kernel;
+  std::vector<std::string> declined;
+};
+
+Selection SelectKernel(const Graph& graph, const Node& node, const KernelOptions& options);
+
+// A candidate returns null and a reason if it cannot run the node.
+struct KernelRequest {
+  const Graph& graph;
+  const Node& node;
+  int threads;
+
+  const ValueInfo& in(int i) const { return graph.info(node.inputs[i]); }
+  const ValueInfo& out(int i) const { return graph.info(node.outputs[i]); }
+};
+using Candidate = std::unique_ptr<Kernel> (*)(const KernelRequest& request, std::string* why);
+
+// Candidates, by file.
+std::unique_ptr<Kernel> MakeReferenceKernel(const KernelRequest& r, std::string* why);
+std::unique_ptr<Kernel> MakeFusedKernel(const KernelRequest& r, std::string* why);
+std::unique_ptr<Kernel> MakeElementwiseKernel(const KernelRequest& r, std::string* why);  // fused, of one instruction
+std::unique_ptr<Kernel> MakeIntegerKernel(const KernelRequest& r, std::string* why);
+std::unique_ptr<Kernel> MakeMatMulKernel(const KernelRequest& r, std::string* why);
+std::unique_ptr<Kernel> MakeConvKernel(const KernelRequest& r, std::string* why);
+std::unique_ptr<Kernel> MakePoolKernel(const KernelRequest& r, std::string* why);
+std::unique_ptr<Kernel> MakeReduceKernel(const KernelRequest& r, std::string* why);
+std::unique_ptr<Kernel> MakeSoftmaxKernel(const KernelRequest& r, std::string* why);
+std::unique_ptr<Kernel> MakeCopyKernel(const KernelRequest& r, std::string* why);
+std::unique_ptr<Kernel> MakeGatherKernel(const KernelRequest& r, std::string* why);
+std::unique_ptr<Kernel> MakeRandomKernel(const KernelRequest& r, std::string* why);
+// Defined in exec/scan.cc: it runs the plan of the body.
+std::unique_ptr<Kernel> MakeScanKernel(const KernelRequest& r, std::string* why);
+
+}  // namespace strata

@@ -1,0 +1,23 @@
+// Rewrites of a graph. Each pass takes a verified graph and returns one that computes the same; the caller verifies again.
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "engine/graph/graph.h"
+
+namespace strata {
+
+// Constant folding, common subexpressions, algebraic identities, transposes folded into products, dead code.
+Graph Simplify(const Graph& graph);
+
+// Moves convolutions' layout changes: transposes sink through elementwise ops, pooling and reductions and cancel; transposed
+// weights become a flag of the convolution.
+Graph ChooseLayouts(const Graph& graph);
+
+// Elementwise chains, with reductions at their end and assignments in place, become single nodes; bias and relu join the
+// convolution before them.
+Graph Fuse(const Graph& graph);
+
+// All of them, in order, each verified. INTERNAL names the pass that broke the graph.
+absl::StatusOr<Graph> Optimize(Graph graph);
+
+}  // namespace strata

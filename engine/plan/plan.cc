@@ -1,0 +1,182 @@
+#include "engine/plan/plan.h"
+
+#include <map>
+
+#include "engine/base/status.h"
+#include "engine/plan/arena.h"
+
+namespace strata {
+namespace {
+
+bool WritesVariable(const Node& node) {
+  if (node.op == Op::kAssign) return true;
+  if (const auto* fused = std::get_if<FusedAttrs>(&node.attrs)) {
+    for (const auto& r : fused->results) {
+      if (r.variable >= 0) return true;
+    }
+  }
+  return false;
+}
+
+int64_t BytesOf(const ValueInfo& v) { return NumElements(v.shape) * static_cast<int64_t>(SizeOf(v.dtype)); }
+
+class Planner {
+ public:
+  Planner(Graph graph, const PlanOptions& options) : options_(options), plan_(std::make_unique<Plan>()) {
+    plan_->graph = std::move(graph);
+    plan_->threads = options.threads;
+  }
+
+  absl::StatusOr<std::unique_ptr<const Plan>> Make() {
+    const Graph& g = plan_->graph;
+    plan_->places.resize(g.values().size());
+    alias_.resize(g.values().size());
+    for (size_t i = 0; i < alias_.size(); ++i) alias_[i] = static_cast<ValueId>(i);
+    PlaceLeaves();
+    // Readers first, then fused updates in place, then copies: a copy's source may still read what a fused update has not
+    // written, and no reader comes after a writer.
+    AddSteps([](const Node& n) { return !WritesVariable(n); });
+    plan_->first_write = plan_->steps.size();
+    AddSteps([](const Node& n) { return n.op != Op::kAssign && WritesVariable(n); });
+    AddSteps([](const Node& n) { return n.op == Op::kAssign; });
+    PlaceInArena();
+    for (const NamedValue& o : g.outputs()) {
+      if (o.name == "commit") plan_->commit = o.value;
+    }
+    return std::unique_ptr<const Plan>(std::move(plan_));
+  }
+
+ private:
+  // Reshapes share their operand's memory.
+  ValueId Root(ValueId v) const {
+    while (alias_[v] != v) v = alias_[v];
+    return v;
+  }
+
+  void PlaceLeaves() {
+    int64_t next_input = 0;
+    for (const Node& node : plan_->graph.nodes()) {
+      if (node.op == Op::kInput) plan_->places[node.outputs[0]] = {Place::Kind::kInput, next_input++};
+      if (node.op == Op::kVariable) {
+        plan_->places[node.outputs[0]] = {Place::Kind::kVariable, node.as<VariableAttrs>().index};
+      }
+      if (node.op == Op::kConstant) {
+        plan_->places[node.outputs[0]] = {Place::Kind::kConstant, 0, node.as<LiteralAttrs>().value->raw()};
+      }
+      if (node.op == Op::kReshape) alias_[node.outputs[0]] = node.inputs[0];
+    }
+  }
+
+  template <typename Filter>
+  void AddSteps(Filter filter) {
+    const Graph& g = plan_->graph;
+    for (size_t n = 0; n < g.nodes().size(); ++n) {
+      const Node& node = g.nodes()[n];
+      const bool leaf = node.op == Op::kInput || node.op == Op::kVariable || node.op == Op::kConstant;
+      if (leaf || node.op == Op::kReshape || !filter(node)) continue;
+      PlanStep step{static_cast<NodeId>(n), nullptr, {}, {}};
+      for (ValueId v : node.inputs) step.in.push_back(Root(v));
+      for (ValueId v : node.outputs) step.out.push_back(v);
+      if (node.op == Op::kAssign) {
+        step.variable = node.as<VariableAttrs>().index;
+        step.bytes = BytesOf(g.info(node.inputs[0]));
+      } else {
+        Selection s = SelectKernel(g, node, {options_.threads, options_.reference_only});
+        step.kernel = std::move(s.kernel);
+        step.declined = std::move(s.declined);
+      }
+      plan_->steps.push_back(std::move(step));
+    }
+  }
+
+  void PlaceInArena() {
+    const Graph& g = plan_->graph;
+    const int32_t end = static_cast<int32_t>(plan_->steps.size());
+    std::vector<int32_t> last(g.values().size(), -1);
+    for (int32_t s = 0; s < end; ++s) {
+      for (ValueId v : plan_->steps[s].in) last[v] = s;
+      for (ValueId v : plan_->steps[s].out) last[v] = std::max(last[v], s);
+    }
+    for (const NamedValue& o : g.outputs()) last[Root(o.value)] = end;
+
+    std::vector<Buffer> buffers;
+    std::vector<int32_t> buffer_of(g.values().size(), -1);
+    std::vector<int32_t> scratch_of(plan_->steps.size(), -1);
+    for (int32_t s = 0; s < end; ++s) {
+      const PlanStep& step = plan_->steps[s];
+      for (size_t o = 0; o < step.out.size(); ++o) {
+        const ValueId v = step.out[o];
+        const int64_t bytes = BytesOf(g.info(v));
+        plan_->value_bytes += bytes;
+        const int32_t reused = options_.in_place && options_.reuse ? Overwritten(step, o, s, bytes, last, buffer_of) : -1;
+        if (reused >= 0) {
+          buffer_of[v] = reused;
+          buffers[reused].last = std::max(buffers[reused].last, last[v]);
+          continue;
+        }
+        buffer_of[v] = static_cast<int32_t>(buffers.size());
+        buffers.push_back({bytes, s, last[v]});
+      }
+      if (step.kernel != nullptr && step.kernel->scratch_bytes() > 0) {
+        scratch_of[s] = static_cast<int32_t>(buffers.size());
+        buffers.push_back({step.kernel->scratch_bytes(), s, s});
+      }
+    }
+    plan_->arena_bytes = AssignOffsets(&buffers, options_.reuse);
+    for (size_t v = 0; v < buffer_of.size(); ++v) {
+      if (buffer_of[v] >= 0) plan_->places[v] = {Place::Kind::kArena, buffers[buffer_of[v]].offset};
+    }
+    for (size_t v = 0; v < alias_.size(); ++v) plan_->places[v] = plan_->places[Root(static_cast<ValueId>(v))];
+    for (size_t s = 0; s < scratch_of.size(); ++s) {
+      if (scratch_of[s] >= 0) plan_->steps[s].scratch = buffers[scratch_of[s]].offset;
+    }
+  }
+
+  // The buffer of an input that dies here and that output `o` may take over; -1 if there is none.
+  int32_t Overwritten(const PlanStep& step, size_t o, int32_t s, int64_t bytes, const std::vector<int32_t>& last,
+                      const std::vector<int32_t>& buffer_of) const {
+    if (step.kernel == nullptr) return -1;
+    for (size_t i = 0; i < step.in.size(); ++i) {
+      const ValueId v = step.in[i];
+      if (buffer_of[v] < 0 || last[v] != s || BytesOf(plan_->graph.info(v)) != bytes) continue;
+      if (!step.kernel->CanOverwrite(static_cast<int>(i), static_cast<int>(o))) continue;
+      bool taken = false;  // by an earlier output, or shared with a value that lives on
+      for (size_t p = 0; p < o; ++p) taken |= buffer_of[step.out[p]] == buffer_of[v];
+      for (size_t u = 0; u < buffer_of.size(); ++u) {
+        taken |= buffer_of[u] == buffer_of[v] && static_cast<ValueId>(u) != v && last[u] >= s;
+      }
+      if (!taken) return buffer_of[v];
+    }
+    return -1;
+  }
+
+  PlanOptions options_;
+  std::unique_ptr<Plan> plan_;
+  std::vector<ValueId> alias_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<const Plan>> MakePlan(Graph graph, const PlanOptions& options) {
+  return Planner(std::move(graph), options).Make();
+}
+
+std::string ToText(const Plan& plan) {
+  std::string out;
+  for (size_t s = 0; s < plan.steps.size(); ++s) {
+    const PlanStep& step = plan.steps[s];
+    const Node& node = plan.graph.nodes()[step.node];
+    if (s == plan.first_write) absl::StrAppend(&out, "-- writes --\n");
+    absl::StrAppend(&out, OpName(node.op), " [", step.kernel ? step.kernel->name() : "copy", "]");
+    for (ValueId v : step.out) {
+      absl::StrAppend(&out, " %", v, " ", ShapeString(plan.graph.info(v).shape), " @", plan.places[v].index);
+    }
+    if (step.variable >= 0) absl::StrAppend(&out, " -> ", plan.graph.variables()[step.variable].name);
+    for (const std::string& why : step.declined) absl::StrAppend(&out, "  (", why, ")");
+    absl::StrAppend(&out, "\n");
+  }
+  absl::StrAppend(&out, "arena ", plan.arena_bytes, " bytes; ", plan.value_bytes, " without reuse\n");
+  return out;
+}
+
+}  // namespace strata

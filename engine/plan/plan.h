@@ -1,0 +1,60 @@
+// A plan: the compiled form of a graph. Order, kernels and arena offsets; no weights. Immutable, shared by any number of
+// contexts.
+//
+// Two phases: first everything that only reads; then, if the graph's "commit" output is true or absent, everything that writes
+// variables. So a step is applied whole or not at all.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/graph/graph.h"
+#include "engine/kernels/kernel.h"
+
+namespace strata {
+
+// Where a value lives during a run.
+struct Place {
+  enum class Kind : uint8_t { kNone, kArena, kInput, kVariable, kConstant };
+  Kind kind = Kind::kNone;
+  int64_t index = 0;  // arena: byte offset; input, variable: position
+  const void* constant = nullptr;
+};
+
+struct PlanStep {
+  NodeId node;
+  std::unique_ptr<Kernel> kernel;  // null: a copy of `in[0]` into a variable
+  std::vector<ValueId> in, out;
+  int32_t variable = -1;   // of an assignment
+  int64_t bytes = 0;       // of an assignment
+  int64_t scratch = -1;    // arena offset
+  std::vector<std::string> declined;  // what better candidates said
+};
+
+struct Plan {
+  Graph graph;
+  std::vector<PlanStep> steps;
+  size_t first_write = 0;  // steps from here on write variables
+  std::vector<Place> places;  // by value
+  int64_t arena_bytes = 0;
+  int64_t value_bytes = 0;  // what the arena would take without reuse
+  ValueId commit = -1;
+  int threads = 1;
+};
+
+struct PlanOptions {
+  int threads = 1;
+  bool reuse = true;      // false: every value has memory of its own (tests)
+  bool in_place = true;
+  bool reference_only = false;
+};
+
+// The graph must be verified. Takes it over.
+absl::StatusOr<std::unique_ptr<const Plan>> MakePlan(Graph graph, const PlanOptions& options);
+
+// One line a step: kernel, sizes, offsets, and why better candidates declined.
+std::string ToText(const Plan& plan);
+
+}  // namespace strata
