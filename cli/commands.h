@@ -1,0 +1,26 @@
+// The subcommands. Each function adds its commands to the parser; a command that was chosen leaves what it does in
+// `Command::run`, which main calls after parsing.
+#pragma once
+
+#include <functional>
+
+#include "CLI/App.hpp"
+#include "absl/status/status.h"
+#include "cli/client.h"
+
+namespace strata::cli {
+
+struct Command {
+  Client::Options server;
+  std::function<absl::Status(Client&)> run;
+};
+
+void AddModels(CLI::App& app, Command& command);      // models ...
+void AddRuns(CLI::App& app, Command& command);        // runs ...
+void AddTrain(CLI::App& app, Command& command);       // train
+void AddInfer(CLI::App& app, Command& command);       // infer
+void AddPlot(CLI::App& app, Command& command);        // plot
+void AddComponents(CLI::App& app, Command& command);  // components
+void AddHealth(CLI::App& app, Command& command);      // health
+
+}  // namespace strata::cli

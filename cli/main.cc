@@ -1,0 +1,46 @@
+// strata: the command line client.
+//
+// Exit codes: 0 done; 1 the server or a file said no (one line on standard error, "strata: CODE: message"); 2 wrong
+// arguments; 3 no server answers.
+
+#include <cstdio>
+
+#include "CLI/App.hpp"
+#include "CLI/Config.hpp"
+#include "CLI/Formatter.hpp"
+#include "cli/commands.h"
+
+int main(int argc, char** argv) {
+  using namespace strata::cli;
+  CLI::App app("Trains and queries models on a Strata server.", "strata");
+  app.require_subcommand(1);
+  app.fallthrough();
+  app.option_defaults()->always_capture_default();
+  app.footer("Exit codes: 0 done, 1 refused or failed, 2 wrong arguments, 3 no server answers.");
+
+  Command command;
+  app.add_option("--server", command.server.address, "Address of the server")->envname("STRATA_SERVER");
+  AddModels(app, command);
+  AddTrain(app, command);
+  AddRuns(app, command);
+  AddPlot(app, command);
+  AddInfer(app, command);
+  AddComponents(app, command);
+  AddHealth(app, command);
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    // CLI11 reports through exceptions; --help is one of them.
+    if (error.get_exit_code() == 0) return app.exit(error);
+    std::fprintf(stderr, "strata: %s; see strata --help\n", error.what());
+    return 2;
+  }
+
+  Client client(command.server);
+  const absl::Status status = command.run(client);
+  if (status.ok()) return 0;
+  std::fflush(stdout);
+  std::fprintf(stderr, "strata: %s\n", OneLine(status).c_str());
+  return absl::IsUnavailable(status) ? 3 : 1;
+}
