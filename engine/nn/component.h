@@ -1,0 +1,95 @@
+// A layer as the catalog holds it: how it is built, how it treats masks, and samples that every catalog test runs.
+//
+//   Component Linear() {
+//     return Layer<v1::Linear>("linear", &BuildLinear).Shapes("x[..., I] -> y[..., units]").Sample("units: 3", {{2, 4}});
+//   }
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "engine/nn/scope.h"
+#include "strata/v1/model.pb.h"
+
+namespace strata::nn {
+
+// What happens to a Keras mask.
+enum class MaskRule : uint8_t {
+  kStop,     // the output has none
+  kPass,     // the output has the first input's
+  kConsume,  // the component reads it and decides itself
+};
+
+struct Sample {
+  std::string attrs;  // text format of the component's message
+  std::vector<Shape> inputs;
+  v1::Dialect dialect = v1::DIALECT_UNSPECIFIED;  // unspecified: both
+  std::string no_gradient;                         // a reason, where the output has none
+  int64_t ids_below = 0;                           // inputs are integers in [0, ids_below)
+};
+
+struct Rejection {
+  std::string attrs;
+  std::vector<Shape> inputs;
+  std::string argument;
+};
+
+class Component {
+ public:
+  using Build = std::function<Outputs(Scope&, const v1::Layer&, const Args&)>;
+
+  Component(std::string name, Build build) : name_(std::move(name)), build_(std::move(build)) {}
+
+  Component& Shapes(std::string text) & { shapes_ = std::move(text); return *this; }
+  Component&& Shapes(std::string text) && { shapes_ = std::move(text); return std::move(*this); }
+  Component&& Mask(MaskRule rule) && { mask_ = rule; return std::move(*this); }
+  // At least `min` inputs, at most `max` (-1: any number).
+  Component&& Inputs(int min, int max) && { min_inputs_ = min; max_inputs_ = max; return std::move(*this); }
+  Component&& With(Sample sample) && { samples_.push_back(std::move(sample)); return std::move(*this); }
+  Component&& With(const std::string& attrs, std::vector<Shape> inputs) && {
+    samples_.push_back({attrs, std::move(inputs)});
+    return std::move(*this);
+  }
+  Component&& Reject(std::string attrs, std::vector<Shape> inputs, std::string argument) && {
+    rejections_.push_back({std::move(attrs), std::move(inputs), std::move(argument)});
+    return std::move(*this);
+  }
+
+  // Name of the member of Layer.kind.
+  const std::string& name() const { return name_; }
+  const Build& build() const { return build_; }
+  const std::string& shapes() const { return shapes_; }
+  MaskRule mask() const { return mask_; }
+  int min_inputs() const { return min_inputs_; }
+  int max_inputs() const { return max_inputs_; }
+  const std::vector<Sample>& samples() const { return samples_; }
+  const std::vector<Rejection>& rejections() const { return rejections_; }
+
+ private:
+  std::string name_;
+  Build build_;
+  std::string shapes_;
+  MaskRule mask_ = MaskRule::kStop;
+  int min_inputs_ = 1, max_inputs_ = 1;
+  std::vector<Sample> samples_;
+  std::vector<Rejection> rejections_;
+};
+
+// The attributes of a layer whose kind is `name`.
+const google::protobuf::Message& AttributesOf(const v1::Layer& layer, const std::string& name);
+
+// A component whose attributes are message M at member `name` of Layer.kind.
+template <typename M>
+Component Layer(const std::string& name, Outputs (*build)(Scope&, const M&, const Args&)) {
+  return Component(name, [name, build](Scope& s, const v1::Layer& layer, const Args& args) {
+    return build(s, static_cast<const M&>(AttributesOf(layer, name)), args);
+  });
+}
+
+// Every layer of the catalog, in the order of the list in catalog.cc.
+const std::vector<Component>& Layers();
+// Null if there is none.
+const Component* FindLayer(const std::string& name);
+
+}  // namespace strata::nn

@@ -1,0 +1,106 @@
+#include "service/core/wire.h"
+
+#include <array>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/status.h"
+#include "service/core/names.h"
+
+namespace strata::service {
+namespace {
+
+struct TypeRow {
+  DType dtype;
+  v1::DataType wire;
+  std::string_view oip;
+};
+
+constexpr std::array<TypeRow, 13> kTypes = {{
+    {DType::kBool, v1::BOOL, "BOOL"},
+    {DType::kU8, v1::UINT8, "UINT8"},
+    {DType::kI8, v1::INT8, "INT8"},
+    {DType::kI16, v1::INT16, "INT16"},
+    {DType::kU16, v1::UINT16, "UINT16"},
+    {DType::kI32, v1::INT32, "INT32"},
+    {DType::kU32, v1::UINT32, "UINT32"},
+    {DType::kI64, v1::INT64, "INT64"},
+    {DType::kU64, v1::UINT64, "UINT64"},
+    {DType::kF16, v1::FLOAT16, "FP16"},
+    {DType::kBF16, v1::BFLOAT16, "BF16"},
+    {DType::kF32, v1::FLOAT32, "FP32"},
+    {DType::kF64, v1::FLOAT64, "FP64"},
+}};
+
+constexpr size_t kMaxRank = 16;
+constexpr int kMaxTensors = 1024;
+
+}  // namespace
+
+std::optional<DType> FromWire(v1::DataType type) {
+  for (const TypeRow& row : kTypes) {
+    if (row.wire == type) return row.dtype;
+  }
+  return std::nullopt;
+}
+
+v1::DataType ToWire(DType type) {
+  for (const TypeRow& row : kTypes) {
+    if (row.dtype == type) return row.wire;
+  }
+  return v1::DATA_TYPE_UNSPECIFIED;
+}
+
+std::optional<DType> FromOipName(std::string_view name) {
+  for (const TypeRow& row : kTypes) {
+    if (row.oip == name) return row.dtype;
+  }
+  return std::nullopt;
+}
+
+std::string_view OipName(DType type) {
+  for (const TypeRow& row : kTypes) {
+    if (row.dtype == type) return row.oip;
+  }
+  return "";
+}
+
+absl::StatusOr<int64_t> CheckedSize(std::string_view path, const Shape& shape, DType dtype) {
+  if (shape.size() > kMaxRank) return InvalidArgument(path, ".shape: must have at most ", kMaxRank, " axes, got ", shape.size());
+  for (size_t i = 0; i < shape.size(); ++i) {
+    if (shape[i] < 0) return InvalidArgument(path, ".shape[", i, "]: must be >= 0, got ", shape[i]);
+  }
+  int64_t count = 0;
+  if (!CheckedNumElements(shape, &count)) return InvalidArgument(path, ".shape: too many elements: ", ShapeText(shape));
+  return count * static_cast<int64_t>(SizeOf(dtype));
+}
+
+absl::StatusOr<NamedViews> ViewsOf(std::string_view path, const google::protobuf::Map<std::string, v1::Tensor>& tensors) {
+  if (tensors.empty()) return InvalidArgument(path, ": must not be empty");
+  if (tensors.size() > kMaxTensors) return InvalidArgument(path, ": at most ", kMaxTensors, " tensors, got ", tensors.size());
+  NamedViews views;
+  for (const auto& [name, tensor] : tensors) {
+    const std::string where = absl::StrCat(path, "[", Quote(name), "]");
+    if (tensor.dtype() == v1::BYTES) return absl::UnimplementedError(absl::StrCat(where, ".dtype: BYTES is not supported yet"));
+    const std::optional<DType> dtype = FromWire(tensor.dtype());
+    if (!dtype) return InvalidArgument(where, ".dtype: must be a known type, got ", static_cast<int>(tensor.dtype()));
+    Shape shape(tensor.shape().begin(), tensor.shape().end());
+    STRATA_ASSIGN_OR_RETURN(const int64_t bytes, CheckedSize(where, shape, *dtype));
+    if (static_cast<uint64_t>(bytes) != tensor.data().size()) {
+      return InvalidArgument(where, ".data: needs ", bytes, " bytes for ", v1::DataType_Name(tensor.dtype()), " ", ShapeText(shape),
+                             ", got ", tensor.data().size());
+    }
+    views[name] = TensorView{*dtype, std::move(shape), tensor.data().data()};
+  }
+  return views;
+}
+
+google::protobuf::Timestamp ToTimestamp(absl::Time time) {
+  const int64_t nanos = absl::ToUnixNanos(time);
+  google::protobuf::Timestamp t;
+  t.set_seconds(nanos / 1000000000);
+  t.set_nanos(static_cast<int32_t>(nanos % 1000000000));
+  return t;
+}
+
+}  // namespace strata::service

@@ -1,0 +1,32 @@
+// Tensors and shapes between the wire and the engine.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "engine/base/tensor.h"
+#include "google/protobuf/map.h"
+#include "google/protobuf/timestamp.pb.h"
+#include "absl/time/time.h"
+#include "strata/v1/tensor.pb.h"
+
+namespace strata::service {
+
+std::optional<DType> FromWire(v1::DataType type);
+v1::DataType ToWire(DType type);
+
+// The Open Inference Protocol's names: FP32, INT64, BOOL, ...
+std::optional<DType> FromOipName(std::string_view name);
+std::string_view OipName(DType type);
+
+// Elements of a shape from outside; INVALID_ARGUMENT on a negative size, too many axes or an absurd product.
+absl::StatusOr<int64_t> CheckedSize(std::string_view path, const Shape& shape, DType dtype);
+
+// Views of a batch's tensors: no copy, valid while `tensors` lives. `path` names the field in errors.
+absl::StatusOr<NamedViews> ViewsOf(std::string_view path, const google::protobuf::Map<std::string, v1::Tensor>& tensors);
+
+google::protobuf::Timestamp ToTimestamp(absl::Time time);
+
+}  // namespace strata::service

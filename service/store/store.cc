@@ -1,0 +1,299 @@
+#include "service/store/store.h"
+
+#include <utility>
+
+#include "engine/base/status.h"
+#include "service/store/schema.h"
+#include "strata/v1/services.pb.h"
+
+namespace strata::service {
+namespace {
+
+int64_t Micros(absl::Time t) { return absl::ToUnixMicros(t); }
+
+RunRecord RunFrom(const Statement& q) {
+  return {.id = q.Int(0),
+          .name = q.Text(1),
+          .model_id = q.Int(2),
+          .config = q.Text(3),
+          .state = static_cast<int>(q.Int(4)),
+          .created = absl::FromUnixMicros(q.Int(5)),
+          .updated = absl::FromUnixMicros(q.Int(6)),
+          .error = q.Text(7),
+          .durable_through = q.Int(8),
+          .checkpoint = {q.Text(9), static_cast<uint64_t>(q.Int(10))},
+          .last = q.Text(11),
+          .last_evaluation = q.Text(12)};
+}
+
+absl::Status PutState(Database& db, const RunRecord& run) {
+  return db.Prepare("UPDATE runs SET state = ?, updated = ?, error = ? WHERE id = ?")
+      .Bind(1, int64_t{run.state})
+      .Bind(2, Micros(run.updated))
+      .Bind(3, run.error)
+      .Bind(4, run.id)
+      .Run();
+}
+
+absl::Status DropHistory(Database& db, int64_t run_id, int64_t step) {
+  return db.Prepare("DELETE FROM history WHERE run_id = ? AND step > ?").Bind(1, run_id).Bind(2, step).Run();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Store>> Store::Open(const std::string& data_dir) {
+  STRATA_ASSIGN_OR_RETURN(std::unique_ptr<DataDir> dir, DataDir::Open(data_dir));
+  const std::string file = data_dir + "/registry.sqlite";
+  STRATA_ASSIGN_OR_RETURN(Database writer, Database::Open(file, /*read_only=*/false));
+  int64_t version = 0;
+  {
+    Statement q = writer.Prepare("PRAGMA user_version");
+    if (q.Row()) version = q.Int(0);
+    STRATA_RETURN_IF_ERROR(q.status());
+  }
+  if (version > kSchemaVersion) {
+    return absl::FailedPreconditionError(absl::StrCat("data_dir: was written by a newer strata-server (schema ", version, ")"));
+  }
+  if (version == 0) {
+    Transaction t(writer);
+    STRATA_RETURN_IF_ERROR(writer.Execute(kSchema));
+    STRATA_RETURN_IF_ERROR(writer.Execute(absl::StrCat("PRAGMA user_version = ", kSchemaVersion).c_str()));
+    STRATA_RETURN_IF_ERROR(t.Commit());
+  }
+  STRATA_ASSIGN_OR_RETURN(Database reader, Database::Open(file, /*read_only=*/true));
+  std::unique_ptr<Store> store(new Store(std::move(dir), std::move(writer), std::move(reader)));
+  STRATA_RETURN_IF_ERROR(store->Recover());
+  return store;
+}
+
+absl::Status Store::Recover() {
+  STRATA_ASSIGN_OR_RETURN(const std::vector<RunRecord> runs, Runs());
+  std::vector<std::string> files;
+  {
+    absl::MutexLock lock(&write_mutex_);
+    Transaction t(writer_);
+    for (RunRecord run : runs) {
+      if (run.durable_through > 0) files.push_back(run.File());
+      if (run.state != v1::QUEUED && run.state != v1::RUNNING && run.state != v1::CHECKPOINTING && run.state != v1::INTERRUPTED) continue;
+      run.state = v1::INTERRUPTED;
+      STRATA_RETURN_IF_ERROR(PutState(writer_, run));
+      STRATA_RETURN_IF_ERROR(DropHistory(writer_, run.id, run.durable_through));
+    }
+    STRATA_RETURN_IF_ERROR(t.Commit());
+  }
+  dir_->Sweep("checkpoints", files);
+  files.clear();
+  STRATA_ASSIGN_OR_RETURN(const std::vector<VersionRecord> versions, Versions());
+  for (const VersionRecord& v : versions) files.push_back(v.File());
+  dir_->Sweep("versions", files);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<ModelRecord>> Store::Models() {
+  absl::MutexLock lock(&read_mutex_);
+  std::vector<ModelRecord> rows;
+  Statement q = reader_.Prepare("SELECT id, name, definition, digest, created, serving_version FROM models");
+  while (q.Row()) {
+    rows.push_back({.id = q.Int(0),
+                    .name = q.Text(1),
+                    .definition = q.Text(2),
+                    .digest = q.Text(3),
+                    .created = absl::FromUnixMicros(q.Int(4)),
+                    .serving_version = q.Int(5)});
+  }
+  STRATA_RETURN_IF_ERROR(q.status());
+  return rows;
+}
+
+absl::StatusOr<std::vector<VersionRecord>> Store::Versions() {
+  absl::MutexLock lock(&read_mutex_);
+  std::vector<VersionRecord> rows;
+  Statement q = reader_.Prepare("SELECT model_id, version, run, step, created, description, digest, bytes FROM versions ORDER BY model_id, version");
+  while (q.Row()) {
+    rows.push_back({.model_id = q.Int(0),
+                    .version = q.Int(1),
+                    .run = q.Text(2),
+                    .step = q.Int(3),
+                    .created = absl::FromUnixMicros(q.Int(4)),
+                    .description = q.Text(5),
+                    .stamp = {q.Text(6), static_cast<uint64_t>(q.Int(7))}});
+  }
+  STRATA_RETURN_IF_ERROR(q.status());
+  return rows;
+}
+
+absl::StatusOr<std::vector<RunRecord>> Store::Runs() {
+  absl::MutexLock lock(&read_mutex_);
+  std::vector<RunRecord> rows;
+  Statement q = reader_.Prepare(
+      "SELECT id, name, model_id, config, state, created, updated, error, durable_through, digest, bytes, last, last_evaluation FROM runs");
+  while (q.Row()) rows.push_back(RunFrom(q));
+  STRATA_RETURN_IF_ERROR(q.status());
+  return rows;
+}
+
+absl::Status Store::AddModel(ModelRecord* model) {
+  absl::MutexLock lock(&write_mutex_);
+  STRATA_RETURN_IF_ERROR(writer_.Prepare("INSERT INTO models(name, definition, digest, created) VALUES(?, ?, ?, ?)")
+                             .Bind(1, model->name)
+                             .BindBlob(2, model->definition)
+                             .Bind(3, model->digest)
+                             .Bind(4, Micros(model->created))
+                             .Run());
+  model->id = writer_.last_row_id();
+  return absl::OkStatus();
+}
+
+absl::Status Store::DeleteModel(int64_t id) {
+  STRATA_ASSIGN_OR_RETURN(const std::vector<VersionRecord> versions, Versions());
+  STRATA_ASSIGN_OR_RETURN(const std::vector<RunRecord> runs, Runs());
+  {
+    absl::MutexLock lock(&write_mutex_);
+    STRATA_RETURN_IF_ERROR(writer_.Prepare("DELETE FROM models WHERE id = ?").Bind(1, id).Run());
+  }
+  for (const VersionRecord& v : versions) {
+    if (v.model_id == id) dir_->Remove(v.File());
+  }
+  for (const RunRecord& run : runs) {
+    if (run.model_id == id && run.durable_through > 0) dir_->Remove(run.File());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Store::AddVersion(VersionRecord* version, const NamedTensors& weights, const Metadata& metadata) {
+  {
+    // The number is used up even if the rest fails: a number never names two files.
+    absl::MutexLock lock(&write_mutex_);
+    Statement q = writer_.Prepare("UPDATE models SET last_version = last_version + 1 WHERE id = ? RETURNING last_version");
+    q.Bind(1, version->model_id);
+    if (!q.Row()) return q.status().ok() ? absl::NotFoundError("model: was deleted") : q.status();
+    version->version = q.Int(0);
+    STRATA_RETURN_IF_ERROR(q.Run());
+  }
+  STRATA_ASSIGN_OR_RETURN(version->stamp, dir_->WriteTensors(version->File(), weights, metadata));
+  absl::MutexLock lock(&write_mutex_);
+  Transaction t(writer_);
+  STRATA_RETURN_IF_ERROR(
+      writer_.Prepare("INSERT INTO versions(model_id, version, run, step, created, description, digest, bytes) VALUES(?, ?, ?, ?, ?, ?, ?, ?)")
+          .Bind(1, version->model_id)
+          .Bind(2, version->version)
+          .Bind(3, version->run)
+          .Bind(4, version->step)
+          .Bind(5, Micros(version->created))
+          .Bind(6, version->description)
+          .Bind(7, version->stamp.digest)
+          .Bind(8, static_cast<int64_t>(version->stamp.bytes))
+          .Run());
+  STRATA_RETURN_IF_ERROR(
+      writer_.Prepare("UPDATE models SET serving_version = ? WHERE id = ?").Bind(1, version->version).Bind(2, version->model_id).Run());
+  return t.Commit();
+}
+
+absl::Status Store::SetServing(int64_t model_id, int64_t version) {
+  absl::MutexLock lock(&write_mutex_);
+  return writer_.Prepare("UPDATE models SET serving_version = ? WHERE id = ?").Bind(1, version).Bind(2, model_id).Run();
+}
+
+absl::StatusOr<TensorFile> Store::ReadVersion(const VersionRecord& version) { return dir_->ReadTensors(version.File(), version.stamp); }
+
+absl::Status Store::AddRun(RunRecord* run) {
+  absl::MutexLock lock(&write_mutex_);
+  STRATA_RETURN_IF_ERROR(writer_.Prepare("INSERT INTO runs(name, model_id, config, state, created, updated) VALUES(?, ?, ?, ?, ?, ?)")
+                             .Bind(1, run->name)
+                             .Bind(2, run->model_id)
+                             .BindBlob(3, run->config)
+                             .Bind(4, int64_t{run->state})
+                             .Bind(5, Micros(run->created))
+                             .Bind(6, Micros(run->updated))
+                             .Run());
+  run->id = writer_.last_row_id();
+  return absl::OkStatus();
+}
+
+absl::Status Store::UpdateRun(const RunRecord& run) {
+  absl::MutexLock lock(&write_mutex_);
+  return PutState(writer_, run);
+}
+
+absl::Status Store::SaveCheckpoint(RunRecord* run, int64_t step, const NamedTensors& tensors, const Metadata& metadata) {
+  RunRecord next = *run;
+  next.durable_through = step;
+  STRATA_ASSIGN_OR_RETURN(next.checkpoint, dir_->WriteTensors(next.File(), tensors, metadata));
+  {
+    absl::MutexLock lock(&write_mutex_);
+    Statement q = writer_.Prepare(
+        "UPDATE runs SET durable_through = ?, digest = ?, bytes = ?, last = ?, last_evaluation = ?, updated = ? WHERE id = ?");
+    q.Bind(1, step)
+        .Bind(2, next.checkpoint.digest)
+        .Bind(3, static_cast<int64_t>(next.checkpoint.bytes))
+        .BindBlob(4, next.last)
+        .BindBlob(5, next.last_evaluation)
+        .Bind(6, Micros(next.updated))
+        .Bind(7, next.id);
+    STRATA_RETURN_IF_ERROR(q.Run());
+    if (writer_.changes() == 0) {
+      dir_->Remove(next.File());
+      return absl::NotFoundError("run: was deleted");
+    }
+  }
+  if (run->durable_through > 0 && run->durable_through != step) dir_->Remove(run->File());
+  *run = next;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<TensorFile> Store::ReadCheckpoint(const RunRecord& run) { return dir_->ReadTensors(run.File(), run.checkpoint); }
+
+absl::Status Store::Append(const std::vector<HistoryRow>& rows, const std::vector<RunRecord>& states) {
+  absl::MutexLock lock(&write_mutex_);
+  Transaction t(writer_);
+  STRATA_RETURN_IF_ERROR(t.status());
+  // A run that was deleted meanwhile takes no rows.
+  Statement insert = writer_.Prepare(
+      "INSERT INTO history(run_id, position, step, evaluation, payload) SELECT ?1, ?2, ?3, ?4, ?5 "
+      "WHERE EXISTS (SELECT 1 FROM runs WHERE id = ?1)");
+  for (const HistoryRow& row : rows) {
+    STRATA_RETURN_IF_ERROR(insert.Bind(1, row.run_id)
+                               .Bind(2, row.position)
+                               .Bind(3, row.step)
+                               .Bind(4, int64_t{row.evaluation})
+                               .BindBlob(5, row.payload)
+                               .Run());
+  }
+  for (const RunRecord& run : states) STRATA_RETURN_IF_ERROR(PutState(writer_, run));
+  return t.Commit();
+}
+
+absl::StatusOr<std::vector<HistoryRow>> Store::ReadHistory(int64_t run_id, int64_t after_position, int64_t from_step, int limit) {
+  absl::MutexLock lock(&read_mutex_);
+  Statement q = reader_.Prepare(
+      "SELECT position, step, evaluation, payload FROM history WHERE run_id = ? AND position > ? AND step >= ? ORDER BY position LIMIT ?");
+  q.Bind(1, run_id).Bind(2, after_position).Bind(3, from_step).Bind(4, int64_t{limit});
+  std::vector<HistoryRow> rows;
+  while (q.Row()) rows.push_back({run_id, q.Int(0), q.Int(1), q.Int(2) != 0, q.Text(3)});
+  STRATA_RETURN_IF_ERROR(q.status());
+  return rows;
+}
+
+absl::StatusOr<HistoryRow> Store::ReadStep(int64_t run_id, int64_t step) {
+  absl::MutexLock lock(&read_mutex_);
+  Statement q = reader_.Prepare("SELECT position, payload FROM history WHERE run_id = ? AND step = ? AND evaluation = 0");
+  q.Bind(1, run_id).Bind(2, step);
+  if (q.Row()) return HistoryRow{run_id, q.Int(0), step, false, q.Text(1)};
+  STRATA_RETURN_IF_ERROR(q.status());
+  return absl::NotFoundError(absl::StrCat("run: step ", step, " is not in the history"));
+}
+
+absl::StatusOr<int64_t> Store::LastPosition(int64_t run_id) {
+  absl::MutexLock lock(&read_mutex_);
+  Statement q = reader_.Prepare("SELECT coalesce(max(position), 0) FROM history WHERE run_id = ?");
+  q.Bind(1, run_id);
+  if (q.Row()) return q.Int(0);
+  return q.status();
+}
+
+absl::Status Store::DropHistoryAfter(int64_t run_id, int64_t step) {
+  absl::MutexLock lock(&write_mutex_);
+  return DropHistory(writer_, run_id, step);
+}
+
+}  // namespace strata::service
