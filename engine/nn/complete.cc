@@ -285,7 +285,10 @@ absl::StatusOr<int64_t> CompleteModel(v1::Dialect dialect, const std::string& pa
     return InvalidArgument(dot, "layers: must be <= ", kMaxLayers, " in all, got ", totals->layers);
   }
   model->set_dialect(dialect);
-  if (model->layers().empty()) return InvalidArgument(dot, "layers: must not be empty, got none");
+  // A model that only hands its inputs on says so by its outputs.
+  if (model->layers().empty() && model->outputs().empty()) {
+    return InvalidArgument(dot, "layers: must not be empty, got none");
+  }
   STRATA_RETURN_IF_ERROR(CompleteInputs(path, depth, model));
   STRATA_RETURN_IF_ERROR(NameLayers(dialect, path, model));
   if (model->calls().empty()) AddDefaultCalls(model);

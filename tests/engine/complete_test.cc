@@ -76,6 +76,12 @@ TEST(Complete, WritesOutCallsAndOutputs) {
   EXPECT_TRUE(model->layers(0).linear().use_bias());
 }
 
+TEST(Complete, AModelMayHandItsInputOn) {
+  const auto model = Complete(Parse("dialect: PYTORCH inputs {} outputs { edge { call: 'input' } }"));
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_EQ(model->outputs(0).name(), "input");
+}
+
 TEST(Complete, SharedLayersGetCallNames) {
   const auto model =
       Complete(Parse("dialect: KERAS inputs { name: 'a' } inputs { name: 'b' } layers { name: 'd' linear { units: 2 } "
