@@ -5,8 +5,8 @@
 //   STRATA_ASSIGN_OR_RETURN(auto version, Version::Create(model, session->Weights(), {}));
 //   STRATA_ASSIGN_OR_RETURN(NamedTensors out, version->Predict({{"input", x}}));
 //
-// Errors: INVALID_ARGUMENT for what a client can cause (worded "path: rule, got value"), RESOURCE_EXHAUSTED for what does not
-// fit the limits, INTERNAL for our own bugs.
+// Errors: INVALID_ARGUMENT for what a client can cause (worded "path: rule, got value"), RESOURCE_EXHAUSTED for what
+// does not fit the limits, INTERNAL for our own bugs.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,8 @@
 namespace strata {
 
 struct SessionOptions {
-  // Threads of one step or prediction. Every thread that runs with more than one gets a pool of its own: use few such threads.
+  // Threads of one step or prediction. Every thread that runs with more than one gets a pool of its own: use few such
+  // threads.
   int threads = 1;
   // Bytes of compiled plans that are kept (arenas included); the least recently used goes first.
   int64_t plan_cache_bytes = 256 << 20;
@@ -92,8 +93,8 @@ struct EvalOutcome {
   std::map<std::string, double> metrics;
 };
 
-// The weights, optimizer slots and random state of one training, and its compiled plans. Thread-compatible; the same thread
-// should call Step each time (a thread that runs parallel kernels owns a pool of workers).
+// The weights, optimizer slots and random state of one training, and its compiled plans. Thread-compatible; the same
+// thread should call Step each time (a thread that runs parallel kernels owns a pool of workers).
 class TrainSession {
  public:
   virtual ~TrainSession() = default;
@@ -102,8 +103,8 @@ class TrainSession {
   static absl::StatusOr<std::unique_ptr<TrainSession>> Create(const v1::Model& model, const v1::TrainingConfig& config,
                                                               const SessionOptions& options);
 
-  // One training step on a batch: the model's inputs, the objectives' targets and sample weights, by name, batch axis first.
-  // On error nothing has changed. With FAIL_RUN a step that is not finite is FAILED_PRECONDITION.
+  // One training step on a batch: the model's inputs, the objectives' targets and sample weights, by name, batch axis
+  // first. On error nothing has changed. With FAIL_RUN a step that is not finite is FAILED_PRECONDITION.
   virtual absl::StatusOr<StepOutcome> Step(const NamedViews& batch) = 0;
 
   // Loss and metrics in evaluation mode; `first` starts a new evaluation. Changes no weights.
@@ -115,7 +116,8 @@ class TrainSession {
 
   // Parameters and buffers, under the framework's names and in its layout: what a version is made of.
   virtual NamedTensors Weights() const = 0;
-  // Replaces parameters and buffers by name; every name must exist with its shape. Missing names are an error if `strict`.
+  // Replaces parameters and buffers by name; every name must exist with its shape. Missing names are an error if
+  // `strict`.
   virtual absl::Status SetWeights(const NamedTensors& weights, bool strict) = 0;
 
   // Everything that the session needs to go on bit for bit: weights, optimizer slots, random state, step.

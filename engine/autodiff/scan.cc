@@ -1,5 +1,5 @@
-// The gradient of scan: another scan, which runs the other way over a body that recomputes the step from the saved carried
-// values and differentiates it.
+// The gradient of scan: another scan, which runs the other way over a body that recomputes the step from the saved
+// carried values and differentiates it.
 #include "engine/autodiff/gradients.h"
 #include "engine/base/status.h"
 #include "engine/ops/ops.h"
@@ -92,9 +92,7 @@ std::vector<Value> ScanVjp(Graph* g, NodeId n, std::span<const Value> dy) {
   }
   for (size_t i = 0; i < with_gradient.size(); ++i) cotangents[with_gradient[i]] = d_out[i];
   const std::vector<Value> grads = Gradients(result, cotangents, step);
-  const auto or_zero = [&](Value v, Value like) {
-    return v ? v : Full(&body, 0, like.shape(), like.dtype());
-  };
+  const auto or_zero = [&](Value v, Value like) { return v ? v : Full(&body, 0, like.shape(), like.dtype()); };
   for (int32_t i = 0; i < num_carry; ++i) body.MarkOutput("d_carry", or_zero(grads[i], c[i]));
   for (size_t i = 0; i < float_const.size(); ++i) {
     const Value dk = grads[num_carry + num_seq + float_const[i]];

@@ -18,18 +18,19 @@
   } while (0)
 
 #define STRATA_ASSIGN_OR_RETURN(lhs, expr) STRATA_ASSIGN_IMPL(STRATA_CONCAT(so_, __LINE__), lhs, expr)
-#define STRATA_ASSIGN_IMPL(tmp, lhs, expr)    \
-  auto tmp = (expr);                          \
+#define STRATA_ASSIGN_IMPL(tmp, lhs, expr)       \
+  auto tmp = (expr);                             \
   if (!tmp.ok()) return std::move(tmp).status(); \
   lhs = *std::move(tmp)
 
-// Aborts with the place and the condition. For our own bugs only, never for what a client, a file or a caller can cause.
-#define STRATA_CHECK(cond)                                                                   \
-  do {                                                                                       \
-    if (!(cond)) [[unlikely]] {                                                              \
-      std::fprintf(stderr, "%s:%d: check failed: %s\n", __FILE__, __LINE__, #cond);          \
-      std::abort();                                                                          \
-    }                                                                                        \
+// Aborts with the place and the condition. For our own bugs only, never for what a client, a file or a caller can
+// cause.
+#define STRATA_CHECK(cond)                                                          \
+  do {                                                                              \
+    if (!(cond)) [[unlikely]] {                                                     \
+      std::fprintf(stderr, "%s:%d: check failed: %s\n", __FILE__, __LINE__, #cond); \
+      std::abort();                                                                 \
+    }                                                                               \
   } while (0)
 
 namespace strata {

@@ -61,7 +61,8 @@ void Context::RunSteps(size_t begin, size_t end) {
       continue;
     }
     void* scratch = step.scratch >= 0 ? arena_.data<char>() + step.scratch : nullptr;
-    step.kernel->Run({in_.data() + first_in_[s], out_.data() + first_out_[s], variables_.data(), scratch, states_[s].get()});
+    step.kernel->Run(
+        {in_.data() + first_in_[s], out_.data() + first_out_[s], variables_.data(), scratch, states_[s].get()});
   }
 }
 

@@ -1,5 +1,5 @@
-// Runs plans. A context belongs to one thread at a time and holds what a run writes: the arena, kernels' states, resolved
-// pointers. After the first run our own code allocates nothing.
+// Runs plans. A context belongs to one thread at a time and holds what a run writes: the arena, kernels' states,
+// resolved pointers. After the first run our own code allocates nothing.
 //
 //   Context context(plan, variable_pointers);
 //   context.Run(input_pointers);

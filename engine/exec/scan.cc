@@ -1,4 +1,5 @@
-// Runs a scan: the body's plan once per step, over views of the sequences. Carried values alternate between two buffers.
+// Runs a scan: the body's plan once per step, over views of the sequences. Carried values alternate between two
+// buffers.
 #include <cstring>
 
 #include "engine/base/status.h"

@@ -1,5 +1,5 @@
-// The one intermediate representation: a list of nodes in topological order over typed, shaped values. Gradients, optimizer
-// updates and fused operations are ordinary nodes. Shapes are concrete: a graph is built for one signature.
+// The one intermediate representation: a list of nodes in topological order over typed, shaped values. Gradients,
+// optimizer updates and fused operations are ordinary nodes. Shapes are concrete: a graph is built for one signature.
 //
 //   Graph g;
 //   Value x = g.AddInput("x", DType::kF32, {2, 3});

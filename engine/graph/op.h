@@ -1,5 +1,5 @@
-// The closed set of operations, and their attributes. What each one computes stands in ops/ (one record per op: shape rule,
-// gradient, double-precision reference); this header is only the vocabulary of the graph.
+// The closed set of operations, and their attributes. What each one computes stands in ops/ (one record per op: shape
+// rule, gradient, double-precision reference); this header is only the vocabulary of the graph.
 #pragma once
 
 #include <cstdint>
@@ -22,9 +22,34 @@ enum class Op : uint8_t {
   kIota,      // 0, 1, 2, ... along one axis
   kRandom,    // uniform in [0, 1) from (state, stream, element index)
   // Elementwise, one operand.
-  kNeg, kAbs, kSign, kExp, kExpm1, kLog, kLog1p, kSqrt, kSigmoid, kTanh, kErf, kFloor, kNot, kIsFinite, kCast,
+  kNeg,
+  kAbs,
+  kSign,
+  kExp,
+  kExpm1,
+  kLog,
+  kLog1p,
+  kSqrt,
+  kSigmoid,
+  kTanh,
+  kErf,
+  kFloor,
+  kNot,
+  kIsFinite,
+  kCast,
   // Elementwise, two operands, with NumPy's broadcasting.
-  kAdd, kSub, kMul, kDiv, kMax, kMin, kPow, kLess, kLessEqual, kEqual, kAnd, kOr,
+  kAdd,
+  kSub,
+  kMul,
+  kDiv,
+  kMax,
+  kMin,
+  kPow,
+  kLess,
+  kLessEqual,
+  kEqual,
+  kAnd,
+  kOr,
   kSelect,  // condition ? a : b
   // Products.
   kMatMul,          // [batch..., M, K] x [batch..., K, N]
@@ -37,10 +62,20 @@ enum class Op : uint8_t {
   kSumPool,      // x -> y
   kSumPoolGrad,  // dy -> dx
   // Reductions drop their axes.
-  kReduceSum, kReduceMax, kReduceMin, kArgMax,
-  kSoftmax, kLogSoftmax,  // last axis
+  kReduceSum,
+  kReduceMax,
+  kReduceMin,
+  kArgMax,
+  kSoftmax,
+  kLogSoftmax,  // last axis
   // Movement.
-  kReshape, kTranspose, kPad, kSlice, kConcat, kBroadcast, kReverse,
+  kReshape,
+  kTranspose,
+  kPad,
+  kSlice,
+  kConcat,
+  kBroadcast,
+  kReverse,
   kGather,      // table [V, ...], ids -> [ids..., ...]
   kScatterAdd,  // ids, updates -> [V, ...]: the gradient of gather
   kScan,        // a body graph run over time
@@ -77,16 +112,18 @@ struct RandomAttrs {
 struct MatMulAttrs {
   bool transpose_a = false;
   bool transpose_b = false;
+  bool bias = false;  // a third input [N] is added (passes)
+  bool relu = false;  // then max(0, .) (passes)
 };
-// One entry per spatial axis. Weights are [K..., C/g, O], or [O, C/g, K...] with `weights_oi`, PyTorch's layout, which passes
-// set to save a transpose.
+// One entry per spatial axis. Weights are [K..., C/g, O], or [O, C/g, K...] with `weights_oi`, PyTorch's layout, which
+// passes set to save a transpose.
 struct ConvAttrs {
   std::vector<int64_t> stride, pad_lo, pad_hi, dilation;
   int64_t groups = 1;
   bool weights_oi = false;
-  Shape result;        // of the two gradients
-  bool bias = false;   // a third input [O] is added (passes)
-  bool relu = false;   // then max(0, .) (passes)
+  Shape result;       // of the two gradients
+  bool bias = false;  // a third input [O] is added (passes)
+  bool relu = false;  // then max(0, .) (passes)
 };
 // Window i of an axis covers start[i], start[i] + dilation, ... (length[i] cells), all inside the input.
 struct PoolAttrs {
@@ -104,8 +141,8 @@ struct PadAttrs {
 struct SliceAttrs {
   std::vector<int64_t> start, size, step;
 };
-// Inputs: carried values, sequences (time first), constants. The body's inputs are the same with one step of each sequence;
-// its outputs are the new carried values, then one step of each output sequence.
+// Inputs: carried values, sequences (time first), constants. The body's inputs are the same with one step of each
+// sequence; its outputs are the new carried values, then one step of each output sequence.
 struct ScanAttrs {
   std::shared_ptr<const Graph> body;
   int32_t num_carry = 0;
@@ -120,7 +157,7 @@ struct FusedAttrs {
     Op op;
     int16_t a = -1, b = -1, c = -1;  // registers
   };
-  // How a register becomes an output of the node; a row's or a column's elements are summed.
+  // How a register becomes an output of the node: as it is, or summed over everything, within rows or within columns.
   enum class Store : uint8_t { kFull, kSumAll, kSumRows, kSumColumns };
   struct Result {
     int16_t reg;
@@ -132,14 +169,13 @@ struct FusedAttrs {
   // Type and shape of each result.
   std::vector<DType> types;
   std::vector<Shape> shapes;
-  // The iteration space: rows x columns; inputs are full, one value, one per column or one per row.
-  int64_t rows = 1, columns = 1;
-  enum class Spread : uint8_t { kFull, kScalar, kPerColumn, kPerRow };
-  std::vector<Spread> spread;
+  // The iteration space. Operands broadcast to it by NumPy's rule. For sums, its first `row_axes` axes count the rows.
+  Shape space;
+  int32_t row_axes = 0;
 };
 
-using Attrs = std::variant<NoAttrs, AxesAttrs, ShapeAttrs, LiteralAttrs, CastAttrs, VariableAttrs, RandomAttrs, MatMulAttrs,
-                           ConvAttrs, PoolAttrs, PadAttrs, SliceAttrs, ScanAttrs, FusedAttrs>;
+using Attrs = std::variant<NoAttrs, AxesAttrs, ShapeAttrs, LiteralAttrs, CastAttrs, VariableAttrs, RandomAttrs,
+                           MatMulAttrs, ConvAttrs, PoolAttrs, PadAttrs, SliceAttrs, ScanAttrs, FusedAttrs>;
 
 constexpr bool IsUnary(Op op) { return op >= Op::kNeg && op <= Op::kCast; }
 constexpr bool IsBinary(Op op) { return op >= Op::kAdd && op <= Op::kOr; }

@@ -9,6 +9,7 @@ namespace strata {
 namespace {
 
 struct AttrText {
+  size_t inputs = 0;  // of the node
   std::string operator()(const NoAttrs&) const { return ""; }
   std::string operator()(const AxesAttrs& a) const { return absl::StrCat("axes=", ShapeString(a.axes)); }
   std::string operator()(const ShapeAttrs& a) const { return a.axis ? absl::StrCat("axis=", a.axis) : ""; }
@@ -24,7 +25,8 @@ struct AttrText {
                         a.transpose_b ? "transpose_b" : "");
   }
   std::string operator()(const ConvAttrs& a) const {
-    std::string s = absl::StrCat("stride=", ShapeString(a.stride), ", pad=", ShapeString(a.pad_lo), ShapeString(a.pad_hi));
+    std::string s =
+        absl::StrCat("stride=", ShapeString(a.stride), ", pad=", ShapeString(a.pad_lo), ShapeString(a.pad_hi));
     if (NumElements(a.dilation) != 1) absl::StrAppend(&s, ", dilation=", ShapeString(a.dilation));
     if (a.groups != 1) absl::StrAppend(&s, ", groups=", a.groups);
     if (a.weights_oi) absl::StrAppend(&s, ", weights_oi");
@@ -55,7 +57,7 @@ struct AttrText {
     std::string s;
     for (size_t i = 0; i < a.code.size(); ++i) {
       const auto& c = a.code[i];
-      absl::StrAppend(&s, i ? "; " : "", "r", a.spread.size() + i, " = ", OpName(c.op), " r", c.a);
+      absl::StrAppend(&s, i ? "; " : "", "r", inputs + i, " = ", OpName(c.op), " r", c.a);
       if (c.b >= 0) absl::StrAppend(&s, " r", c.b);
       if (c.c >= 0) absl::StrAppend(&s, " r", c.c);
     }
@@ -86,7 +88,7 @@ void Append(const Graph& graph, const std::string& indent, std::string* out) {
     } else if (node.op == Op::kVariable || node.op == Op::kAssign) {
       attrs = absl::StrCat("\"", graph.variables()[node.as<VariableAttrs>().index].name, "\"");
     } else {
-      attrs = std::visit(AttrText{}, node.attrs);
+      attrs = std::visit(AttrText{node.inputs.size()}, node.attrs);
     }
     absl::StrAppend(&line, args, args.empty() || attrs.empty() ? "" : ", ", attrs, ")");
     for (size_t i = 0; i < node.outputs.size(); ++i) {
@@ -95,19 +97,72 @@ void Append(const Graph& graph, const std::string& indent, std::string* out) {
     absl::StrAppend(out, line, "\n");
     if (node.op == Op::kScan) Append(*node.as<ScanAttrs>().body, indent + "    ", out);
   }
-  for (const NamedValue& o : graph.outputs()) absl::StrAppend(out, indent, "output \"", o.name, "\" = %", o.value, "\n");
+  for (const NamedValue& o : graph.outputs())
+    absl::StrAppend(out, indent, "output \"", o.name, "\" = %", o.value, "\n");
 }
 
 }  // namespace
 
 const char* OpName(Op op) {
-  static constexpr const char* kNames[] = {
-      "input", "variable", "constant", "iota", "random", "neg", "abs", "sign", "exp", "expm1", "log", "log1p", "sqrt",
-      "sigmoid", "tanh", "erf", "floor", "not", "is_finite", "cast", "add", "sub", "mul", "div", "max", "min", "pow",
-      "less", "less_equal", "equal", "and", "or", "select", "matmul", "conv", "conv_grad_input", "conv_grad_weight",
-      "max_pool", "max_pool_grad", "sum_pool", "sum_pool_grad", "reduce_sum", "reduce_max", "reduce_min", "argmax",
-      "softmax", "log_softmax", "reshape", "transpose", "pad", "slice", "concat", "broadcast", "reverse", "gather",
-      "scatter_add", "scan", "assign", "fused"};
+  static constexpr const char* kNames[] = {"input",
+                                           "variable",
+                                           "constant",
+                                           "iota",
+                                           "random",
+                                           "neg",
+                                           "abs",
+                                           "sign",
+                                           "exp",
+                                           "expm1",
+                                           "log",
+                                           "log1p",
+                                           "sqrt",
+                                           "sigmoid",
+                                           "tanh",
+                                           "erf",
+                                           "floor",
+                                           "not",
+                                           "is_finite",
+                                           "cast",
+                                           "add",
+                                           "sub",
+                                           "mul",
+                                           "div",
+                                           "max",
+                                           "min",
+                                           "pow",
+                                           "less",
+                                           "less_equal",
+                                           "equal",
+                                           "and",
+                                           "or",
+                                           "select",
+                                           "matmul",
+                                           "conv",
+                                           "conv_grad_input",
+                                           "conv_grad_weight",
+                                           "max_pool",
+                                           "max_pool_grad",
+                                           "sum_pool",
+                                           "sum_pool_grad",
+                                           "reduce_sum",
+                                           "reduce_max",
+                                           "reduce_min",
+                                           "argmax",
+                                           "softmax",
+                                           "log_softmax",
+                                           "reshape",
+                                           "transpose",
+                                           "pad",
+                                           "slice",
+                                           "concat",
+                                           "broadcast",
+                                           "reverse",
+                                           "gather",
+                                           "scatter_add",
+                                           "scan",
+                                           "assign",
+                                           "fused"};
   static_assert(std::size(kNames) == static_cast<size_t>(Op::kFused) + 1);
   return kNames[static_cast<size_t>(op)];
 }

@@ -1,10 +1,12 @@
 // Definitions in the frameworks' own words.
 //
 //   ImportKeras(R"({"class_name": "Sequential", "config": {...}})")   // model.to_json()
-//   ImportPytorch(R"({"class_name": "Sequential", "config": {"layers": [{"class_name": "Linear", "config": {...}}]}})", inputs)
+//   ImportPytorch(R"({"class_name": "Sequential", "config": {"layers": [{"class_name": "Linear", "config": {...}}]}})",
+//   inputs)
 //
-// Errors: INVALID_ARGUMENT that names the argument in the framework's spelling ("config.layers[2].kernel_size: must be >= 1,
-// got 0"), UNIMPLEMENTED for a class that Strata does not have ("layers[2]: class_name: no component for keras Attention").
+// Errors: INVALID_ARGUMENT that names the argument in the framework's spelling ("config.layers[2].kernel_size: must be
+// >= 1, got 0"), UNIMPLEMENTED for a class that Strata does not have ("layers[2]: class_name: no component for keras
+// Attention").
 #pragma once
 
 #include <string>

@@ -1,4 +1,5 @@
-// Kernels: what runs a node. A kernel is immutable and thread-safe; what it needs per run stands in the caller's context.
+// Kernels: what runs a node. A kernel is immutable and thread-safe; what it needs per run stands in the caller's
+// context.
 //
 // For each op there is an ordered list of candidates, the reference last. A candidate that declines says why:
 //

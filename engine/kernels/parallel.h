@@ -1,5 +1,5 @@
-// Splitting work over the threads of the calling executor. Chunks depend on the amount of work only, never on the number of
-// threads, so results do not either.
+// Splitting work over the threads of the calling executor. Chunks depend on the amount of work only, never on the
+// number of threads, so results do not either.
 #pragma once
 
 #include <omp.h>
@@ -9,7 +9,8 @@
 
 namespace strata {
 
-// Calls f(begin, end) for consecutive chunks of [0, n) of at most `grain`; in parallel if `threads` > 1 and there are several.
+// Calls f(begin, end) for consecutive chunks of [0, n) of at most `grain`; in parallel if `threads` > 1 and there are
+// several.
 template <typename F>
 void ParallelChunks(int threads, int64_t n, int64_t grain, F f) {
   const int64_t chunks = (n + grain - 1) / grain;

@@ -3,15 +3,11 @@
 
 namespace strata {
 
-#define STRATA_PENDING(name)                                                  \
-  std::unique_ptr<Kernel> name(const KernelRequest&, std::string* why) {      \
-    *why = #name ": not written";                                             \
-    return nullptr;                                                           \
+#define STRATA_PENDING(name)                                             \
+  std::unique_ptr<Kernel> name(const KernelRequest&, std::string* why) { \
+    *why = #name ": not written";                                        \
+    return nullptr;                                                      \
   }
-STRATA_PENDING(MakeFusedKernel)
-STRATA_PENDING(MakeElementwiseKernel)
-STRATA_PENDING(MakeIntegerKernel)
-STRATA_PENDING(MakeMatMulKernel)
 STRATA_PENDING(MakeConvKernel)
 STRATA_PENDING(MakePoolKernel)
 STRATA_PENDING(MakeReduceKernel)

@@ -1,7 +1,7 @@
 // The last candidate of every op: the double-precision reference, with conversions around it.
+#include "engine/ops/reference.h"
 #include "engine/kernels/kernel.h"
 #include "engine/ops/record.h"
-#include "engine/ops/reference.h"
 
 namespace strata {
 namespace {

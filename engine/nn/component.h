@@ -1,7 +1,8 @@
 // A layer as the catalog holds it: how it is built, how it treats masks, and samples that every catalog test runs.
 //
 //   Component Linear() {
-//     return Layer<v1::Linear>("linear", &BuildLinear).Shapes("x[..., I] -> y[..., units]").Sample("units: 3", {{2, 4}});
+//     return Layer<v1::Linear>("linear", &BuildLinear).Shapes("x[..., I] -> y[..., units]").Sample("units: 3", {{2,
+//     4}});
 //   }
 #pragma once
 
@@ -25,8 +26,8 @@ struct Sample {
   std::string attrs;  // text format of the component's message
   std::vector<Shape> inputs;
   v1::Dialect dialect = v1::DIALECT_UNSPECIFIED;  // unspecified: both
-  std::string no_gradient;                         // a reason, where the output has none
-  int64_t ids_below = 0;                           // inputs are integers in [0, ids_below)
+  std::string no_gradient;                        // a reason, where the output has none
+  int64_t ids_below = 0;                          // inputs are integers in [0, ids_below)
 };
 
 struct Rejection {
@@ -41,12 +42,28 @@ class Component {
 
   Component(std::string name, Build build) : name_(std::move(name)), build_(std::move(build)) {}
 
-  Component& Shapes(std::string text) & { shapes_ = std::move(text); return *this; }
-  Component&& Shapes(std::string text) && { shapes_ = std::move(text); return std::move(*this); }
-  Component&& Mask(MaskRule rule) && { mask_ = rule; return std::move(*this); }
+  Component& Shapes(std::string text) & {
+    shapes_ = std::move(text);
+    return *this;
+  }
+  Component&& Shapes(std::string text) && {
+    shapes_ = std::move(text);
+    return std::move(*this);
+  }
+  Component&& Mask(MaskRule rule) && {
+    mask_ = rule;
+    return std::move(*this);
+  }
   // At least `min` inputs, at most `max` (-1: any number).
-  Component&& Inputs(int min, int max) && { min_inputs_ = min; max_inputs_ = max; return std::move(*this); }
-  Component&& With(Sample sample) && { samples_.push_back(std::move(sample)); return std::move(*this); }
+  Component&& Inputs(int min, int max) && {
+    min_inputs_ = min;
+    max_inputs_ = max;
+    return std::move(*this);
+  }
+  Component&& With(Sample sample) && {
+    samples_.push_back(std::move(sample));
+    return std::move(*this);
+  }
   Component&& With(const std::string& attrs, std::vector<Shape> inputs) && {
     samples_.push_back({attrs, std::move(inputs)});
     return std::move(*this);

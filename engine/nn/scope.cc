@@ -23,11 +23,12 @@ Value Scope::Param(std::string_view name, Shape shape, ParamOptions options) {
   }
   if (!ok()) return {graph_, -1};
   int64_t count = 0;
-  if (!CheckedNumElements(shape, &count)) return Fail(absl::StrCat(std::string(name), ": shape ", ShapeString(shape), " is too large"));
+  if (!CheckedNumElements(shape, &count))
+    return Fail(absl::StrCat(std::string(name), ": shape ", ShapeString(shape), " is too large"));
   const bool trainable = options.trainable && trainable_;
   const Value v = graph_->AddVariable({full, DType::kF32, shape, VariableInfo::Kind::kParameter, trainable});
-  collected_->params.push_back({full, DType::kF32, shape, options.initializer, std::move(options.adjust), trainable, false, v,
-                                options.constraint ? *options.constraint : v1::Constraint()});
+  collected_->params.push_back({full, DType::kF32, shape, options.initializer, std::move(options.adjust), trainable,
+                                false, v, options.constraint ? *options.constraint : v1::Constraint()});
   if (options.regularizer != nullptr) AddPenalty(Penalty(*options.regularizer, v));
   return v;
 }

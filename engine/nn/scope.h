@@ -1,5 +1,5 @@
-// What a component sees while it builds its part of a graph: the graph, the dialect, the mode, its parameters and state, random
-// numbers, and where penalties go. Names are relative to the layer; the scope adds the path.
+// What a component sees while it builds its part of a graph: the graph, the dialect, the mode, its parameters and
+// state, random numbers, and where penalties go. Names are relative to the layer; the scope adds the path.
 //
 //   Outputs BuildLinear(Scope& s, const v1::Linear& a, const Args& args) {
 //     const Value x = args[0];
@@ -77,10 +77,10 @@ struct StateUpdate {
 
 // Collected over a whole model.
 struct Collected {
-  std::vector<ParamSpec> params;       // in order of declaration
-  std::vector<StateUpdate> updates;    // of buffers and random state
-  std::vector<Value> penalties;        // scalars, added to the loss
-  bool rows_mixed = false;             // an output row depends on other rows
+  std::vector<ParamSpec> params;     // in order of declaration
+  std::vector<StateUpdate> updates;  // of buffers and random state
+  std::vector<Value> penalties;      // scalars, added to the loss
+  bool rows_mixed = false;           // an output row depends on other rows
 };
 
 class Scope {

@@ -1,5 +1,5 @@
-// Convolution (cross-correlation) over any number of spatial axes, channels last, and its two gradients. Padding is asymmetric,
-// zero; groups split the channels.
+// Convolution (cross-correlation) over any number of spatial axes, channels last, and its two gradients. Padding is
+// asymmetric, zero; groups split the channels.
 #include "engine/base/status.h"
 #include "engine/ops/ops.h"
 #include "engine/ops/record.h"
@@ -72,9 +72,8 @@ void ForEachTap(const ConvAttrs& at, const Shape& x, const Shape& w, const Shape
 using RefIn = std::span<const RefTensor* const>;
 void RefConv(const Attrs& attrs, RefIn in, std::span<RefTensor> out, std::span<const DType>) {
   const auto& at = std::get<ConvAttrs>(attrs);
-  ForEachTap(at, in[0]->shape, in[1]->shape, out[0].shape, [&](int64_t x, int64_t w, int64_t y) {
-    out[0].data[y] += in[0]->data[x] * in[1]->data[w];
-  });
+  ForEachTap(at, in[0]->shape, in[1]->shape, out[0].shape,
+             [&](int64_t x, int64_t w, int64_t y) { out[0].data[y] += in[0]->data[x] * in[1]->data[w]; });
   const int64_t channels = out[0].shape.back();
   for (size_t i = 0; i < out[0].data.size(); ++i) {
     double& v = out[0].data[i];
@@ -84,15 +83,13 @@ void RefConv(const Attrs& attrs, RefIn in, std::span<RefTensor> out, std::span<c
 }
 
 void RefGradInput(const Attrs& attrs, RefIn in, std::span<RefTensor> out, std::span<const DType>) {
-  ForEachTap(std::get<ConvAttrs>(attrs), out[0].shape, in[1]->shape, in[0]->shape, [&](int64_t x, int64_t w, int64_t y) {
-    out[0].data[x] += in[0]->data[y] * in[1]->data[w];
-  });
+  ForEachTap(std::get<ConvAttrs>(attrs), out[0].shape, in[1]->shape, in[0]->shape,
+             [&](int64_t x, int64_t w, int64_t y) { out[0].data[x] += in[0]->data[y] * in[1]->data[w]; });
 }
 
 void RefGradWeight(const Attrs& attrs, RefIn in, std::span<RefTensor> out, std::span<const DType>) {
-  ForEachTap(std::get<ConvAttrs>(attrs), in[0]->shape, out[0].shape, in[1]->shape, [&](int64_t x, int64_t w, int64_t y) {
-    out[0].data[w] += in[0]->data[x] * in[1]->data[y];
-  });
+  ForEachTap(std::get<ConvAttrs>(attrs), in[0]->shape, out[0].shape, in[1]->shape,
+             [&](int64_t x, int64_t w, int64_t y) { out[0].data[w] += in[0]->data[x] * in[1]->data[y]; });
 }
 
 Value GradInput(Value dy, Value w, ConvAttrs at, const Shape& x) {

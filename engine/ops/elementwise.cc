@@ -40,7 +40,8 @@ Results InferSelect(const Attrs&, In in) {
 }
 
 template <double (*F)(double)>
-void RefUnary(const Attrs&, std::span<const RefTensor* const> in, std::span<RefTensor> out, std::span<const DType> types) {
+void RefUnary(const Attrs&, std::span<const RefTensor* const> in, std::span<RefTensor> out,
+              std::span<const DType> types) {
   for (size_t i = 0; i < out[0].data.size(); ++i) out[0].data[i] = F(in[0]->data[i]);
   RoundToType(types[0], &out[0]);
 }
@@ -54,7 +55,8 @@ int64_t BroadcastIndex(const Shape& shape, const std::vector<int64_t>& at) {
 }
 
 template <double (*F)(double, double)>
-void RefBinary(const Attrs&, std::span<const RefTensor* const> in, std::span<RefTensor> out, std::span<const DType> types) {
+void RefBinary(const Attrs&, std::span<const RefTensor* const> in, std::span<RefTensor> out,
+               std::span<const DType> types) {
   ForEachIndex(out[0].shape, [&](int64_t i, const std::vector<int64_t>& at) {
     out[0].data[i] = F(in[0]->data[BroadcastIndex(in[0]->shape, at)], in[1]->data[BroadcastIndex(in[1]->shape, at)]);
   });

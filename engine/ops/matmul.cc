@@ -31,6 +31,7 @@ absl::StatusOr<std::vector<ValueInfo>> Infer(const Attrs& attrs, std::span<const
   if (s.k != kb || !std::equal(a.begin(), a.end() - 2, b.begin())) {
     return InvalidArgument("matmul: operands ", ShapeString(a), " and ", ShapeString(b), " do not fit");
   }
+  if (at.bias && (in.size() != 3 || in[2]->shape != Shape{s.n})) return absl::InternalError("matmul: wrong bias");
   Shape shape(a.begin(), a.end() - 2);
   shape.push_back(s.m);
   shape.push_back(s.n);
@@ -40,13 +41,15 @@ absl::StatusOr<std::vector<ValueInfo>> Infer(const Attrs& attrs, std::span<const
 // With A = op(a), B = op(b), Y = A B: dA = dY B^T, dB = A^T dY, each stored the way its operand is.
 std::vector<Value> Vjp(Graph* g, NodeId n, std::span<const Value> dy) {
   const MatMulAttrs at = g->nodes()[n].as<MatMulAttrs>();
+  STRATA_CHECK(!at.bias && !at.relu);  // fusion comes after differentiation
   const Value a = g->value(g->nodes()[n].inputs[0]), b = g->value(g->nodes()[n].inputs[1]);
   const Value da = at.transpose_a ? MatMul(b, dy[0], at.transpose_b, true) : MatMul(dy[0], b, false, !at.transpose_b);
   const Value db = at.transpose_b ? MatMul(dy[0], a, true, at.transpose_a) : MatMul(a, dy[0], !at.transpose_a, false);
   return {da, db};
 }
 
-void Reference(const Attrs& attrs, std::span<const RefTensor* const> in, std::span<RefTensor> out, std::span<const DType>) {
+void Reference(const Attrs& attrs, std::span<const RefTensor* const> in, std::span<RefTensor> out,
+               std::span<const DType>) {
   const auto& at = std::get<MatMulAttrs>(attrs);
   const Sizes s = SizesOf(at, in[0]->shape, in[1]->shape);
   for (int64_t i = 0; i < s.batch; ++i) {
@@ -59,6 +62,11 @@ void Reference(const Attrs& attrs, std::span<const RefTensor* const> in, std::sp
         for (int64_t c = 0; c < s.n; ++c) y[m * s.n + c] += av * (at.transpose_b ? b[c * s.k + k] : b[k * s.n + c]);
       }
     }
+  }
+  for (size_t i = 0; i < out[0].data.size(); ++i) {
+    double& v = out[0].data[i];
+    if (at.bias) v += in[2]->data[i % s.n];
+    if (at.relu) v = v > 0 ? v : 0;
   }
 }
 

@@ -86,7 +86,8 @@ Results InferConcat(const Attrs& attrs, In in) {
 Results InferBroadcast(const Attrs& attrs, In in) {
   const Shape& shape = std::get<ShapeAttrs>(attrs).shape;
   STRATA_ASSIGN_OR_RETURN(Shape y, BroadcastShape(in[0]->shape, shape));
-  if (y != shape) return InvalidArgument("shape ", ShapeString(in[0]->shape), " does not broadcast to ", ShapeString(shape));
+  if (y != shape)
+    return InvalidArgument("shape ", ShapeString(in[0]->shape), " does not broadcast to ", ShapeString(shape));
   return std::vector<ValueInfo>{{in[0]->dtype, shape}};
 }
 

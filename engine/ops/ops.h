@@ -1,5 +1,6 @@
-// Building graphs: one function per operation, and the compositions that components share. Shapes and types are checked as
-// nodes are added; the first error sticks to the graph, and every function takes and returns empty values quietly after it.
+// Building graphs: one function per operation, and the compositions that components share. Shapes and types are checked
+// as nodes are added; the first error sticks to the graph, and every function takes and returns empty values quietly
+// after it.
 //
 // Elementwise functions broadcast like NumPy. Scalars of C++ type double take the type of the other operand.
 #pragma once
@@ -68,7 +69,7 @@ Value operator*(double a, Value b);
 Value operator/(double a, Value b);
 // A scalar constant of x's type.
 Value Like(Value x, double value);
-Value Relu(Value x);  // gradient 0 at 0
+Value Relu(Value x);      // gradient 0 at 0
 Value Softplus(Value x);  // log(1 + e^x), stable
 
 // Products. MatMul broadcasts leading axes.
@@ -114,7 +115,8 @@ Value Squeeze(Value x, int axis);
 // Rows.
 Value Gather(Value table, Value ids);
 Value ScatterAdd(Value ids, Value updates, int64_t rows);
-// x[..., label] without its last axis: the element of the last axis that `labels` names; 0 where the label is out of range.
+// x[..., label] without its last axis: the element of the last axis that `labels` names; 0 where the label is out of
+// range.
 Value PickLast(Value x, Value labels);
 Value OneHot(Value labels, int64_t classes, DType dtype);
 

@@ -1,5 +1,5 @@
-// Window operations over the axes between batch and channels. Windows are tables of start and length per axis, already clipped
-// to the input, so that padding, ceil mode, adaptive and fractional windows are all the same operation.
+// Window operations over the axes between batch and channels. Windows are tables of start and length per axis, already
+// clipped to the input, so that padding, ceil mode, adaptive and fractional windows are all the same operation.
 #include "engine/base/status.h"
 #include "engine/ops/ops.h"
 #include "engine/ops/record.h"

@@ -61,7 +61,8 @@ absl::Status Verify(const Graph& graph) {
       in.push_back(&graph.info(v));
     }
     for (ValueId v : node.outputs) {
-      if (graph.info(v).node != static_cast<NodeId>(n)) return absl::InternalError(absl::StrCat(where, "wrong producer"));
+      if (graph.info(v).node != static_cast<NodeId>(n))
+        return absl::InternalError(absl::StrCat(where, "wrong producer"));
     }
     ++n;
     if (node.op == Op::kInput || node.op == Op::kVariable) continue;
@@ -76,7 +77,8 @@ absl::Status Verify(const Graph& graph) {
     if (record.infer == nullptr) return absl::InternalError(absl::StrCat(where, "has no record"));
     absl::StatusOr<std::vector<ValueInfo>> results = record.infer(node.attrs, in);
     if (!results.ok()) return absl::InternalError(absl::StrCat(where, results.status().message()));
-    if (results->size() != node.outputs.size()) return absl::InternalError(absl::StrCat(where, "wrong number of outputs"));
+    if (results->size() != node.outputs.size())
+      return absl::InternalError(absl::StrCat(where, "wrong number of outputs"));
     for (size_t i = 0; i < results->size(); ++i) {
       const ValueInfo& have = graph.info(node.outputs[i]);
       if ((*results)[i].shape != have.shape || (*results)[i].dtype != have.dtype) {

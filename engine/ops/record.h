@@ -19,8 +19,8 @@ struct RefTensor {
 // Result types of a node.
 using InferFn = absl::StatusOr<std::vector<ValueInfo>> (*)(const Attrs& attrs, std::span<const ValueInfo* const> in);
 
-// Gradients of a node's inputs, as new nodes; empty values where none flows. `dy` has one entry per output, empty where no
-// gradient arrives.
+// Gradients of a node's inputs, as new nodes; empty values where none flows. `dy` has one entry per output, empty where
+// no gradient arrives.
 using VjpFn = std::vector<Value> (*)(Graph* g, NodeId node, std::span<const Value> dy);
 
 // The oracle: naive, in double. `out` has the inferred shapes, zero-filled.

@@ -19,7 +19,8 @@ std::vector<RefTensor> EvaluateReference(const Graph& graph, std::span<const Ref
   return RunReference(graph, inputs, nullptr);
 }
 
-std::vector<RefTensor> RunReference(const Graph& graph, std::span<const RefTensor> inputs, std::vector<RefTensor>* variables,
+std::vector<RefTensor> RunReference(const Graph& graph, std::span<const RefTensor> inputs,
+                                    std::vector<RefTensor>* variables,
                                     bool (*commit)(const std::vector<RefTensor>& outputs)) {
   std::vector<RefTensor> values(graph.values().size());
   size_t next_input = 0;

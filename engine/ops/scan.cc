@@ -14,7 +14,8 @@ absl::StatusOr<std::vector<ValueInfo>> Infer(const Attrs& attrs, std::span<const
     return absl::InternalError("scan: the body does not fit its operands");
   }
   for (size_t i = 0; i < in.size(); ++i) {
-    const bool sequence = static_cast<int32_t>(i) >= at.num_carry && static_cast<int32_t>(i) < at.num_carry + at.num_sequences;
+    const bool sequence =
+        static_cast<int32_t>(i) >= at.num_carry && static_cast<int32_t>(i) < at.num_carry + at.num_sequences;
     Shape shape = in[i]->shape;
     if (sequence) {
       if (shape.empty() || shape[0] != at.length) return InvalidArgument("scan: a sequence has the wrong length");
@@ -22,7 +23,8 @@ absl::StatusOr<std::vector<ValueInfo>> Infer(const Attrs& attrs, std::span<const
     }
     const ValueInfo& want = body.info(body.inputs()[i].value);
     if (shape != want.shape || in[i]->dtype != want.dtype) {
-      return InvalidArgument("scan: operand ", i, " is ", ShapeString(shape), ", the body takes ", ShapeString(want.shape));
+      return InvalidArgument("scan: operand ", i, " is ", ShapeString(shape), ", the body takes ",
+                             ShapeString(want.shape));
     }
   }
   std::vector<ValueInfo> out;
@@ -39,7 +41,8 @@ absl::StatusOr<std::vector<ValueInfo>> Infer(const Attrs& attrs, std::span<const
   return out;
 }
 
-void Reference(const Attrs& attrs, std::span<const RefTensor* const> in, std::span<RefTensor> out, std::span<const DType>) {
+void Reference(const Attrs& attrs, std::span<const RefTensor* const> in, std::span<RefTensor> out,
+               std::span<const DType>) {
   const auto& at = std::get<ScanAttrs>(attrs);
   const int32_t first_constant = at.num_carry + at.num_sequences;
   std::vector<RefTensor> step(in.size());

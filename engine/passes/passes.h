@@ -1,4 +1,5 @@
-// Rewrites of a graph. Each pass takes a verified graph and returns one that computes the same; the caller verifies again.
+// Rewrites of a graph. Each pass takes a verified graph and returns one that computes the same; the caller verifies
+// again.
 #pragma once
 
 #include "absl/status/statusor.h"
@@ -9,12 +10,12 @@ namespace strata {
 // Constant folding, common subexpressions, algebraic identities, transposes folded into products, dead code.
 Graph Simplify(const Graph& graph);
 
-// Moves convolutions' layout changes: transposes sink through elementwise ops, pooling and reductions and cancel; transposed
-// weights become a flag of the convolution.
+// Moves convolutions' layout changes: transposes sink through elementwise ops, pooling and reductions and cancel;
+// transposed weights become a flag of the convolution.
 Graph ChooseLayouts(const Graph& graph);
 
-// Elementwise chains, with reductions at their end and assignments in place, become single nodes; bias and relu join the
-// convolution before them.
+// Elementwise chains, with reductions at their end and assignments in place, become single nodes; bias and relu join
+// the convolution before them.
 Graph Fuse(const Graph& graph);
 
 // All of them, in order, each verified. INTERNAL names the pass that broke the graph.

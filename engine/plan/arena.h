@@ -13,8 +13,8 @@ struct Buffer {
   int64_t offset = -1;
 };
 
-// Sets offsets (multiples of 64) so that buffers which live at the same time do not overlap; returns the arena's size. Largest
-// first, each at the lowest offset that fits.
+// Sets offsets (multiples of 64) so that buffers which live at the same time do not overlap; returns the arena's size.
+// Largest first, each at the lowest offset that fits.
 int64_t AssignOffsets(std::vector<Buffer>* buffers, bool reuse);
 
 }  // namespace strata

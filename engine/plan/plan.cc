@@ -33,8 +33,8 @@ class Planner {
     alias_.resize(g.values().size());
     for (size_t i = 0; i < alias_.size(); ++i) alias_[i] = static_cast<ValueId>(i);
     PlaceLeaves();
-    // Readers first, then fused updates in place, then copies: a copy's source may still read what a fused update has not
-    // written, and no reader comes after a writer.
+    // Readers first, then fused updates in place, then copies: a copy's source may still read what a fused update has
+    // not written, and no reader comes after a writer.
     AddSteps([](const Node& n) { return !WritesVariable(n); });
     plan_->first_write = plan_->steps.size();
     AddSteps([](const Node& n) { return n.op != Op::kAssign && WritesVariable(n); });
@@ -108,7 +108,8 @@ class Planner {
         const ValueId v = step.out[o];
         const int64_t bytes = BytesOf(g.info(v));
         plan_->value_bytes += bytes;
-        const int32_t reused = options_.in_place && options_.reuse ? Overwritten(step, o, s, bytes, last, buffer_of) : -1;
+        const int32_t reused =
+            options_.in_place && options_.reuse ? Overwritten(step, o, s, bytes, last, buffer_of) : -1;
         if (reused >= 0) {
           buffer_of[v] = reused;
           buffers[reused].last = std::max(buffers[reused].last, last[v]);

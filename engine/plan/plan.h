@@ -1,8 +1,8 @@
-// A plan: the compiled form of a graph. Order, kernels and arena offsets; no weights. Immutable, shared by any number of
-// contexts.
+// A plan: the compiled form of a graph. Order, kernels and arena offsets; no weights. Immutable, shared by any number
+// of contexts.
 //
-// Two phases: first everything that only reads; then, if the graph's "commit" output is true or absent, everything that writes
-// variables. So a step is applied whole or not at all.
+// Two phases: first everything that only reads; then, if the graph's "commit" output is true or absent, everything that
+// writes variables. So a step is applied whole or not at all.
 #pragma once
 
 #include <memory>
@@ -27,16 +27,16 @@ struct PlanStep {
   NodeId node;
   std::unique_ptr<Kernel> kernel;  // null: a copy of `in[0]` into a variable
   std::vector<ValueId> in, out;
-  int32_t variable = -1;   // of an assignment
-  int64_t bytes = 0;       // of an assignment
-  int64_t scratch = -1;    // arena offset
+  int32_t variable = -1;              // of an assignment
+  int64_t bytes = 0;                  // of an assignment
+  int64_t scratch = -1;               // arena offset
   std::vector<std::string> declined;  // what better candidates said
 };
 
 struct Plan {
   Graph graph;
   std::vector<PlanStep> steps;
-  size_t first_write = 0;  // steps from here on write variables
+  size_t first_write = 0;     // steps from here on write variables
   std::vector<Place> places;  // by value
   int64_t arena_bytes = 0;
   int64_t value_bytes = 0;  // what the arena would take without reuse
@@ -46,7 +46,7 @@ struct Plan {
 
 struct PlanOptions {
   int threads = 1;
-  bool reuse = true;      // false: every value has memory of its own (tests)
+  bool reuse = true;  // false: every value has memory of its own (tests)
   bool in_place = true;
   bool reference_only = false;
 };

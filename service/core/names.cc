@@ -24,7 +24,8 @@ absl::Status CheckName(std::string_view path, std::string_view name) {
 }
 
 absl::Status CheckText(std::string_view path, std::string_view text, size_t max_bytes) {
-  if (text.size() > max_bytes) return InvalidArgument(path, ": must have at most ", max_bytes, " bytes, got ", text.size());
+  if (text.size() > max_bytes)
+    return InvalidArgument(path, ": must have at most ", max_bytes, " bytes, got ", text.size());
   for (const char c : text) {
     if (static_cast<unsigned char>(c) < 0x20) return InvalidArgument(path, ": has a control character");
   }

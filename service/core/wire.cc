@@ -66,7 +66,8 @@ std::string_view OipName(DType type) {
 }
 
 absl::StatusOr<int64_t> CheckedSize(std::string_view path, const Shape& shape, DType dtype) {
-  if (shape.size() > kMaxRank) return InvalidArgument(path, ".shape: must have at most ", kMaxRank, " axes, got ", shape.size());
+  if (shape.size() > kMaxRank)
+    return InvalidArgument(path, ".shape: must have at most ", kMaxRank, " axes, got ", shape.size());
   for (size_t i = 0; i < shape.size(); ++i) {
     if (shape[i] < 0) return InvalidArgument(path, ".shape[", i, "]: must be >= 0, got ", shape[i]);
   }
@@ -75,20 +76,23 @@ absl::StatusOr<int64_t> CheckedSize(std::string_view path, const Shape& shape, D
   return count * static_cast<int64_t>(SizeOf(dtype));
 }
 
-absl::StatusOr<NamedViews> ViewsOf(std::string_view path, const google::protobuf::Map<std::string, v1::Tensor>& tensors) {
+absl::StatusOr<NamedViews> ViewsOf(std::string_view path,
+                                   const google::protobuf::Map<std::string, v1::Tensor>& tensors) {
   if (tensors.empty()) return InvalidArgument(path, ": must not be empty");
-  if (tensors.size() > kMaxTensors) return InvalidArgument(path, ": at most ", kMaxTensors, " tensors, got ", tensors.size());
+  if (tensors.size() > kMaxTensors)
+    return InvalidArgument(path, ": at most ", kMaxTensors, " tensors, got ", tensors.size());
   NamedViews views;
   for (const auto& [name, tensor] : tensors) {
     const std::string where = absl::StrCat(path, "[", Quote(name), "]");
-    if (tensor.dtype() == v1::BYTES) return absl::UnimplementedError(absl::StrCat(where, ".dtype: BYTES is not supported yet"));
+    if (tensor.dtype() == v1::BYTES)
+      return absl::UnimplementedError(absl::StrCat(where, ".dtype: BYTES is not supported yet"));
     const std::optional<DType> dtype = FromWire(tensor.dtype());
     if (!dtype) return InvalidArgument(where, ".dtype: must be a known type, got ", static_cast<int>(tensor.dtype()));
     Shape shape(tensor.shape().begin(), tensor.shape().end());
     STRATA_ASSIGN_OR_RETURN(const int64_t bytes, CheckedSize(where, shape, *dtype));
     if (static_cast<uint64_t>(bytes) != tensor.data().size()) {
-      return InvalidArgument(where, ".data: needs ", bytes, " bytes for ", v1::DataType_Name(tensor.dtype()), " ", ShapeText(shape),
-                             ", got ", tensor.data().size());
+      return InvalidArgument(where, ".data: needs ", bytes, " bytes for ", v1::DataType_Name(tensor.dtype()), " ",
+                             ShapeText(shape), ", got ", tensor.data().size());
     }
     views[name] = TensorView{*dtype, std::move(shape), tensor.data().data()};
   }

@@ -6,10 +6,10 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "engine/base/tensor.h"
 #include "google/protobuf/map.h"
 #include "google/protobuf/timestamp.pb.h"
-#include "absl/time/time.h"
 #include "strata/v1/tensor.pb.h"
 
 namespace strata::service {
@@ -25,7 +25,8 @@ std::string_view OipName(DType type);
 absl::StatusOr<int64_t> CheckedSize(std::string_view path, const Shape& shape, DType dtype);
 
 // Views of a batch's tensors: no copy, valid while `tensors` lives. `path` names the field in errors.
-absl::StatusOr<NamedViews> ViewsOf(std::string_view path, const google::protobuf::Map<std::string, v1::Tensor>& tensors);
+absl::StatusOr<NamedViews> ViewsOf(std::string_view path,
+                                   const google::protobuf::Map<std::string, v1::Tensor>& tensors);
 
 google::protobuf::Timestamp ToTimestamp(absl::Time time);
 

@@ -43,7 +43,8 @@ Statement& Statement::Bind(int index, int64_t value) {
   return *this;
 }
 Statement& Statement::Bind(int index, std::string_view text) {
-  if (status_.ok()) Note(sqlite3_bind_text64(stmt_.get(), index, text.data(), text.size(), SQLITE_TRANSIENT, SQLITE_UTF8));
+  if (status_.ok())
+    Note(sqlite3_bind_text64(stmt_.get(), index, text.data(), text.size(), SQLITE_TRANSIENT, SQLITE_UTF8));
   return *this;
 }
 Statement& Statement::BindBlob(int index, std::string_view bytes) {
@@ -83,7 +84,8 @@ std::string Statement::Text(int column) const {
 absl::StatusOr<Database> Database::Open(const std::string& path, bool read_only) {
   Database result;
   sqlite3* db = nullptr;
-  const int flags = (read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE) | SQLITE_OPEN_NOMUTEX;
+  const int flags =
+      (read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE) | SQLITE_OPEN_NOMUTEX;
   const int code = sqlite3_open_v2(path.c_str(), &db, flags, nullptr);
   result.db_.reset(db);
   if (code != SQLITE_OK) return SqlError(db, code);

@@ -58,8 +58,8 @@ absl::Status SyncFolder(const std::string& path) {
 
 std::string Parent(const std::string& path) { return path.substr(0, path.rfind('/')); }
 
-absl::Status WriteTemporary(const std::string& path, const std::string& name, const NamedTensors& tensors, const Metadata& metadata,
-                            FileStamp* stamp) {
+absl::Status WriteTemporary(const std::string& path, const std::string& name, const NamedTensors& tensors,
+                            const Metadata& metadata, FileStamp* stamp) {
   const Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644));
   if (!fd.ok()) return IoError("creating", name);
   Sha256 hash;
@@ -108,7 +108,8 @@ absl::StatusOr<std::unique_ptr<DataDir>> DataDir::Open(const std::string& path) 
     }
   }
   Fd lock(::open((path + "/LOCK").c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0640));
-  if (!lock.ok()) return absl::FailedPreconditionError(absl::StrCat("data_dir: cannot write in ", path, ": ", std::strerror(errno)));
+  if (!lock.ok())
+    return absl::FailedPreconditionError(absl::StrCat("data_dir: cannot write in ", path, ": ", std::strerror(errno)));
   if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
     return absl::FailedPreconditionError(absl::StrCat("data_dir: ", path, " is in use by another strata-server"));
   }
@@ -116,7 +117,8 @@ absl::StatusOr<std::unique_ptr<DataDir>> DataDir::Open(const std::string& path) 
   return std::unique_ptr<DataDir>(new DataDir(path, std::move(lock)));
 }
 
-absl::StatusOr<FileStamp> DataDir::WriteTensors(const std::string& name, const NamedTensors& tensors, const Metadata& metadata) const {
+absl::StatusOr<FileStamp> DataDir::WriteTensors(const std::string& name, const NamedTensors& tensors,
+                                                const Metadata& metadata) const {
   const std::string path = absl::StrCat(path_, "/", name);
   const std::string temporary = absl::StrCat(path, kTemporary);
   FileStamp stamp;
@@ -131,7 +133,9 @@ absl::StatusOr<FileStamp> DataDir::WriteTensors(const std::string& name, const N
 }
 
 absl::StatusOr<TensorFile> DataDir::ReadChecked(const std::string& name, const FileStamp& stamp) const {
-  const auto broken = [&](std::string_view why) { return absl::DataLossError(absl::StrCat("store: ", name, ": ", why)); };
+  const auto broken = [&](std::string_view why) {
+    return absl::DataLossError(absl::StrCat("store: ", name, ": ", why));
+  };
   const Fd fd(::open(absl::StrCat(path_, "/", name).c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
   if (!fd.ok()) {
     if (errno == ENOENT || errno == ELOOP) return broken("the file is missing");

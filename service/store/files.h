@@ -1,5 +1,5 @@
-// Files that survive a crash: temporary name, fsync, rename, fsync of the directory. A file's name is visible only when its
-// bytes are durable. Errors name files relative to the data directory only.
+// Files that survive a crash: temporary name, fsync, rename, fsync of the directory. A file's name is visible only when
+// its bytes are durable. Errors name files relative to the data directory only.
 #pragma once
 
 #include <cstdint>
@@ -45,9 +45,11 @@ class DataDir {
   const std::string& path() const { return path_; }
 
   // Durable when it returns. On error no file of that name is new.
-  absl::StatusOr<FileStamp> WriteTensors(const std::string& name, const NamedTensors& tensors, const Metadata& metadata) const;
+  absl::StatusOr<FileStamp> WriteTensors(const std::string& name, const NamedTensors& tensors,
+                                         const Metadata& metadata) const;
 
-  // DATA_LOSS if the file is missing, differs from its stamp or breaks a rule of the format; it is then renamed to *.broken.
+  // DATA_LOSS if the file is missing, differs from its stamp or breaks a rule of the format; it is then renamed to
+  // *.broken.
   absl::StatusOr<TensorFile> ReadTensors(const std::string& name, const FileStamp& stamp) const;
 
   void Remove(const std::string& name) const;

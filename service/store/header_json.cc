@@ -32,7 +32,9 @@ absl::Status HeaderJson::Error(std::string_view what) const {
 }
 
 void HeaderJson::SkipBlanks() {
-  while (pos_ < text_.size() && (text_[pos_] == ' ' || text_[pos_] == '\t' || text_[pos_] == '\n' || text_[pos_] == '\r')) ++pos_;
+  while (pos_ < text_.size() &&
+         (text_[pos_] == ' ' || text_[pos_] == '\t' || text_[pos_] == '\n' || text_[pos_] == '\r'))
+    ++pos_;
 }
 
 bool HeaderJson::Take(char c) {
@@ -144,7 +146,8 @@ bool IsUtf8(std::string_view text) {
       if ((byte(i + k) & 0xc0) != 0x80) return false;
     }
     const unsigned char second = byte(i + 1);
-    if ((c == 0xe0 && second < 0xa0) || (c == 0xed && second > 0x9f) || (c == 0xf0 && second < 0x90) || (c == 0xf4 && second > 0x8f)) {
+    if ((c == 0xe0 && second < 0xa0) || (c == 0xed && second > 0x9f) || (c == 0xf0 && second < 0x90) ||
+        (c == 0xf4 && second > 0x8f)) {
       return false;
     }
     i += length;

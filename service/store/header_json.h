@@ -1,5 +1,5 @@
-// The subset of JSON that a safetensors header may use: one object of strings, unsigned integers, and nested objects and
-// lists of a fixed shape. Duplicate keys, bad UTF-8, signs, fractions and exponents are refused.
+// The subset of JSON that a safetensors header may use: one object of strings, unsigned integers, and nested objects
+// and lists of a fixed shape. Duplicate keys, bad UTF-8, signs, fractions and exponents are refused.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,8 @@
 
 namespace strata::service {
 
-// Reads tokens from left to right; each function skips leading blanks and is DATA_LOSS with the offset if something else
-// comes. Thread-compatible.
+// Reads tokens from left to right; each function skips leading blanks and is DATA_LOSS with the offset if something
+// else comes. Thread-compatible.
 class HeaderJson {
  public:
   explicit HeaderJson(std::string_view text) : text_(text) {}

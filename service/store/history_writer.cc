@@ -5,7 +5,8 @@
 
 namespace strata::service {
 
-HistoryWriter::HistoryWriter(Store* store, Options options) : store_(store), options_(std::move(options)), thread_([this] { Loop(); }) {}
+HistoryWriter::HistoryWriter(Store* store, Options options)
+    : store_(store), options_(std::move(options)), thread_([this] { Loop(); }) {}
 
 HistoryWriter::~HistoryWriter() {
   {

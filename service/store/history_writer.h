@@ -30,7 +30,8 @@ class HistoryWriter {
 
   void Add(HistoryRow row);
   void SetState(RunRecord run);
-  // Returns when everything added before is durable (or failed: the error is logged and the rows are kept for the next try).
+  // Returns when everything added before is durable (or failed: the error is logged and the rows are kept for the next
+  // try).
   absl::Status Flush();
 
  private:

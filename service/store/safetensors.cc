@@ -135,14 +135,17 @@ absl::StatusOr<TensorHeader> ParseTensorHeader(std::string_view header, uint64_t
   STRATA_RETURN_IF_ERROR(json.End());
 
   // A tensor without elements sorts before the one that begins where it stands.
-  std::sort(result.entries.begin(), result.entries.end(),
-            [](const TensorEntry& a, const TensorEntry& b) { return std::tie(a.begin, a.end) < std::tie(b.begin, b.end); });
+  std::sort(result.entries.begin(), result.entries.end(), [](const TensorEntry& a, const TensorEntry& b) {
+    return std::tie(a.begin, a.end) < std::tie(b.begin, b.end);
+  });
   uint64_t end = 0;
   for (const TensorEntry& e : result.entries) {
     if (e.begin != end) return absl::DataLossError("safetensors header: tensors overlap or leave a hole");
     end = e.end;
   }
-  if (end != data_bytes) return absl::DataLossError(absl::StrCat("safetensors: tensors need ", end, " bytes of data, the file has ", data_bytes));
+  if (end != data_bytes)
+    return absl::DataLossError(
+        absl::StrCat("safetensors: tensors need ", end, " bytes of data, the file has ", data_bytes));
   return result;
 }
 
@@ -178,8 +181,9 @@ std::string TensorFilePrefix(const NamedTensors& tensors, const Metadata& metada
   uint64_t offset = 0;
   for (const std::string& name : *order) {
     const Tensor& t = tensors.at(name);
-    parts.push_back(absl::StrCat(JsonString(name), ":{\"dtype\":\"", TypeText(t.dtype()), "\",\"shape\":[", absl::StrJoin(t.shape(), ","),
-                                 "],\"data_offsets\":[", offset, ",", offset + t.size_bytes(), "]}"));
+    parts.push_back(absl::StrCat(JsonString(name), ":{\"dtype\":\"", TypeText(t.dtype()), "\",\"shape\":[",
+                                 absl::StrJoin(t.shape(), ","), "],\"data_offsets\":[", offset, ",",
+                                 offset + t.size_bytes(), "]}"));
     offset += t.size_bytes();
   }
   std::string header = absl::StrCat("{", absl::StrJoin(parts, ","), "}");

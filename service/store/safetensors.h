@@ -1,6 +1,6 @@
-// The safetensors format, strictly: 8-byte little-endian header length, JSON header, data. A reader that accepts less than
-// others do: no holes, no overlaps, no trailing bytes, no duplicate names. It trusts nothing and allocates only what the file's
-// own length covers.
+// The safetensors format, strictly: 8-byte little-endian header length, JSON header, data. A reader that accepts less
+// than others do: no holes, no overlaps, no trailing bytes, no duplicate names. It trusts nothing and allocates only
+// what the file's own length covers.
 #pragma once
 
 #include <cstdint>
@@ -36,15 +36,15 @@ struct TensorHeader {
 
 inline constexpr uint64_t kMaxHeaderBytes = 100000000;
 
-// Parses the JSON header of a file whose data part has `data_bytes`. DATA_LOSS for a broken rule, UNIMPLEMENTED for an element
-// type that the engine does not have.
+// Parses the JSON header of a file whose data part has `data_bytes`. DATA_LOSS for a broken rule, UNIMPLEMENTED for an
+// element type that the engine does not have.
 absl::StatusOr<TensorHeader> ParseTensorHeader(std::string_view header, uint64_t data_bytes);
 
 // A whole file in memory.
 absl::StatusOr<TensorFile> ParseTensors(std::string_view bytes);
 
-// Header length, header and padding of a file; the data follows in the order of the names of `order`. Equal tensors give equal
-// bytes.
+// Header length, header and padding of a file; the data follows in the order of the names of `order`. Equal tensors
+// give equal bytes.
 std::string TensorFilePrefix(const NamedTensors& tensors, const Metadata& metadata, std::vector<std::string>* order);
 
 }  // namespace strata::service

@@ -13,7 +13,9 @@ namespace strata::service {
 // Thread-compatible.
 class Sha256 {
  public:
-  Sha256() : ctx_(EVP_MD_CTX_new(), &EVP_MD_CTX_free) { STRATA_CHECK(EVP_DigestInit_ex(ctx_.get(), EVP_sha256(), nullptr) == 1); }
+  Sha256() : ctx_(EVP_MD_CTX_new(), &EVP_MD_CTX_free) {
+    STRATA_CHECK(EVP_DigestInit_ex(ctx_.get(), EVP_sha256(), nullptr) == 1);
+  }
   void Add(const void* data, size_t size) { STRATA_CHECK(EVP_DigestUpdate(ctx_.get(), data, size) == 1); }
   // Call once.
   std::string Hex() {

@@ -52,7 +52,8 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(const std::string& data_dir) 
     STRATA_RETURN_IF_ERROR(q.status());
   }
   if (version > kSchemaVersion) {
-    return absl::FailedPreconditionError(absl::StrCat("data_dir: was written by a newer strata-server (schema ", version, ")"));
+    return absl::FailedPreconditionError(
+        absl::StrCat("data_dir: was written by a newer strata-server (schema ", version, ")"));
   }
   if (version == 0) {
     Transaction t(writer);
@@ -74,7 +75,9 @@ absl::Status Store::Recover() {
     Transaction t(writer_);
     for (RunRecord run : runs) {
       if (run.durable_through > 0) files.push_back(run.File());
-      if (run.state != v1::QUEUED && run.state != v1::RUNNING && run.state != v1::CHECKPOINTING && run.state != v1::INTERRUPTED) continue;
+      if (run.state != v1::QUEUED && run.state != v1::RUNNING && run.state != v1::CHECKPOINTING &&
+          run.state != v1::INTERRUPTED)
+        continue;
       run.state = v1::INTERRUPTED;
       STRATA_RETURN_IF_ERROR(PutState(writer_, run));
       STRATA_RETURN_IF_ERROR(DropHistory(writer_, run.id, run.durable_through));
@@ -108,7 +111,9 @@ absl::StatusOr<std::vector<ModelRecord>> Store::Models() {
 absl::StatusOr<std::vector<VersionRecord>> Store::Versions() {
   absl::MutexLock lock(&read_mutex_);
   std::vector<VersionRecord> rows;
-  Statement q = reader_.Prepare("SELECT model_id, version, run, step, created, description, digest, bytes FROM versions ORDER BY model_id, version");
+  Statement q = reader_.Prepare(
+      "SELECT model_id, version, run, step, created, description, digest, bytes FROM versions ORDER BY model_id, "
+      "version");
   while (q.Row()) {
     rows.push_back({.model_id = q.Int(0),
                     .version = q.Int(1),
@@ -126,7 +131,8 @@ absl::StatusOr<std::vector<RunRecord>> Store::Runs() {
   absl::MutexLock lock(&read_mutex_);
   std::vector<RunRecord> rows;
   Statement q = reader_.Prepare(
-      "SELECT id, name, model_id, config, state, created, updated, error, durable_through, digest, bytes, last, last_evaluation FROM runs");
+      "SELECT id, name, model_id, config, state, created, updated, error, durable_through, digest, bytes, last, "
+      "last_evaluation FROM runs");
   while (q.Row()) rows.push_back(RunFrom(q));
   STRATA_RETURN_IF_ERROR(q.status());
   return rows;
@@ -164,7 +170,8 @@ absl::Status Store::AddVersion(VersionRecord* version, const NamedTensors& weigh
   {
     // The number is used up even if the rest fails: a number never names two files.
     absl::MutexLock lock(&write_mutex_);
-    Statement q = writer_.Prepare("UPDATE models SET last_version = last_version + 1 WHERE id = ? RETURNING last_version");
+    Statement q =
+        writer_.Prepare("UPDATE models SET last_version = last_version + 1 WHERE id = ? RETURNING last_version");
     q.Bind(1, version->model_id);
     if (!q.Row()) return q.status().ok() ? absl::NotFoundError("model: was deleted") : q.status();
     version->version = q.Int(0);
@@ -173,19 +180,22 @@ absl::Status Store::AddVersion(VersionRecord* version, const NamedTensors& weigh
   STRATA_ASSIGN_OR_RETURN(version->stamp, dir_->WriteTensors(version->File(), weights, metadata));
   absl::MutexLock lock(&write_mutex_);
   Transaction t(writer_);
-  STRATA_RETURN_IF_ERROR(
-      writer_.Prepare("INSERT INTO versions(model_id, version, run, step, created, description, digest, bytes) VALUES(?, ?, ?, ?, ?, ?, ?, ?)")
-          .Bind(1, version->model_id)
-          .Bind(2, version->version)
-          .Bind(3, version->run)
-          .Bind(4, version->step)
-          .Bind(5, Micros(version->created))
-          .Bind(6, version->description)
-          .Bind(7, version->stamp.digest)
-          .Bind(8, static_cast<int64_t>(version->stamp.bytes))
-          .Run());
-  STRATA_RETURN_IF_ERROR(
-      writer_.Prepare("UPDATE models SET serving_version = ? WHERE id = ?").Bind(1, version->version).Bind(2, version->model_id).Run());
+  STRATA_RETURN_IF_ERROR(writer_
+                             .Prepare("INSERT INTO versions(model_id, version, run, step, created, description, "
+                                      "digest, bytes) VALUES(?, ?, ?, ?, ?, ?, ?, ?)")
+                             .Bind(1, version->model_id)
+                             .Bind(2, version->version)
+                             .Bind(3, version->run)
+                             .Bind(4, version->step)
+                             .Bind(5, Micros(version->created))
+                             .Bind(6, version->description)
+                             .Bind(7, version->stamp.digest)
+                             .Bind(8, static_cast<int64_t>(version->stamp.bytes))
+                             .Run());
+  STRATA_RETURN_IF_ERROR(writer_.Prepare("UPDATE models SET serving_version = ? WHERE id = ?")
+                             .Bind(1, version->version)
+                             .Bind(2, version->model_id)
+                             .Run());
   return t.Commit();
 }
 
@@ -194,18 +204,21 @@ absl::Status Store::SetServing(int64_t model_id, int64_t version) {
   return writer_.Prepare("UPDATE models SET serving_version = ? WHERE id = ?").Bind(1, version).Bind(2, model_id).Run();
 }
 
-absl::StatusOr<TensorFile> Store::ReadVersion(const VersionRecord& version) { return dir_->ReadTensors(version.File(), version.stamp); }
+absl::StatusOr<TensorFile> Store::ReadVersion(const VersionRecord& version) {
+  return dir_->ReadTensors(version.File(), version.stamp);
+}
 
 absl::Status Store::AddRun(RunRecord* run) {
   absl::MutexLock lock(&write_mutex_);
-  STRATA_RETURN_IF_ERROR(writer_.Prepare("INSERT INTO runs(name, model_id, config, state, created, updated) VALUES(?, ?, ?, ?, ?, ?)")
-                             .Bind(1, run->name)
-                             .Bind(2, run->model_id)
-                             .BindBlob(3, run->config)
-                             .Bind(4, int64_t{run->state})
-                             .Bind(5, Micros(run->created))
-                             .Bind(6, Micros(run->updated))
-                             .Run());
+  STRATA_RETURN_IF_ERROR(
+      writer_.Prepare("INSERT INTO runs(name, model_id, config, state, created, updated) VALUES(?, ?, ?, ?, ?, ?)")
+          .Bind(1, run->name)
+          .Bind(2, run->model_id)
+          .BindBlob(3, run->config)
+          .Bind(4, int64_t{run->state})
+          .Bind(5, Micros(run->created))
+          .Bind(6, Micros(run->updated))
+          .Run());
   run->id = writer_.last_row_id();
   return absl::OkStatus();
 }
@@ -215,14 +228,16 @@ absl::Status Store::UpdateRun(const RunRecord& run) {
   return PutState(writer_, run);
 }
 
-absl::Status Store::SaveCheckpoint(RunRecord* run, int64_t step, const NamedTensors& tensors, const Metadata& metadata) {
+absl::Status Store::SaveCheckpoint(RunRecord* run, int64_t step, const NamedTensors& tensors,
+                                   const Metadata& metadata) {
   RunRecord next = *run;
   next.durable_through = step;
   STRATA_ASSIGN_OR_RETURN(next.checkpoint, dir_->WriteTensors(next.File(), tensors, metadata));
   {
     absl::MutexLock lock(&write_mutex_);
     Statement q = writer_.Prepare(
-        "UPDATE runs SET durable_through = ?, digest = ?, bytes = ?, last = ?, last_evaluation = ?, updated = ? WHERE id = ?");
+        "UPDATE runs SET durable_through = ?, digest = ?, bytes = ?, last = ?, last_evaluation = ?, updated = ? WHERE "
+        "id = ?");
     q.Bind(1, step)
         .Bind(2, next.checkpoint.digest)
         .Bind(3, static_cast<int64_t>(next.checkpoint.bytes))
@@ -241,7 +256,9 @@ absl::Status Store::SaveCheckpoint(RunRecord* run, int64_t step, const NamedTens
   return absl::OkStatus();
 }
 
-absl::StatusOr<TensorFile> Store::ReadCheckpoint(const RunRecord& run) { return dir_->ReadTensors(run.File(), run.checkpoint); }
+absl::StatusOr<TensorFile> Store::ReadCheckpoint(const RunRecord& run) {
+  return dir_->ReadTensors(run.File(), run.checkpoint);
+}
 
 absl::Status Store::Append(const std::vector<HistoryRow>& rows, const std::vector<RunRecord>& states) {
   absl::MutexLock lock(&write_mutex_);
@@ -263,10 +280,12 @@ absl::Status Store::Append(const std::vector<HistoryRow>& rows, const std::vecto
   return t.Commit();
 }
 
-absl::StatusOr<std::vector<HistoryRow>> Store::ReadHistory(int64_t run_id, int64_t after_position, int64_t from_step, int limit) {
+absl::StatusOr<std::vector<HistoryRow>> Store::ReadHistory(int64_t run_id, int64_t after_position, int64_t from_step,
+                                                           int limit) {
   absl::MutexLock lock(&read_mutex_);
   Statement q = reader_.Prepare(
-      "SELECT position, step, evaluation, payload FROM history WHERE run_id = ? AND position > ? AND step >= ? ORDER BY position LIMIT ?");
+      "SELECT position, step, evaluation, payload FROM history WHERE run_id = ? AND position > ? AND step >= ? ORDER "
+      "BY position LIMIT ?");
   q.Bind(1, run_id).Bind(2, after_position).Bind(3, from_step).Bind(4, int64_t{limit});
   std::vector<HistoryRow> rows;
   while (q.Row()) rows.push_back({run_id, q.Int(0), q.Int(1), q.Int(2) != 0, q.Text(3)});
@@ -276,7 +295,8 @@ absl::StatusOr<std::vector<HistoryRow>> Store::ReadHistory(int64_t run_id, int64
 
 absl::StatusOr<HistoryRow> Store::ReadStep(int64_t run_id, int64_t step) {
   absl::MutexLock lock(&read_mutex_);
-  Statement q = reader_.Prepare("SELECT position, payload FROM history WHERE run_id = ? AND step = ? AND evaluation = 0");
+  Statement q =
+      reader_.Prepare("SELECT position, payload FROM history WHERE run_id = ? AND step = ? AND evaluation = 0");
   q.Bind(1, run_id).Bind(2, step);
   if (q.Row()) return HistoryRow{run_id, q.Int(0), step, false, q.Text(1)};
   STRATA_RETURN_IF_ERROR(q.status());

@@ -19,8 +19,8 @@ namespace strata::service {
 // Thread-safe. Every function blocks on the disk; a change is durable when its function returns OK.
 class Store {
  public:
-  // Recovers what a crash left: runs that were going on are journalled as INTERRUPTED, history beyond their last checkpoint
-  // is dropped, files that nobody knows are deleted.
+  // Recovers what a crash left: runs that were going on are journalled as INTERRUPTED, history beyond their last
+  // checkpoint is dropped, files that nobody knows are deleted.
   static absl::StatusOr<std::unique_ptr<Store>> Open(const std::string& data_dir);
 
   absl::StatusOr<std::vector<ModelRecord>> Models();
@@ -47,7 +47,8 @@ class Store {
   // One transaction: rows, and states of runs that no longer need a transaction of their own.
   absl::Status Append(const std::vector<HistoryRow>& rows, const std::vector<RunRecord>& states);
   // At most `limit` rows from `from_step` on and beyond `after_position`, by position.
-  absl::StatusOr<std::vector<HistoryRow>> ReadHistory(int64_t run_id, int64_t after_position, int64_t from_step, int limit);
+  absl::StatusOr<std::vector<HistoryRow>> ReadHistory(int64_t run_id, int64_t after_position, int64_t from_step,
+                                                      int limit);
   // NOT_FOUND if the step is not in the history.
   absl::StatusOr<HistoryRow> ReadStep(int64_t run_id, int64_t step);
   // Largest position of a run's history.

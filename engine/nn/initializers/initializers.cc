@@ -49,10 +49,11 @@ void Fill(Tensor* t, F f) {
   for (int64_t i = 0, n = t->num_elements(); i < n; ++i) p[i] = static_cast<float>(f());
 }
 
-// Q of a normal matrix with the signs of R's diagonal, transposed if it is wide. PyTorch: rows = axis 0. Keras: columns = the
-// last axis.
+// Q of a normal matrix with the signs of R's diagonal, transposed if it is wide. PyTorch: rows = axis 0. Keras: columns
+// = the last axis.
 absl::Status Orthogonal(v1::Dialect dialect, double gain, Stream* random, Tensor* t) {
-  if (t->shape().size() < 2) return InvalidArgument("shape: orthogonal needs two axes or more, got ", ShapeString(t->shape()));
+  if (t->shape().size() < 2)
+    return InvalidArgument("shape: orthogonal needs two axes or more, got ", ShapeString(t->shape()));
   const int64_t n = t->num_elements();
   if (n == 0) return absl::OkStatus();
   const int64_t rows = dialect == v1::PYTORCH ? t->dim(0) : n / t->dim(-1), columns = n / rows;
@@ -68,7 +69,8 @@ absl::Status Orthogonal(v1::Dialect dialect, double gain, Stream* random, Tensor
   }
   float* p = t->data<float>();
   for (int64_t i = 0; i < rows; ++i) {
-    for (int64_t j = 0; j < columns; ++j) p[i * columns + j] = static_cast<float>(gain * (rows >= columns ? q(i, j) : q(j, i)));
+    for (int64_t j = 0; j < columns; ++j)
+      p[i * columns + j] = static_cast<float>(gain * (rows >= columns ? q(i, j) : q(j, i)));
   }
   return absl::OkStatus();
 }
@@ -124,7 +126,8 @@ absl::Status FillTensor(v1::Dialect dialect, const v1::Initializer& init, Stream
       const double s = std::max(a.stddev(), 1e-300);
       const double low = dialect == v1::PYTORCH ? (a.low() - a.mean()) / s : -2;
       const double high = dialect == v1::PYTORCH ? (a.high() - a.mean()) / s : 2;
-      if (!(low < high) || low > 6 || high < -6) return InvalidArgument("a|b: the cuts leave nothing of the distribution");
+      if (!(low < high) || low > 6 || high < -6)
+        return InvalidArgument("a|b: the cuts leave nothing of the distribution");
       Fill(t, [&] { return a.mean() + a.stddev() * random.TruncatedNormal(low, high); });
       return absl::OkStatus();
     }
@@ -133,7 +136,8 @@ absl::Status FillTensor(v1::Dialect dialect, const v1::Initializer& init, Stream
     case v1::Initializer::kOrthogonal:
       return Orthogonal(dialect, init.orthogonal().has_gain() ? init.orthogonal().gain() : 1, &random, t);
     case v1::Initializer::kIdentity: {
-      if (t->shape().size() != 2) return InvalidArgument("shape: identity needs two axes, got ", ShapeString(t->shape()));
+      if (t->shape().size() != 2)
+        return InvalidArgument("shape: identity needs two axes, got ", ShapeString(t->shape()));
       for (int64_t i = 0; i < std::min(t->dim(0), t->dim(1)); ++i) {
         t->Set(i * t->dim(1) + i, init.identity().has_gain() ? init.identity().gain() : 1);
       }
@@ -155,8 +159,8 @@ int64_t OwnSeed(const v1::Initializer& init, int64_t fallback) {
 
 }  // namespace
 
-absl::StatusOr<Tensor> Initialize(v1::Dialect dialect, const v1::Initializer& initializer, const Shape& shape, uint64_t seed,
-                                  uint64_t stream) {
+absl::StatusOr<Tensor> Initialize(v1::Dialect dialect, const v1::Initializer& initializer, const Shape& shape,
+                                  uint64_t seed, uint64_t stream) {
   Tensor t(DType::kF32, shape);
   const Stream random(static_cast<uint64_t>(OwnSeed(initializer, static_cast<int64_t>(seed))), stream);
   STRATA_RETURN_IF_ERROR(FillTensor(dialect, initializer, random, &t));

@@ -1,5 +1,5 @@
-// How parameters start. Numbers come from Philox streams named by the parameter, so that an initialisation depends only on the
-// seed and the parameter's name.
+// How parameters start. Numbers come from Philox streams named by the parameter, so that an initialisation depends only
+// on the seed and the parameter's name.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,8 @@
 
 namespace strata::nn {
 
-// A float32 tensor of `shape`, in the dialect's layout: fans follow it (PyTorch: axis 0 out, axis 1 in, the rest a receptive
-// field; Keras: the last axis out, the one before it in). `stream` names the parameter's random numbers.
+// A float32 tensor of `shape`, in the dialect's layout: fans follow it (PyTorch: axis 0 out, axis 1 in, the rest a
+// receptive field; Keras: the last axis out, the one before it in). `stream` names the parameter's random numbers.
 absl::StatusOr<Tensor> Initialize(v1::Dialect dialect, const v1::Initializer& initializer, const Shape& shape,
                                   uint64_t seed, uint64_t stream);
 

@@ -119,7 +119,8 @@ Value Apply(Scope& s, const v1::LogSoftmax& a, Value x) {
 // An activation as a layer: elementwise, passes the mask on.
 template <typename M>
 Component Elementwise(const std::string& name) {
-  return Layer<M>(name, +[](Scope& s, const M& a, const Args& args) -> Outputs { return {Apply(s, a, args[0].value)}; })
+  return Layer<M>(
+             name, +[](Scope& s, const M& a, const Args& args) -> Outputs { return {Apply(s, a, args[0].value)}; })
       .Shapes("x[...] -> y[...]")
       .Mask(MaskRule::kPass);
 }
@@ -130,8 +131,8 @@ Outputs BuildActivation(Scope& s, const v1::ActivationLayer& a, const Args& args
   return {y};
 }
 
-// max(0, x) + a * min(0, x); PyTorch has one slope or one for each channel of axis 1, Keras one for each element but for
-// shared axes.
+// max(0, x) + a * min(0, x); PyTorch has one slope or one for each channel of axis 1, Keras one for each element but
+// for shared axes.
 Outputs BuildPrelu(Scope& s, const v1::Prelu& a, const Args& args) {
   const Value x = args[0];
   Value alpha;
@@ -139,8 +140,8 @@ Outputs BuildPrelu(Scope& s, const v1::Prelu& a, const Args& args) {
     v1::Initializer start;
     start.mutable_constant()->set_value(a.init());
     if (a.num_parameters() != 1 && (x.rank() < 2 || x.dim(1) != a.num_parameters())) {
-      return {s.Fail(absl::StrCat("num_parameters: must be 1 or the size of axis 1 of ", ShapeString(x.shape()), ", got ",
-                                  a.num_parameters()))};
+      return {s.Fail(absl::StrCat("num_parameters: must be 1 or the size of axis 1 of ", ShapeString(x.shape()),
+                                  ", got ", a.num_parameters()))};
     }
     alpha = s.Param("weight", {a.num_parameters()}, {.initializer = start});
     if (a.num_parameters() != 1) {
@@ -214,24 +215,45 @@ Annotated Activate(Scope& s, const v1::Activation& a, Annotated x) {
 std::vector<Component> ActivationLayers() {
   std::vector<Component> list;
   list.push_back(Elementwise<v1::Sigmoid>("sigmoid").With("", {{2, 3}}).With("", {{5}}).With("", {{1, 2, 7}}));
-  list.push_back(Elementwise<v1::Softmax>("softmax").With("axis: -1", {{2, 3}}).With("axis: 1", {{2, 3, 4}}).With("axis: 1", {{1, 10}}));
+  list.push_back(Elementwise<v1::Softmax>("softmax")
+                     .With("axis: -1", {{2, 3}})
+                     .With("axis: 1", {{2, 3, 4}})
+                     .With("axis: 1", {{1, 10}}));
   list.push_back(Elementwise<v1::Tanh>("tanh").With("", {{2, 3}}).With("", {{7, 1}}).With("", {{1, 2, 5}}));
   list.push_back(Elementwise<v1::Relu>("relu").With("", {{2, 3}}).With("", {{17, 3}}).With("", {{1, 2, 5, 3}}));
-  list.push_back(Elementwise<v1::LeakyRelu>("leaky_relu").With("", {{2, 3}}).With("negative_slope: 0.5", {{4, 1}}).With("", {{1, 2, 5}}));
+  list.push_back(Elementwise<v1::LeakyRelu>("leaky_relu")
+                     .With("", {{2, 3}})
+                     .With("negative_slope: 0.5", {{4, 1}})
+                     .With("", {{1, 2, 5}}));
   list.push_back(Elementwise<v1::Elu>("elu").With("", {{2, 3}}).With("alpha: 0.5", {{4, 1}}).With("", {{1, 2, 5}}));
   list.push_back(Elementwise<v1::Selu>("selu").With("", {{2, 3}}).With("", {{4, 1}}).With("", {{1, 2, 5}}));
   list.push_back(Elementwise<v1::Silu>("silu").With("", {{2, 3}}).With("", {{4, 1}}).With("", {{1, 2, 5}}));
-  list.push_back(Elementwise<v1::Gelu>("gelu").With("", {{2, 3}}).With("approximate: TANH", {{4, 1}}).With("", {{1, 2, 5}}));
-  list.push_back(Elementwise<v1::LogSoftmax>("log_softmax").With("axis: -1", {{2, 3}}).With("axis: 1", {{2, 3, 4}}).With("axis: 1", {{1, 10}}));
+  list.push_back(
+      Elementwise<v1::Gelu>("gelu").With("", {{2, 3}}).With("approximate: TANH", {{4, 1}}).With("", {{1, 2, 5}}));
+  list.push_back(Elementwise<v1::LogSoftmax>("log_softmax")
+                     .With("axis: -1", {{2, 3}})
+                     .With("axis: 1", {{2, 3, 4}})
+                     .With("axis: 1", {{1, 10}}));
   list.push_back(Elementwise<v1::Softplus>("softplus").With("", {{2, 3}}).With("", {{4, 1}}).With("", {{1, 2, 5}}));
   list.push_back(Elementwise<v1::Softsign>("softsign").With("", {{2, 3}}).With("", {{4, 1}}).With("", {{1, 2, 5}}));
-  list.push_back(Elementwise<v1::HardSigmoid>("hard_sigmoid").With("", {{2, 3}}).With("", {{4, 1}}).With("", {{1, 2, 5}}));
+  list.push_back(
+      Elementwise<v1::HardSigmoid>("hard_sigmoid").With("", {{2, 3}}).With("", {{4, 1}}).With("", {{1, 2, 5}}));
   list.push_back(Elementwise<v1::Mish>("mish").With("", {{2, 3}}).With("", {{4, 1}}).With("", {{1, 2, 5}}));
   list.push_back(Elementwise<v1::Relu6>("relu6").With("", {{2, 3}}).With("", {{4, 1}}).With("", {{1, 2, 5}}));
-  list.push_back(Elementwise<v1::Hardswish>("hardswish").With({"", {{2, 3}}, v1::PYTORCH}).With({"", {{4, 1}}, v1::PYTORCH}).With({"", {{1, 2, 5}}, v1::PYTORCH}));
-  list.push_back(Elementwise<v1::LogSigmoid>("log_sigmoid").With({"", {{2, 3}}, v1::PYTORCH}).With({"", {{4, 1}}, v1::PYTORCH}).With({"", {{1, 2, 5}}, v1::PYTORCH}));
-  list.push_back(Elementwise<v1::Hardtanh>("hardtanh").With({"", {{2, 3}}, v1::PYTORCH}).With({"min_value: -2", {{4, 1}}, v1::PYTORCH}).With({"", {{1, 2, 5}}, v1::PYTORCH}));
-  list.push_back(Elementwise<v1::Exponential>("exponential").With("", {{2, 3}}).With("", {{4, 1}}).With("", {{1, 2, 5}}));
+  list.push_back(Elementwise<v1::Hardswish>("hardswish")
+                     .With({"", {{2, 3}}, v1::PYTORCH})
+                     .With({"", {{4, 1}}, v1::PYTORCH})
+                     .With({"", {{1, 2, 5}}, v1::PYTORCH}));
+  list.push_back(Elementwise<v1::LogSigmoid>("log_sigmoid")
+                     .With({"", {{2, 3}}, v1::PYTORCH})
+                     .With({"", {{4, 1}}, v1::PYTORCH})
+                     .With({"", {{1, 2, 5}}, v1::PYTORCH}));
+  list.push_back(Elementwise<v1::Hardtanh>("hardtanh")
+                     .With({"", {{2, 3}}, v1::PYTORCH})
+                     .With({"min_value: -2", {{4, 1}}, v1::PYTORCH})
+                     .With({"", {{1, 2, 5}}, v1::PYTORCH}));
+  list.push_back(
+      Elementwise<v1::Exponential>("exponential").With("", {{2, 3}}).With("", {{4, 1}}).With("", {{1, 2, 5}}));
   list.push_back(Elementwise<v1::Identity>("identity").With("", {{2, 3}}).With("", {{4, 1}}).With("", {{1, 2, 5}}));
   list.push_back(Layer<v1::ActivationLayer>("activation", &BuildActivation)
                      .Shapes("x[...] -> y[...]")

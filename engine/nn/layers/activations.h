@@ -1,4 +1,5 @@
-// Applying an activation: shared by the activation layers, the `activation` arguments of other layers, and recurrent cells.
+// Applying an activation: shared by the activation layers, the `activation` arguments of other layers, and recurrent
+// cells.
 #pragma once
 
 #include "engine/nn/scope.h"

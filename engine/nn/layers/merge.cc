@@ -75,7 +75,8 @@ Outputs BuildDot(Scope& s, const v1::Dot& a, const Args& args) {
   Value x = args[0].value, y = args[1].value;
   if (a.axes_size() < 1 || a.axes_size() > 2) return {s.Fail("axes: must have one or two entries")};
   if (x.rank() < 2 || y.rank() < 2 || x.rank() > 3 || y.rank() > 3) {
-    return {s.Fail(absl::StrCat("inputs: must have two or three axes, got ", ShapeString(x.shape()), " and ", ShapeString(y.shape())))};
+    return {s.Fail(absl::StrCat("inputs: must have two or three axes, got ", ShapeString(x.shape()), " and ",
+                                ShapeString(y.shape())))};
   }
   const int ax = static_cast<int>(a.axes(0) < 0 ? a.axes(0) + x.rank() : a.axes(0));
   const int64_t last = a.axes(a.axes_size() - 1);
@@ -104,13 +105,14 @@ Outputs BuildConcatenate(Scope& s, const v1::Concatenate& a, const Args& args) {
   for (const Annotated& x : args.positional) xs.push_back(x.value);
   const int rank = xs[0].rank();
   const int64_t axis = a.axis() < 0 ? a.axis() + rank : a.axis();
-  if (axis < 0 || axis >= rank) return {s.Fail(absl::StrCat("axis: must name an axis of ", ShapeString(xs[0].shape()), ", got ", a.axis()))};
+  if (axis < 0 || axis >= rank)
+    return {s.Fail(absl::StrCat("axis: must name an axis of ", ShapeString(xs[0].shape()), ", got ", a.axis()))};
   for (Value x : xs) {
     Shape want = xs[0].shape(), have = x.shape();
     if (have.size() == want.size()) have[axis] = want[axis];
     if (have != want) {
-      return {s.Fail(absl::StrCat("inputs: must agree outside axis ", axis, ", got ", ShapeString(xs[0].shape()), " and ",
-                                  ShapeString(x.shape())))};
+      return {s.Fail(absl::StrCat("inputs: must agree outside axis ", axis, ", got ", ShapeString(xs[0].shape()),
+                                  " and ", ShapeString(x.shape())))};
     }
   }
   if (axis == 0) s.MixRows();
@@ -121,8 +123,13 @@ Outputs BuildConcatenate(Scope& s, const v1::Concatenate& a, const Args& args) {
 
 std::vector<Component> MergeLayers() {
   const auto with_samples = [](Component c, int max) {
-    return std::move(c).Shapes("x[N, ...], ... -> y[N, ...]").Inputs(2, max).Mask(MaskRule::kConsume)
-        .With("", {{2, 3}, {2, 3}}).With("", {{2, 1, 3}, {2, 4, 3}}).With("", {{1, 5}, {1, 5}});
+    return std::move(c)
+        .Shapes("x[N, ...], ... -> y[N, ...]")
+        .Inputs(2, max)
+        .Mask(MaskRule::kConsume)
+        .With("", {{2, 3}, {2, 3}})
+        .With("", {{2, 1, 3}, {2, 4, 3}})
+        .With("", {{1, 5}, {1, 5}});
   };
   std::vector<Component> list;
   list.push_back(with_samples(Layer<v1::Add>("add", &BuildAdd), -1));

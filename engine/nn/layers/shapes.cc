@@ -23,8 +23,8 @@ Outputs BuildFlatten(Scope& s, const v1::Flatten& a, const Args& args) {
   const int64_t start = a.start_axis() < 0 ? a.start_axis() + x.rank() : a.start_axis();
   const int64_t end = a.end_axis() < 0 ? a.end_axis() + x.rank() : a.end_axis();
   if (start < 0 || start >= x.rank() || end < start || end >= x.rank()) {
-    return {s.Fail(absl::StrCat("start_dim|end_dim|input: must name axes in order of ", ShapeString(x.shape()), ", got ",
-                                a.start_axis(), " and ", a.end_axis()))};
+    return {s.Fail(absl::StrCat("start_dim|end_dim|input: must name axes in order of ", ShapeString(x.shape()),
+                                ", got ", a.start_axis(), " and ", a.end_axis()))};
   }
   Shape shape(x.shape().begin(), x.shape().begin() + start);
   int64_t merged = 1;
@@ -50,7 +50,8 @@ Outputs BuildReshape(Scope& s, const v1::Reshape& a, const Args& args) {
   const int64_t row = NumElements(std::span(x.shape()).subspan(1));
   if (wild > 1) return {s.Fail("target_shape: must have at most one -1")};
   if (wild == 1 ? (known == 0 || row % known != 0) : known != row) {
-    return {s.Fail(absl::StrCat("target_shape: must have ", row, " elements, got ", ShapeString(std::span(shape).subspan(1))))};
+    return {s.Fail(
+        absl::StrCat("target_shape: must have ", row, " elements, got ", ShapeString(std::span(shape).subspan(1))))};
   }
   for (int64_t& d : shape) d = d == -1 ? row / known : d;
   shape[0] = x.dim(0);

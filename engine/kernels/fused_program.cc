@@ -1,0 +1,264 @@
+#include "engine/kernels/fused_program.h"
+
+#include <algorithm>
+
+#include "engine/base/status.h"
+#include "engine/kernels/broadcast.h"
+
+namespace strata {
+namespace {
+
+using Store = FusedAttrs::Store;
+using Kind = FusedProgram::Kind;
+
+constexpr int64_t kMaxBlock = 512;
+constexpr int64_t kSegment = 8192;
+// Elements times instructions of one chunk: about 10 microseconds.
+constexpr int64_t kChunkWork = 131072;
+
+bool IsSupported(DType t) { return t == DType::kF32 || t == DType::kBool; }
+
+int64_t CostOf(Op op) {
+  switch (op) {
+    case Op::kExp:
+    case Op::kExpm1:
+    case Op::kLog:
+    case Op::kLog1p:
+    case Op::kSigmoid:
+    case Op::kTanh:
+    case Op::kErf:
+      return 12;
+    case Op::kPow:
+      return 60;
+    case Op::kDiv:
+    case Op::kSqrt:
+      return 4;
+    default:
+      return 1;
+  }
+}
+
+class Compiler {
+ public:
+  Compiler(const KernelRequest& r, const FusedAttrs& attrs)
+      : r_(r), attrs_(attrs), p_(std::make_unique<FusedProgram>()) {}
+
+  std::unique_ptr<FusedProgram> Compile(std::string* why) {
+    for (size_t i = 0; i < r_.node.inputs.size(); ++i) {
+      if (!IsSupported(r_.in(static_cast<int>(i)).dtype)) return Decline(why, "an operand is no f32 or bool");
+    }
+    for (const DType t : attrs_.types) {
+      if (!IsSupported(t)) return Decline(why, "a result is no f32 or bool");
+    }
+    PlaceSpace();
+    BindInstructions();
+    BindResults();
+    AssignBuffers();
+    if (p_->num_buffers > FusedProgram::kPool / 16) return Decline(why, "too many registers");
+    CutWork();
+    return std::move(p_);
+  }
+
+ private:
+  static std::unique_ptr<FusedProgram> Decline(std::string* why, const char* reason) {
+    *why = absl::StrCat("fused: ", reason);
+    return nullptr;
+  }
+
+  bool Has(Store store) const {
+    return std::any_of(attrs_.results.begin(), attrs_.results.end(), [&](const auto& r) { return r.store == store; });
+  }
+
+  void PlaceSpace() {
+    const bool sums = Has(Store::kSumRows) || Has(Store::kSumColumns);
+    std::vector<Shape> strides;
+    for (ValueId v : r_.node.inputs) strides.push_back(BroadcastStrides(r_.graph.info(v).shape, attrs_.space));
+    // A dense witness keeps the space's own order of axes while joining.
+    strides.push_back(Strides(attrs_.space));
+    for (size_t d = 0; d < attrs_.space.size(); ++d) {
+      if (attrs_.space[d] == 1) strides.back()[d] = 0;
+    }
+    Collapsed c = Collapse(attrs_.space, strides, sums ? static_cast<size_t>(attrs_.row_axes) : 0);
+    if (sums && c.split == c.space.size()) {  // every column is one element
+      c.space.push_back(1);
+      for (Shape& s : c.strides) s.push_back(0);
+    }
+    p_->outer.assign(c.space.begin(), c.space.end() - 1);
+    p_->rows = NumElements(p_->outer);
+    p_->columns = c.space.back();
+    p_->rows_per_sum = sums ? NumElements(std::span(p_->outer).subspan(c.split)) : 1;
+    for (size_t i = 0; i < r_.node.inputs.size(); ++i) {
+      p_->operands.push_back(Classify(c.strides[i], c.strides.back()));
+      p_->operands.back().is_bool = r_.in(static_cast<int>(i)).dtype == DType::kBool;
+    }
+  }
+
+  FusedProgram::Operand Classify(const Shape& strides, const Shape& dense) const {
+    const auto zero = [](int64_t s) { return s == 0; };
+    const bool repeats_rows = std::all_of(strides.begin(), strides.end() - 1, zero);
+    const bool repeats_columns = strides.back() == 0;
+    FusedProgram::Operand o{Kind::kGeneral, false, Shape(strides.begin(), strides.end() - 1)};
+    if (strides == dense) {
+      o.kind = Kind::kDense;
+    } else if (repeats_columns) {
+      o.kind = repeats_rows ? Kind::kScalar : Kind::kRow;
+    } else if (repeats_rows) {
+      o.kind = Kind::kColumns;
+    }
+    return o;
+  }
+
+  // Binds instructions; a product with one reader that adds it becomes one multiply-add.
+  void BindInstructions() {
+    const VectorOps& ops = GetVectorOps();
+    const size_t inputs = r_.node.inputs.size();
+    std::vector<int> readers(inputs + attrs_.code.size(), 0);
+    for (const auto& c : attrs_.code) {
+      for (int16_t reg : {c.a, c.b, c.c}) {
+        if (reg >= 0) ++readers[reg];
+      }
+    }
+    for (const auto& r : attrs_.results) readers[r.reg] += 2;
+    map_.resize(inputs + attrs_.code.size());
+    for (size_t i = 0; i < inputs; ++i) map_[i] = static_cast<int16_t>(i);
+    std::vector<bool> skip(attrs_.code.size(), false);
+    const auto product = [&](int16_t reg) {
+      return reg >= static_cast<int16_t>(inputs) && readers[reg] == 1 && attrs_.code[reg - inputs].op == Op::kMul;
+    };
+    const auto merge = [&](size_t k) -> int16_t {
+      const auto& c = attrs_.code[k];
+      if (c.op == Op::kAdd && c.a != c.b) return product(c.a) ? c.a : product(c.b) ? c.b : int16_t{-1};
+      if (c.op == Op::kSub && c.a != c.b) return product(c.b) ? c.b : product(c.a) ? c.a : int16_t{-1};
+      return -1;
+    };
+    for (size_t k = 0; k < attrs_.code.size(); ++k) {
+      if (const int16_t m = merge(k); m >= 0) skip[m - inputs] = true;
+    }
+    for (size_t k = 0; k < attrs_.code.size(); ++k) {
+      if (skip[k]) continue;
+      const auto& c = attrs_.code[k];
+      BlockOp op = BlockOpOf(c.op);
+      int16_t a = c.a, b = c.b, third = c.c;
+      if (const int16_t m = merge(k); m >= 0) {
+        const auto& mul = attrs_.code[m - inputs];
+        op = c.op == Op::kAdd ? BlockOp::kMulAdd : m == c.b ? BlockOp::kNegMulAdd : BlockOp::kMulSub;
+        third = m == c.a ? c.b : c.a;
+        a = mul.a;
+        b = mul.b;
+      }
+      const int16_t ra = map_[a];
+      map_[inputs + k] = static_cast<int16_t>(inputs + p_->code.size());
+      p_->code.push_back(
+          {ops.block[static_cast<int>(op)], ra, b >= 0 ? map_[b] : ra, third >= 0 ? map_[third] : ra, -1});
+    }
+  }
+
+  void BindResults() {
+    int32_t next = 0;
+    for (size_t i = 0; i < attrs_.results.size(); ++i) {
+      const auto& r = attrs_.results[i];
+      const int32_t output = r.variable < 0 ? next++ : -1;
+      p_->results.push_back({map_[r.reg], r.store, r.variable, output, attrs_.types[i] == DType::kBool});
+    }
+    const int32_t end = static_cast<int32_t>(p_->code.size());
+    p_->last_read.assign(p_->operands.size() + p_->code.size(), -1);
+    for (int32_t k = 0; k < end; ++k) {
+      for (int16_t reg : {p_->code[k].a, p_->code[k].b, p_->code[k].c}) p_->last_read[reg] = k;
+    }
+    for (const auto& r : p_->results) p_->last_read[r.reg] = end;
+    for (size_t i = 0; i < p_->results.size(); ++i) MakeDirect(i);
+  }
+
+  // Lets the instruction write the result's memory itself, unless a later reader still needs what is there.
+  void MakeDirect(size_t i) {
+    FusedProgram::Result& r = p_->results[i];
+    const int32_t inputs = static_cast<int32_t>(p_->operands.size());
+    if (r.store != Store::kFull || r.is_bool || r.reg < inputs) return;
+    const int32_t k = r.reg - inputs;
+    if (p_->code[k].direct >= 0) return;
+    if (r.variable >= 0) {
+      for (int32_t o = 0; o < inputs; ++o) {
+        if (ReadsVariable(r_.node.inputs[o], r.variable) && p_->last_read[o] > k) return;
+      }
+    }
+    p_->code[k].direct = static_cast<int16_t>(i);
+    r.direct = true;
+  }
+
+  bool ReadsVariable(ValueId v, int32_t variable) const {
+    while (r_.graph.producer(v).op == Op::kReshape) v = r_.graph.producer(v).inputs[0];
+    const Node& n = r_.graph.producer(v);
+    return n.op == Op::kVariable && n.as<VariableAttrs>().index == variable;
+  }
+
+  // The block's length depends on the number of buffers, and which operands need one depends on the block: rows shorter
+  // than half a block are worked on several at a time.
+  void AssignBuffers() {
+    const bool tiles = !p_->outer.empty() && p_->columns > 0 && p_->columns <= kMaxBlock / 4;
+    int32_t& next = p_->num_buffers;
+    for (auto& o : p_->operands) {
+      const bool in_place =
+          o.kind == Kind::kDense || (!tiles && (o.kind == Kind::kColumns || o.kind == Kind::kGeneral));
+      if (!in_place || o.is_bool) o.buffer = next++;
+    }
+    for (auto& r : p_->results) {
+      if (r.store == Store::kSumColumns && tiles && p_->rows_per_sum == 1) r.accumulator = next++;
+    }
+    std::vector<int32_t> free;
+    const int32_t inputs = static_cast<int32_t>(p_->operands.size()), end = static_cast<int32_t>(p_->code.size());
+    for (int32_t k = 0; k < end; ++k) {
+      auto& c = p_->code[k];
+      for (int32_t j = 0; j < k; ++j) {
+        if (p_->last_read[inputs + j] == k && p_->code[j].buffer >= 0) free.push_back(p_->code[j].buffer);
+      }
+      if (c.direct >= 0) continue;
+      if (free.empty()) {
+        c.buffer = next++;
+      } else {
+        c.buffer = free.back();
+        free.pop_back();
+      }
+      if (p_->last_read[inputs + k] < 0) free.push_back(c.buffer);
+    }
+    const int64_t fits = FusedProgram::kPool / std::max<int64_t>(next, 1) / 16 * 16;
+    p_->block = std::clamp<int64_t>(fits, 16, kMaxBlock);
+    p_->tile_rows = tiles ? p_->block / p_->columns : 0;
+    if (tiles && p_->tile_rows == 0) {  // many registers made the block shorter than a row
+      next = FusedProgram::kPool;
+    }
+  }
+
+  void CutWork() {
+    int64_t cost = 1;
+    for (const auto& c : attrs_.code) cost += CostOf(c.op);
+    const int64_t elements = std::max<int64_t>(kChunkWork / cost, 1024);
+    const bool whole_rows = Has(Store::kSumRows) || Has(Store::kSumColumns);
+    p_->segment = whole_rows || p_->tile_rows > 0 ? std::max<int64_t>(p_->columns, 1) : kSegment;
+    const int64_t unit = std::max<int64_t>(std::min(p_->segment, p_->columns), 1);
+    p_->grain = std::max<int64_t>(elements / unit, 1);
+    if (Has(Store::kSumColumns)) p_->grain = std::max<int64_t>(p_->grain, 8);
+    if (p_->tile_rows > 0) p_->grain = (p_->grain + p_->tile_rows - 1) / p_->tile_rows * p_->tile_rows;
+    p_->grain = (p_->grain + p_->rows_per_sum - 1) / p_->rows_per_sum * p_->rows_per_sum;
+    p_->num_chunks = std::max<int64_t>((p_->units() + p_->grain - 1) / p_->grain, 1);
+  }
+
+  const KernelRequest& r_;
+  const FusedAttrs& attrs_;
+  std::unique_ptr<FusedProgram> p_;
+  std::vector<int16_t> map_;  // registers of the node to registers of the program
+};
+
+}  // namespace
+
+int32_t FusedProgram::WriterOf(size_t r) const {
+  for (size_t k = 0; k < code.size(); ++k) {
+    if (code[k].direct == static_cast<int16_t>(r)) return static_cast<int32_t>(k);
+  }
+  return -1;
+}
+
+std::unique_ptr<FusedProgram> CompileFused(const KernelRequest& r, const FusedAttrs& attrs, std::string* why) {
+  return Compiler(r, attrs).Compile(why);
+}
+
+}  // namespace strata

@@ -1,0 +1,68 @@
+// oneDNN, in this folder only: primitives are made with the plan's number of threads, memory objects belong to the
+// execution context, scratch memory is the plan's. What oneDNN throws is caught where primitives are made; execution
+// uses the C interface, which throws nothing and allocates nothing.
+#pragma once
+
+#include <omp.h>
+
+#include <string>
+#include <vector>
+
+#include "engine/base/status.h"
+#include "engine/kernels/kernel.h"
+#include "oneapi/dnnl/dnnl.hpp"
+
+namespace strata {
+
+inline const dnnl::engine& CpuEngine() {
+  static const dnnl::engine* const engine = new dnnl::engine(dnnl::engine::kind::cpu, 0);
+  return *engine;
+}
+
+// oneDNN cuts its work for the number of threads at creation.
+class ThreadsScope {
+ public:
+  explicit ThreadsScope(int threads) : before_(omp_get_max_threads()) { omp_set_num_threads(threads); }
+  ~ThreadsScope() { omp_set_num_threads(before_); }
+
+ private:
+  int before_;
+};
+
+// The memory objects and argument list of one primitive in one context.
+class DnnlArguments {
+ public:
+  explicit DnnlArguments(dnnl::primitive primitive) : primitive_(std::move(primitive)), stream_(CpuEngine()) {}
+
+  void Add(int argument, const dnnl::memory::desc& desc) {
+    memory_.emplace_back(desc, CpuEngine(), nullptr);
+    pointers_.push_back(nullptr);
+    list_.push_back({argument, memory_.back().get()});
+  }
+  void Point(size_t i, const void* data) {
+    if (pointers_[i] == data) return;
+    pointers_[i] = data;
+    STRATA_CHECK(dnnl_memory_set_data_handle(memory_[i].get(), const_cast<void*>(data)) == dnnl_success);
+  }
+  void Execute() {
+    STRATA_CHECK(dnnl_primitive_execute(primitive_.get(), stream_.get(), static_cast<int>(list_.size()),
+                                        list_.data()) == dnnl_success);
+  }
+
+ private:
+  dnnl::primitive primitive_;
+  dnnl::stream stream_;
+  std::vector<dnnl::memory> memory_;
+  std::vector<const void*> pointers_;
+  std::vector<dnnl_exec_arg_t> list_;
+};
+
+inline dnnl::primitive_attr UserScratchpad() {
+  dnnl::primitive_attr attr;
+  attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  return attr;
+}
+
+inline int64_t RoundUp64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+}  // namespace strata

@@ -1,0 +1,94 @@
+// Elementary functions of float vectors, accurate to a few units in the last place over the whole range, infinities and
+// NaN included (Highway's own leave those out). Included once per vector target.
+#if defined(STRATA_VECTOR_MATH_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef STRATA_VECTOR_MATH_INL_H_
+#undef STRATA_VECTOR_MATH_INL_H_
+#else
+#define STRATA_VECTOR_MATH_INL_H_
+#endif
+
+#include <limits>
+
+#include "hwy/contrib/math/math-inl.h"
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace strata {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using F = hn::ScalableTag<float>;
+using V = hn::Vec<F>;
+
+constexpr float kInf = std::numeric_limits<float>::infinity();
+
+HWY_INLINE V KeepNaN(V x, V y) { return hn::IfThenElse(hn::IsNaN(x), x, y); }
+
+HWY_INLINE V ExpV(V x) {
+  const F d;
+  const V y = hn::Exp(d, hn::Min(x, hn::Set(d, 89.0f)));
+  return KeepNaN(x, hn::IfThenElse(hn::Gt(x, hn::Set(d, 88.72283f)), hn::Set(d, kInf), y));
+}
+
+HWY_INLINE V Expm1V(V x) {
+  const F d;
+  const V y = hn::Expm1(d, hn::Min(x, hn::Set(d, 89.0f)));
+  return KeepNaN(x, hn::IfThenElse(hn::Gt(x, hn::Set(d, 88.72283f)), hn::Set(d, kInf), y));
+}
+
+// Puts the values of log at and beyond the ends of its range; `arg` is what the logarithm is taken of.
+HWY_INLINE V LogEnds(V arg, V y) {
+  const F d;
+  const V zero = hn::Zero(d);
+  y = hn::IfThenElse(
+      hn::Gt(arg, zero), y,
+      hn::IfThenElse(hn::Eq(arg, zero), hn::Set(d, -kInf), hn::Set(d, std::numeric_limits<float>::quiet_NaN())));
+  return hn::IfThenElse(hn::Eq(arg, hn::Set(d, kInf)), arg, y);
+}
+
+HWY_INLINE V LogV(V x) { return LogEnds(x, hn::Log(F(), x)); }
+HWY_INLINE V Log1pV(V x) { return LogEnds(hn::Add(x, hn::Set(F(), 1.0f)), hn::Log1p(F(), x)); }
+
+HWY_INLINE V TanhV(V x) {
+  return KeepNaN(x, hn::Tanh(F(), hn::Max(hn::Min(x, hn::Set(F(), 20.0f)), hn::Set(F(), -20.0f))));
+}
+
+HWY_INLINE V SigmoidV(V x) {
+  const F d;
+  const V z = ExpV(hn::Neg(hn::Abs(x)));
+  const V r = hn::Div(hn::Set(d, 1.0f), hn::Add(hn::Set(d, 1.0f), z));
+  return hn::IfThenElse(hn::Lt(x, hn::Zero(d)), hn::Mul(z, r), r);
+}
+
+template <size_t kTerms>
+HWY_INLINE V Polynomial(V u, const float (&c)[kTerms]) {
+  const F d;
+  V y = hn::Set(d, c[kTerms - 1]);
+  for (size_t i = kTerms - 1; i-- > 0;) y = hn::MulAdd(y, u, hn::Set(d, c[i]));
+  return y;
+}
+
+// Below 1: x times a polynomial in x^2; above: 1 - e^(-x^2) times a polynomial. Both interpolate at Chebyshev's points
+// (errors 1e-9 and 2e-8).
+HWY_INLINE V ErfV(V x) {
+  static constexpr float kLow[] = {0.9654687386698674f,    -0.14053609727754232f,  0.01985249714090629f,
+                                   -0.002285419544873885f, 0.0002175135416587844f, -1.7669068025403696e-5f,
+                                   1.2306054767609633e-6f};
+  static constexpr float kHigh[] = {0.2108063640611437f,      -0.11152139054306913f,   0.056110627994484664f,
+                                    -0.02699793741843174f,    0.012486699636323885f,   -0.0056112336366086965f,
+                                    0.0024183842291230126f,   -0.0009162726026341396f, 0.00037647727475582563f,
+                                    -0.00024518645151745596f, 9.294974297872903e-5f};
+  const F d;
+  const V one = hn::Set(d, 1.0f);
+  const V ax = hn::Min(hn::Abs(x), hn::Set(d, 4.0f));
+  const V low = hn::Mul(x, Polynomial(hn::MulSub(hn::Mul(ax, ax), hn::Set(d, 2.0f), one), kLow));
+  const V u = hn::MulSub(ax, hn::Set(d, 1.0f / 1.5f), hn::Set(d, 2.5f / 1.5f));
+  const V high = hn::NegMulAdd(hn::Exp(d, hn::Neg(hn::Mul(ax, ax))), Polynomial(u, kHigh), one);
+  return KeepNaN(x, hn::IfThenElse(hn::Lt(ax, one), low, hn::CopySign(high, x)));
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace strata
+HWY_AFTER_NAMESPACE();
+
+#endif  // include guard per target

@@ -1,0 +1,242 @@
+#include "engine/kernels/vector_ops.h"
+
+#include <cmath>
+
+#include "engine/base/philox.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "engine/kernels/vector_ops.cc"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+// The per-target part.
+#include "engine/kernels/vector_math-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace strata {
+namespace HWY_NAMESPACE {
+
+using M = hn::Mask<F>;
+
+HWY_INLINE V FromMask(M m) { return hn::IfThenElseZero(m, hn::Set(F(), 1.0f)); }
+HWY_INLINE M ToMask(V x) { return hn::Ne(x, hn::Zero(F())); }
+
+// Loops over whole vectors, then the masked rest. kOperands of a, b, c are loaded.
+template <int kOperands, typename Fn>
+HWY_INLINE void Apply(float* y, const float* a, const float* b, const float* c, size_t n, Fn f) {
+  const F d;
+  const size_t lanes = hn::Lanes(d);
+  const V zero = hn::Zero(d);
+  size_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    const V va = hn::LoadU(d, a + i);
+    const V vb = kOperands > 1 ? hn::LoadU(d, b + i) : zero;
+    const V vc = kOperands > 2 ? hn::LoadU(d, c + i) : zero;
+    hn::StoreU(f(va, vb, vc), d, y + i);
+  }
+  if (i == n) return;
+  const M m = hn::FirstN(d, n - i);
+  const V va = hn::MaskedLoad(m, d, a + i);
+  const V vb = kOperands > 1 ? hn::MaskedLoad(m, d, b + i) : zero;
+  const V vc = kOperands > 2 ? hn::MaskedLoad(m, d, c + i) : zero;
+  hn::BlendedStore(f(va, vb, vc), m, d, y + i);
+}
+
+#define STRATA_BLOCK(name, operands, expression)                                  \
+  void name(float* y, const float* a, const float* b, const float* c, size_t n) { \
+    Apply<operands>(y, a, b, c, n, [](V x, V z, V w) HWY_ATTR {                   \
+      (void)z;                                                                    \
+      (void)w;                                                                    \
+      return expression;                                                          \
+    });                                                                           \
+  }
+
+STRATA_BLOCK(Neg, 1, hn::Neg(x))
+STRATA_BLOCK(Abs, 1, hn::Abs(x))
+STRATA_BLOCK(Sign, 1, KeepNaN(x, hn::IfThenElse(ToMask(x), hn::CopySign(hn::Set(F(), 1.0f), x), x)))
+STRATA_BLOCK(Exp, 1, ExpV(x))
+STRATA_BLOCK(Expm1, 1, Expm1V(x))
+STRATA_BLOCK(Log, 1, LogV(x))
+STRATA_BLOCK(Log1p, 1, Log1pV(x))
+STRATA_BLOCK(Sqrt, 1, hn::Sqrt(x))
+STRATA_BLOCK(Sigmoid, 1, SigmoidV(x))
+STRATA_BLOCK(Tanh, 1, TanhV(x))
+STRATA_BLOCK(Erf, 1, ErfV(x))
+STRATA_BLOCK(Floor, 1, hn::Floor(x))
+STRATA_BLOCK(Not, 1, FromMask(hn::Eq(x, hn::Zero(F()))))
+STRATA_BLOCK(IsFinite, 1, FromMask(hn::Lt(hn::Abs(x), hn::Set(F(), kInf))))
+STRATA_BLOCK(Copy, 1, x)
+STRATA_BLOCK(Add, 2, hn::Add(x, z))
+STRATA_BLOCK(Sub, 2, hn::Sub(x, z))
+STRATA_BLOCK(Mul, 2, hn::Mul(x, z))
+STRATA_BLOCK(Div, 2, hn::Div(x, z))
+STRATA_BLOCK(Max, 2, hn::IfThenElse(hn::Or(hn::Ge(x, z), hn::IsNaN(x)), x, z))
+STRATA_BLOCK(Min, 2, hn::IfThenElse(hn::Or(hn::Le(x, z), hn::IsNaN(x)), x, z))
+STRATA_BLOCK(Less, 2, FromMask(hn::Lt(x, z)))
+STRATA_BLOCK(LessEqual, 2, FromMask(hn::Le(x, z)))
+STRATA_BLOCK(Equal, 2, FromMask(hn::Eq(x, z)))
+STRATA_BLOCK(And, 2, FromMask(hn::And(ToMask(x), ToMask(z))))
+STRATA_BLOCK(Or, 2, FromMask(hn::Or(ToMask(x), ToMask(z))))
+STRATA_BLOCK(Select, 3, hn::IfThenElse(ToMask(x), z, w))
+STRATA_BLOCK(MulAdd, 3, hn::MulAdd(x, z, w))
+STRATA_BLOCK(NegMulAdd, 3, hn::NegMulAdd(x, z, w))
+STRATA_BLOCK(MulSub, 3, hn::MulSub(x, z, w))
+STRATA_BLOCK(Relu, 1, hn::IfThenElseZero(hn::Gt(x, hn::Zero(F())), x))
+STRATA_BLOCK(ReluGrad, 2, hn::IfThenElseZero(hn::Gt(x, hn::Zero(F())), z))
+#undef STRATA_BLOCK
+
+// The library's pow knows every special case; powers that matter for speed are rewritten by passes.
+void Pow(float* y, const float* a, const float* b, const float*, size_t n) {
+  for (size_t i = 0; i < n; ++i) y[i] = std::pow(a[i], b[i]);
+}
+
+// Folds f over the values in four independent accumulators, then lanes. `rest` stands for missing elements.
+template <typename Load, typename Fold>
+HWY_INLINE V Accumulate(size_t n, V start, Load load, Fold fold) {
+  const F d;
+  const size_t lanes = hn::Lanes(d);
+  V s0 = start, s1 = start, s2 = start, s3 = start;
+  size_t i = 0;
+  for (; i + 4 * lanes <= n; i += 4 * lanes) {
+    s0 = fold(s0, load(i));
+    s1 = fold(s1, load(i + lanes));
+    s2 = fold(s2, load(i + 2 * lanes));
+    s3 = fold(s3, load(i + 3 * lanes));
+  }
+  for (; i + lanes <= n; i += lanes) s0 = fold(s0, load(i));
+  if (i < n) {
+    const M m = hn::FirstN(d, n - i);
+    s1 = hn::IfThenElse(m, fold(s1, load(i, m)), s1);
+  }
+  return fold(fold(s0, s1), fold(s2, s3));
+}
+
+struct LoadOne {
+  const float* x;
+  HWY_INLINE V operator()(size_t i) const { return hn::LoadU(F(), x + i); }
+  HWY_INLINE V operator()(size_t i, M m) const { return hn::MaskedLoad(m, F(), x + i); }
+};
+struct LoadProduct {
+  const float *x, *y;
+  HWY_INLINE V operator()(size_t i) const { return hn::Mul(hn::LoadU(F(), x + i), hn::LoadU(F(), y + i)); }
+  HWY_INLINE V operator()(size_t i, M m) const {
+    return hn::Mul(hn::MaskedLoad(m, F(), x + i), hn::MaskedLoad(m, F(), y + i));
+  }
+};
+
+struct FoldSum {
+  HWY_INLINE V operator()(V a, V b) const { return hn::Add(a, b); }
+};
+struct FoldMax {
+  HWY_INLINE V operator()(V a, V b) const { return hn::IfThenElse(hn::Or(hn::Ge(a, b), hn::IsNaN(a)), a, b); }
+};
+struct FoldMin {
+  HWY_INLINE V operator()(V a, V b) const { return hn::IfThenElse(hn::Or(hn::Le(a, b), hn::IsNaN(a)), a, b); }
+};
+
+float Sum(const float* x, size_t n) {
+  return hn::GetLane(hn::SumOfLanes(F(), Accumulate(n, hn::Zero(F()), LoadOne{x}, FoldSum())));
+}
+
+float Dot(const float* x, const float* y, size_t n) {
+  return hn::GetLane(hn::SumOfLanes(F(), Accumulate(n, hn::Zero(F()), LoadProduct{x, y}, FoldSum())));
+}
+
+template <typename Fold>
+HWY_INLINE float Extremum(const float* x, size_t n, float start) {
+  const V v = Accumulate(n, hn::Set(F(), start), LoadOne{x}, Fold());
+  HWY_ALIGN float lanes[HWY_MAX_BYTES / sizeof(float)];
+  hn::Store(v, F(), lanes);
+  float best = lanes[0];
+  for (size_t i = 1; i < hn::Lanes(F()); ++i) {
+    const bool better = std::is_same_v<Fold, FoldMax> ? lanes[i] > best : lanes[i] < best;
+    if (lanes[i] != lanes[i] || better) best = best != best ? best : lanes[i];
+  }
+  return best;
+}
+float MaxOf(const float* x, size_t n) { return Extremum<FoldMax>(x, n, -kInf); }
+float MinOf(const float* x, size_t n) { return Extremum<FoldMin>(x, n, kInf); }
+
+float ExpShiftSum(float* y, const float* x, float shift, size_t n) {
+  const V s = hn::Set(F(), shift);
+  Apply<1>(y, x, nullptr, nullptr, n, [s](V v, V, V) HWY_ATTR { return ExpV(hn::Sub(v, s)); });
+  return Sum(y, n);
+}
+
+void Affine(float* y, const float* x, float a, float b, size_t n) {
+  const V va = hn::Set(F(), a), vb = hn::Set(F(), b);
+  Apply<1>(y, x, nullptr, nullptr, n, [va, vb](V v, V, V) HWY_ATTR { return hn::MulAdd(v, va, vb); });
+}
+
+// GCC makes vector code of these with the baseline's instructions.
+void FromBool(float* y, const uint8_t* x, size_t n) {
+  for (size_t i = 0; i < n; ++i) y[i] = x[i] != 0 ? 1.0f : 0.0f;
+}
+void ToBool(uint8_t* y, const float* x, size_t n) {
+  for (size_t i = 0; i < n; ++i) y[i] = x[i] != 0 ? 1 : 0;
+}
+
+// Eight Philox blocks side by side; GCC turns the inner loops into vector code.
+void Uniform(float* y, uint64_t key, uint64_t first, uint64_t hi, size_t n) {
+  constexpr size_t kSide = 16;
+  for (size_t base = 0; base < n; base += 4 * kSide) {
+    uint32_t c0[kSide], c1[kSide], c2[kSide], c3[kSide];
+    for (size_t j = 0; j < kSide; ++j) {
+      const uint64_t counter = first + base / 4 + j;
+      c0[j] = static_cast<uint32_t>(counter);
+      c1[j] = static_cast<uint32_t>(counter >> 32);
+      c2[j] = static_cast<uint32_t>(hi);
+      c3[j] = static_cast<uint32_t>(hi >> 32);
+    }
+    uint32_t k0 = static_cast<uint32_t>(key), k1 = static_cast<uint32_t>(key >> 32);
+    for (int round = 0; round < 10; ++round) {
+      for (size_t j = 0; j < kSide; ++j) {
+        const uint64_t p0 = uint64_t{0xD2511F53} * c0[j], p1 = uint64_t{0xCD9E8D57} * c2[j];
+        c0[j] = static_cast<uint32_t>(p1 >> 32) ^ c1[j] ^ k0;
+        c2[j] = static_cast<uint32_t>(p0 >> 32) ^ c3[j] ^ k1;
+        c1[j] = static_cast<uint32_t>(p1);
+        c3[j] = static_cast<uint32_t>(p0);
+      }
+      k0 += 0x9E3779B9;
+      k1 += 0xBB67AE85;
+    }
+    float block[4 * kSide];
+    for (size_t j = 0; j < kSide; ++j) {
+      block[4 * j] = Philox::ToUniform(c0[j]);
+      block[4 * j + 1] = Philox::ToUniform(c1[j]);
+      block[4 * j + 2] = Philox::ToUniform(c2[j]);
+      block[4 * j + 3] = Philox::ToUniform(c3[j]);
+    }
+    const size_t count = n - base < 4 * kSide ? n - base : 4 * kSide;
+    for (size_t i = 0; i < count; ++i) y[base + i] = block[i];
+  }
+}
+
+const VectorOps* Table() {
+  static constexpr VectorOps kTable = {
+      {Neg,   Abs,       Sign,     Exp,  Expm1, Log,    Log1p,  Sqrt,      Sigmoid, Tanh, Erf,
+       Floor, Not,       IsFinite, Copy, Add,   Sub,    Mul,    Div,       Max,     Min,  Pow,
+       Less,  LessEqual, Equal,    And,  Or,    Select, MulAdd, NegMulAdd, MulSub,  Relu, ReluGrad},
+      Sum,
+      Dot,
+      MaxOf,
+      MinOf,
+      ExpShiftSum,
+      Affine,
+      FromBool,
+      ToBool,
+      Uniform};
+  return &kTable;
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace strata
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace strata {
+HWY_EXPORT(Table);
+const VectorOps& GetVectorOps() {
+  static const VectorOps* const table = HWY_DYNAMIC_DISPATCH(Table)();
+  return *table;
+}
+}  // namespace strata
+#endif

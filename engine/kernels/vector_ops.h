@@ -1,0 +1,81 @@
+// Vector primitives over blocks of floats, chosen once for the machine's widest vectors. Booleans are 0.0f and 1.0f
+// inside blocks.
+//
+//   const VectorOps& v = GetVectorOps();
+//   v.block[static_cast<int>(BlockOpOf(Op::kAdd))](y, a, b, nullptr, n);
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "engine/graph/op.h"
+
+namespace strata {
+
+// The elementwise ops, in the order of Op, then combinations that one instruction computes.
+enum class BlockOp : uint8_t {
+  kNeg,
+  kAbs,
+  kSign,
+  kExp,
+  kExpm1,
+  kLog,
+  kLog1p,
+  kSqrt,
+  kSigmoid,
+  kTanh,
+  kErf,
+  kFloor,
+  kNot,
+  kIsFinite,
+  kCopy,
+  kAdd,
+  kSub,
+  kMul,
+  kDiv,
+  kMax,
+  kMin,
+  kPow,
+  kLess,
+  kLessEqual,
+  kEqual,
+  kAnd,
+  kOr,
+  kSelect,
+  kMulAdd,     // a b + c
+  kNegMulAdd,  // c - a b
+  kMulSub,     // a b - c
+  kRelu,       // a > 0 ? a : 0
+  kReluGrad,   // a > 0 ? b : 0
+  kCount
+};
+
+// Elementwise ops only.
+inline BlockOp BlockOpOf(Op op) {
+  return static_cast<BlockOp>(static_cast<int>(BlockOp::kNeg) + static_cast<int>(op) - static_cast<int>(Op::kNeg));
+}
+
+// y[i] = f(a[i], b[i], c[i]) for i < n. `y` may be one of the operands; operands that the op has not are ignored.
+using BlockFn = void (*)(float* y, const float* a, const float* b, const float* c, size_t n);
+
+struct VectorOps {
+  BlockFn block[static_cast<int>(BlockOp::kCount)];
+  // Sums in a fixed order of lanes.
+  float (*sum)(const float* x, size_t n);
+  float (*dot)(const float* x, const float* y, size_t n);
+  // Any NaN makes the result NaN. n > 0.
+  float (*max)(const float* x, size_t n);
+  float (*min)(const float* x, size_t n);
+  // y = e^(x - shift); returns the sum of y.
+  float (*exp_shift_sum)(float* y, const float* x, float shift, size_t n);
+  // y = x a + b.
+  void (*affine)(float* y, const float* x, float a, float b, size_t n);
+  void (*from_bool)(float* y, const uint8_t* x, size_t n);
+  void (*to_bool)(uint8_t* y, const float* x, size_t n);
+  // y[i] = uniform number `first * 4 + i` of Philox's stream (key, counter_hi), i < n.
+  void (*uniform)(float* y, uint64_t key, uint64_t first, uint64_t counter_hi, size_t n);
+};
+
+const VectorOps& GetVectorOps();
+
+}  // namespace strata

@@ -1,0 +1,33 @@
+#include "tests/engine/kernels_support.h"
+
+namespace strata {
+namespace {
+
+TEST(MatMulKernel, ShapesAndTransposes) {
+  struct Case {
+    Shape batch;
+    int64_t m, k, n;
+  };
+  const Case kCases[] = {{{}, 1, 1, 1},        {{}, 10, 2, 4},    {{}, 10, 4, 8},    {{}, 3, 17, 33},
+                         {{}, 1, 784, 256},    {{}, 2, 100, 1},   {{}, 256, 128, 1}, {{}, 1, 33, 100},
+                         {{}, 7, 100, 17},     {{}, 64, 784, 33}, {{}, 100, 1, 50},  {{}, 4, 0, 3},
+                         {{2, 3}, 5, 7, 9},    {{4}, 64, 33, 64}, {{3}, 1, 100, 17}, {{}, 1, 1000, 1000},
+                         {{2}, 100, 100, 100}, {{5}, 6, 3, 1},    {{}, 33, 17, 100}};
+  for (const Case& c : kCases) {
+    for (int flags = 0; flags < 16; ++flags) {
+      const bool ta = flags & 1, tb = flags & 2, bias = flags & 4, relu = flags & 8;
+      Shape a = c.batch, b = c.batch;
+      for (int64_t d : {ta ? c.k : c.m, ta ? c.m : c.k}) a.push_back(d);
+      for (int64_t d : {tb ? c.n : c.k, tb ? c.k : c.n}) b.push_back(d);
+      Graph g;
+      std::vector<Value> in{g.AddInput("a", DType::kF32, a), g.AddInput("b", DType::kF32, b)};
+      if (bias) in.push_back(g.AddInput("bias", DType::kF32, {c.n}));
+      g.MarkOutput("y", Emit(&g, Op::kMatMul, MatMulAttrs{ta, tb, bias, relu}, in)[0]);
+      ExpectMatchesReference(g, {.tolerance = 1e-6, .scale = 5 + static_cast<double>(c.k) / 5, .exact_threads = false});
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace strata
