@@ -293,20 +293,21 @@ class FusedKernel : public Kernel {
   std::vector<int64_t> partial_;  // by result: offset of its chunks' sums in the scratch memory
 };
 
-std::unique_ptr<Kernel> Make(const KernelRequest& r, const FusedAttrs& attrs, const char* name, std::string* why) {
-  if (r.node.inputs.size() + attrs.code.size() > kMaxRegisters || attrs.results.size() > kMaxRegisters) {
+}  // namespace
+
+std::unique_ptr<Kernel> MakeProgramKernel(const KernelRequest& r, const FusedAttrs& program, const char* name,
+                                          std::string* why) {
+  if (r.node.inputs.size() + program.code.size() > kMaxRegisters || program.results.size() > kMaxRegisters) {
     *why = absl::StrCat(name, ": too many registers");
     return nullptr;
   }
-  std::unique_ptr<FusedProgram> program = CompileFused(r, attrs, why);
-  if (program == nullptr) return nullptr;
-  return std::make_unique<FusedKernel>(std::move(program), r.threads, name);
+  std::unique_ptr<FusedProgram> compiled = CompileFused(r, program, why);
+  if (compiled == nullptr) return nullptr;
+  return std::make_unique<FusedKernel>(std::move(compiled), r.threads, name);
 }
 
-}  // namespace
-
 std::unique_ptr<Kernel> MakeFusedKernel(const KernelRequest& r, std::string* why) {
-  return Make(r, r.node.as<FusedAttrs>(), "fused", why);
+  return MakeProgramKernel(r, r.node.as<FusedAttrs>(), "fused", why);
 }
 
 std::unique_ptr<Kernel> MakeElementwiseKernel(const KernelRequest& r, std::string* why) {
@@ -318,7 +319,7 @@ std::unique_ptr<Kernel> MakeElementwiseKernel(const KernelRequest& r, std::strin
   attrs.types.push_back(r.out(0).dtype);
   attrs.shapes.push_back(r.out(0).shape);
   attrs.space = r.out(0).shape;
-  return Make(r, attrs, "elementwise", why);
+  return MakeProgramKernel(r, attrs, "elementwise", why);
 }
 
 }  // namespace strata

@@ -67,6 +67,9 @@ using Candidate = std::unique_ptr<Kernel> (*)(const KernelRequest& request, std:
 // Candidates, by file.
 std::unique_ptr<Kernel> MakeReferenceKernel(const KernelRequest& r, std::string* why);
 std::unique_ptr<Kernel> MakeFusedKernel(const KernelRequest& r, std::string* why);
+// The kernel of a fused program over the operands of any node.
+std::unique_ptr<Kernel> MakeProgramKernel(const KernelRequest& r, const FusedAttrs& program, const char* name,
+                                          std::string* why);
 std::unique_ptr<Kernel> MakeElementwiseKernel(const KernelRequest& r, std::string* why);  // fused, of one instruction
 std::unique_ptr<Kernel> MakeIntegerKernel(const KernelRequest& r, std::string* why);
 std::unique_ptr<Kernel> MakeMatMulKernel(const KernelRequest& r, std::string* why);

@@ -1,0 +1,157 @@
+// Window operations, channels last: the channels of one cell are one vector. Any rank, any table of windows.
+#include <algorithm>
+#include <limits>
+
+#include "engine/base/status.h"
+#include "engine/kernels/kernel.h"
+#include "engine/kernels/parallel.h"
+#include "engine/kernels/vector_ops.h"
+
+namespace strata {
+namespace {
+
+// The geometry of a pooling: for each output cell, the input cells of its window, as a flat list of spatial positions.
+struct Windows {
+  int64_t batch, channels, in_cells, out_cells;
+  std::vector<int32_t> first;  // of each output cell, into `cells`; one more at the end
+  std::vector<int32_t> cells;
+};
+
+Windows WindowsOf(const PoolAttrs& at, const Shape& x, const Shape& y) {
+  const size_t spatial = at.axes.size();
+  Windows w{x[0], x.back(), 1, 1, {0}, {}};
+  for (size_t d = 0; d < spatial; ++d) {
+    w.in_cells *= x[1 + d];
+    w.out_cells *= y[1 + d];
+  }
+  std::vector<int64_t> out(spatial, 0);
+  for (int64_t o = 0; o < w.out_cells; ++o) {
+    std::vector<int64_t> at_cell(spatial, 0);
+    int64_t count = 1;
+    for (size_t d = 0; d < spatial; ++d) count *= at.axes[d].length[out[d]];
+    for (int64_t k = 0; k < count; ++k) {
+      int64_t position = 0;
+      for (size_t d = 0; d < spatial; ++d) {
+        position = position * x[1 + d] + at.axes[d].start[out[d]] + at_cell[d] * at.axes[d].dilation;
+      }
+      w.cells.push_back(static_cast<int32_t>(position));
+      for (size_t d = spatial; d-- > 0;) {
+        if (++at_cell[d] < at.axes[d].length[out[d]]) break;
+        at_cell[d] = 0;
+      }
+    }
+    w.first.push_back(static_cast<int32_t>(w.cells.size()));
+    for (size_t d = spatial; d-- > 0;) {
+      if (++out[d] < y[1 + d]) break;
+      out[d] = 0;
+    }
+  }
+  return w;
+}
+
+class PoolKernel : public Kernel {
+ public:
+  PoolKernel(const KernelRequest& r, Windows w)
+      : op_(r.node.op), w_(std::move(w)), threads_(r.threads), v_(GetVectorOps()) {}
+  const char* name() const override { return OpName(op_); }
+
+  void Run(const KernelArgs& args) const override {
+    const int64_t image = w_.in_cells * w_.channels;
+    const int64_t grain = std::max<int64_t>(16384 / std::max<int64_t>(image, 1), 1);
+    ParallelChunks(threads_, w_.batch, grain, [&](int64_t from, int64_t to) {
+      for (int64_t b = from; b < to; ++b) Image(args, b);
+    });
+  }
+
+ private:
+  void Image(const KernelArgs& args, int64_t b) const {
+    const int64_t in = b * w_.in_cells * w_.channels, out = b * w_.out_cells * w_.channels;
+    const float* source = static_cast<const float*>(args.in[0]);
+    float* result = static_cast<float*>(args.out[0]);
+    switch (op_) {
+      case Op::kMaxPool:
+        return MaxImage(source + in, result + out, static_cast<int32_t*>(args.out[1]) + out);
+      case Op::kMaxPoolGrad:
+        return MaxGradImage(source + out, static_cast<const int32_t*>(args.in[1]) + out, result + in);
+      case Op::kSumPool:
+        return SumImage(source + in, result + out);
+      default:
+        return SumGradImage(source + out, result + in);
+    }
+  }
+
+  // The first maximum wins; a NaN beats everything.
+  void MaxImage(const float* x, float* y, int32_t* position) const {
+    for (int64_t o = 0; o < w_.out_cells; ++o, y += w_.channels, position += w_.channels) {
+      int32_t k = w_.first[o];
+      const int32_t end = w_.first[o + 1];
+      if (k == end) {
+        std::fill_n(y, w_.channels, 0.0f);
+        std::fill_n(position, w_.channels, 0);
+        continue;
+      }
+      const int32_t cell = w_.cells[k];
+      std::copy_n(x + cell * w_.channels, w_.channels, y);
+      std::fill_n(position, w_.channels, cell);
+      for (++k; k < end; ++k) TakeMax(x + w_.cells[k] * w_.channels, w_.cells[k], y, position);
+    }
+  }
+
+  void TakeMax(const float* __restrict x, int32_t cell, float* __restrict y, int32_t* __restrict position) const {
+    for (int64_t c = 0; c < w_.channels; ++c) {
+      const bool better = (x[c] > y[c]) | ((x[c] != x[c]) & (y[c] == y[c]));
+      position[c] = better ? cell : position[c];
+      y[c] = better ? x[c] : y[c];
+    }
+  }
+
+  void MaxGradImage(const float* dy, const int32_t* position, float* dx) const {
+    std::fill_n(dx, w_.in_cells * w_.channels, 0.0f);
+    for (int64_t o = 0; o < w_.out_cells; ++o, dy += w_.channels, position += w_.channels) {
+      for (int64_t c = 0; c < w_.channels; ++c) dx[position[c] * w_.channels + c] += dy[c];
+    }
+  }
+
+  void SumImage(const float* x, float* y) const {
+    const BlockFn add = v_.block[static_cast<int>(BlockOp::kAdd)];
+    for (int64_t o = 0; o < w_.out_cells; ++o, y += w_.channels) {
+      std::fill_n(y, w_.channels, 0.0f);
+      for (int32_t k = w_.first[o]; k < w_.first[o + 1]; ++k) {
+        add(y, y, x + w_.cells[k] * w_.channels, nullptr, static_cast<size_t>(w_.channels));
+      }
+    }
+  }
+
+  void SumGradImage(const float* dy, float* dx) const {
+    const BlockFn add = v_.block[static_cast<int>(BlockOp::kAdd)];
+    std::fill_n(dx, w_.in_cells * w_.channels, 0.0f);
+    for (int64_t o = 0; o < w_.out_cells; ++o, dy += w_.channels) {
+      for (int32_t k = w_.first[o]; k < w_.first[o + 1]; ++k) {
+        float* to = dx + w_.cells[k] * w_.channels;
+        add(to, to, dy, nullptr, static_cast<size_t>(w_.channels));
+      }
+    }
+  }
+
+  Op op_;
+  Windows w_;
+  int threads_;
+  const VectorOps& v_;
+};
+
+}  // namespace
+
+std::unique_ptr<Kernel> MakePoolKernel(const KernelRequest& r, std::string* why) {
+  const bool gradient = r.node.op == Op::kMaxPoolGrad || r.node.op == Op::kSumPoolGrad;
+  const Shape& x = gradient ? r.out(0).shape : r.in(0).shape;
+  const Shape& y = gradient ? r.in(0).shape : r.out(0).shape;
+  int64_t image = 1;
+  for (size_t d = 1; d < x.size(); ++d) image *= x[d];
+  if (r.in(0).dtype != DType::kF32 || image > std::numeric_limits<int32_t>::max()) {
+    *why = "pool: no f32, or too large";
+    return nullptr;
+  }
+  return std::make_unique<PoolKernel>(r, WindowsOf(r.node.as<PoolAttrs>(), x, y));
+}
+
+}  // namespace strata
