@@ -58,6 +58,14 @@ Value Graph::AddVariable(const VariableInfo& info) {
   return v;
 }
 
+Value Graph::ReadAgain(Value variable) {
+  if (!variable) return variable;
+  const Node& read = producer(variable.id);
+  STRATA_CHECK(read.op == Op::kVariable);
+  const VariableInfo& info = variables_[read.as<VariableAttrs>().index];
+  return AddNode(Op::kVariable, read.attrs, {}, {{info.dtype, info.shape}})[0];
+}
+
 void Graph::Assign(int32_t variable, Value value) {
   if (!ok() || !value) return;
   STRATA_CHECK(value.shape() == variables_[variable].shape && value.dtype() == variables_[variable].dtype);
@@ -71,6 +79,10 @@ void Graph::MarkOutput(std::string name, Value value) {
 
 void Graph::Fail(absl::Status status) {
   if (status_.ok()) status_ = std::move(status);
+}
+
+void Graph::PrefixError(std::string_view prefix) {
+  status_ = absl::Status(status_.code(), absl::StrCat(std::string(prefix), std::string(status_.message())));
 }
 
 int32_t Graph::FindVariable(std::string_view name) const {
@@ -132,7 +144,7 @@ Graph Prune(const Graph& graph) {
     }
     if (node.op == Op::kVariable) {
       const VariableInfo& info = graph.variables()[node.as<VariableAttrs>().index];
-      map[info.value] = out.AddVariable(info);
+      map[node.outputs[0]] = out.AddVariable(info);
       continue;
     }
     std::vector<Value> in;

@@ -82,6 +82,8 @@ class Graph {
   Value AddInput(std::string name, DType dtype, Shape shape);
   // A variable is read by one node; the same name again returns the same value.
   Value AddVariable(const VariableInfo& info);
+  // Another read of a variable: the same number, but no gradient flows to the variable through it. Passes merge the two.
+  Value ReadAgain(Value variable);
   // Appends a node. `results` are its outputs' types. The caller (ops/) has inferred them.
   std::vector<Value> AddNode(Op op, Attrs attrs, std::span<const Value> inputs, std::vector<ValueInfo> results);
   // After everything else has run, `variable` holds `value`.
@@ -90,6 +92,8 @@ class Graph {
 
   // The first error; later ones are dropped.
   void Fail(absl::Status status);
+  // Puts `prefix` before the message of the present error.
+  void PrefixError(std::string_view prefix);
   const absl::Status& status() const { return status_; }
   bool ok() const { return status_.ok(); }
 

@@ -83,6 +83,13 @@ Scope Scope::Enter(std::string_view layer, std::string_view call, bool trainable
   return s;
 }
 
+Scope Scope::InBody(Graph* body) const {
+  Scope s = *this;
+  s.graph_ = body;
+  s.random_state_ = {};
+  return s;
+}
+
 Value Penalty(const v1::Regularizer& r, Value w) {
   Value sum;
   if (r.l1() != 0) sum = SumAll(Abs(w)) * r.l1();

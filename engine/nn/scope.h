@@ -115,6 +115,8 @@ class Scope {
 
   // A scope for a layer inside this one.
   Scope Enter(std::string_view layer, std::string_view call, bool trainable, std::optional<bool> training) const;
+  // The same scope over the body of a loop, which has no parameters, state or random numbers of its own.
+  Scope InBody(Graph* body) const;
   const std::string& path() const { return layer_path_; }
 
  private:

@@ -1,0 +1,55 @@
+// The list of layers. A new layer is one file and one line here.
+#include "engine/base/status.h"
+#include "engine/nn/component.h"
+
+namespace strata::nn {
+
+Component Linear();
+Component Dropout();
+Component Embedding();
+Component Lstm();
+Component SimpleRnn();
+std::vector<Component> ActivationLayers();
+std::vector<Component> BatchNormLayers();
+std::vector<Component> ConvLayers();
+std::vector<Component> MergeLayers();
+std::vector<Component> PoolLayers();
+std::vector<Component> GlobalPoolLayers();
+std::vector<Component> ShapeLayers();
+
+namespace {
+
+std::vector<Component> MakeList() {
+  std::vector<Component> list;
+  list.push_back(Linear());
+  list.push_back(Dropout());
+  list.push_back(Embedding());
+  list.push_back(Lstm());
+  list.push_back(SimpleRnn());
+  for (auto family : {ActivationLayers, BatchNormLayers, ConvLayers, MergeLayers, PoolLayers, GlobalPoolLayers, ShapeLayers}) {
+    for (Component& c : family()) list.push_back(std::move(c));
+  }
+  return list;
+}
+
+}  // namespace
+
+const std::vector<Component>& Layers() {
+  static const std::vector<Component> list = MakeList();
+  return list;
+}
+
+const Component* FindLayer(const std::string& name) {
+  for (const Component& c : Layers()) {
+    if (c.name() == name) return &c;
+  }
+  return nullptr;
+}
+
+const google::protobuf::Message& AttributesOf(const v1::Layer& layer, const std::string& name) {
+  const auto* field = v1::Layer::descriptor()->FindFieldByName(name);
+  STRATA_CHECK(field != nullptr && layer.GetReflection()->HasField(layer, field));
+  return layer.GetReflection()->GetMessage(layer, field);
+}
+
+}  // namespace strata::nn

@@ -1,0 +1,166 @@
+// Batch normalisation. Training: statistics of the batch with the biased variance, and an update of the running statistics;
+// evaluation: the running statistics.
+#include "absl/strings/str_cat.h"
+#include "engine/nn/component.h"
+#include "engine/nn/initializers/initializers.h"
+#include "engine/ops/ops.h"
+
+namespace strata::nn {
+namespace {
+
+struct Moments {
+  Value mean, variance;  // kept axes of size 1
+  double count = 1;      // elements behind each
+};
+
+Moments MomentsOf(Value x, const std::vector<int64_t>& axes) {
+  Moments m;
+  for (int64_t a : axes) m.count *= static_cast<double>(x.dim(static_cast<int>(a)));
+  m.mean = ReduceMean(x, axes, true);
+  m.variance = ReduceMean(Square(x - m.mean), axes, true);
+  return m;
+}
+
+// (x - mean) / sqrt(variance + epsilon) * scale + offset; `scale` and `offset` may be empty.
+Value Normalize(Value x, Value mean, Value variance, double epsilon, Value scale, Value offset) {
+  Value factor = 1.0 / Sqrt(variance + epsilon);
+  if (scale) factor = factor * scale;
+  const Value y = (x - mean) * factor;
+  return offset ? y + offset : y;
+}
+
+std::vector<int64_t> AllBut(int rank, int axis) {
+  std::vector<int64_t> axes;
+  for (int i = 0; i < rank; ++i) {
+    if (i != axis) axes.push_back(i);
+  }
+  return axes;
+}
+
+// Running statistics after this batch; the variance that is kept has Bessel's correction.
+void UpdatePytorch(Scope& s, const v1::BatchNorm& a, const Moments& m, Value mean, Value variance, Value count) {
+  const Value next_count = count + Like(count, 1);
+  s.SetState(count, next_count);
+  const Value unbiased = m.variance * (m.count / (m.count - 1));
+  const auto blend = [&](Value old, Value batch) {
+    batch = Reshape(batch, old.shape());
+    if (a.cumulative()) return old + (batch - old) / Cast(next_count, old.dtype());
+    return old * (1 - a.momentum()) + batch * a.momentum();
+  };
+  s.SetState(mean, blend(mean, m.mean));
+  s.SetState(variance, blend(variance, unbiased));
+}
+
+Outputs BuildPytorch(Scope& s, const v1::BatchNorm& a, const Args& args, int min_rank, int max_rank) {
+  const Value x = args[0];
+  if (x.rank() < min_rank || x.rank() > max_rank) {
+    return {s.Fail(absl::StrCat("input: must have ", min_rank, min_rank == max_rank ? "" : absl::StrCat(" or ", max_rank),
+                                " axes, got ", ShapeString(x.shape())))};
+  }
+  const int64_t channels = x.dim(1);
+  if (a.has_num_features() && a.num_features() != channels) {
+    return {s.Fail(absl::StrCat("num_features|input: must equal the input's channels, ", a.num_features(), " against ",
+                                ShapeString(x.shape())))};
+  }
+  Shape per_channel(x.rank(), 1);
+  per_channel[1] = channels;
+  Value weight, bias;
+  if (a.affine()) {
+    weight = Reshape(s.Param("weight", {channels}, {.initializer = ConstantValue(1)}), per_channel);
+    if (a.use_bias()) bias = Reshape(s.Param("bias", {channels}, {.initializer = ConstantValue(0)}), per_channel);
+  }
+  Value mean, variance, count;
+  if (a.track_running_stats()) {
+    mean = s.State("running_mean", {channels}, 0);
+    variance = s.State("running_var", {channels}, 1);
+    count = s.State("num_batches_tracked", {}, 0, DType::kI64);
+  }
+  if (!s.training() && mean) {
+    return {Normalize(x, Reshape(mean, per_channel), Reshape(variance, per_channel), a.epsilon(), weight, bias)};
+  }
+  if (x.num_elements() == channels && s.training()) {
+    return {s.Fail(absl::StrCat("input: training needs more than one value per channel, got ", ShapeString(x.shape())))};
+  }
+  s.MixRows();
+  const Moments m = MomentsOf(x, AllBut(x.rank(), 1));
+  if (s.training() && mean) UpdatePytorch(s, a, m, mean, variance, count);
+  return {Normalize(x, m.mean, m.variance, a.epsilon(), weight, bias)};
+}
+
+Outputs Build1d(Scope& s, const v1::BatchNorm& a, const Args& args) { return BuildPytorch(s, a, args, 2, 3); }
+Outputs Build2d(Scope& s, const v1::BatchNorm& a, const Args& args) { return BuildPytorch(s, a, args, 4, 4); }
+Outputs Build3d(Scope& s, const v1::BatchNorm& a, const Args& args) { return BuildPytorch(s, a, args, 5, 5); }
+
+Outputs BuildKeras(Scope& s, const v1::BatchNorm& a, const Args& args) {
+  const Value x = args[0];
+  const int axis = static_cast<int>(a.axis() < 0 ? a.axis() + x.rank() : a.axis());
+  if (x.rank() < 2 || axis < 1 || axis >= x.rank()) {
+    return {s.Fail(absl::StrCat("axis: must name an axis behind the batch of ", ShapeString(x.shape()), ", got ", a.axis()))};
+  }
+  const int64_t channels = x.dim(axis);
+  Shape per_channel(x.rank(), 1);
+  per_channel[axis] = channels;
+  Value gamma, beta;
+  if (a.scale()) {
+    gamma = s.Param("gamma", {channels},
+                    {.initializer = a.gamma_initializer(),
+                     .regularizer = a.has_gamma_regularizer() ? &a.gamma_regularizer() : nullptr,
+                     .constraint = a.has_gamma_constraint() ? &a.gamma_constraint() : nullptr});
+  }
+  if (a.center()) {
+    beta = s.Param("beta", {channels},
+                   {.initializer = a.beta_initializer(),
+                    .regularizer = a.has_beta_regularizer() ? &a.beta_regularizer() : nullptr,
+                    .constraint = a.has_beta_constraint() ? &a.beta_constraint() : nullptr});
+  }
+  const Value mean = s.State("moving_mean", {channels}, a.moving_mean_initializer());
+  const Value variance = s.State("moving_variance", {channels}, a.moving_variance_initializer());
+  // TensorFlow's fused kernel serves ranks 4 and 5 with the channels last or first: it keeps the unbiased variance and raises
+  // small epsilons.
+  const bool fused = (x.rank() == 4 || x.rank() == 5) && (axis == 1 || axis == x.rank() - 1);
+  const double epsilon = fused ? std::max(a.epsilon(), 1.001e-5) : a.epsilon();
+  const auto spread = [&](Value v) { return v ? Reshape(v, per_channel) : v; };
+  // A frozen layer runs in inference mode.
+  if (!s.training() || !s.trainable()) {
+    return {Normalize(x, spread(mean), spread(variance), epsilon, spread(gamma), spread(beta))};
+  }
+  s.MixRows();
+  const Moments m = MomentsOf(x, AllBut(x.rank(), axis));
+  const double correction = fused && m.count > 1 ? m.count / (m.count - 1) : 1;
+  const auto blend = [&](Value old, Value batch) {
+    return old - (old - Reshape(batch, old.shape())) * (1 - a.momentum());
+  };
+  s.SetState(mean, blend(mean, m.mean));
+  s.SetState(variance, blend(variance, correction == 1 ? m.variance : m.variance * correction));
+  return {Normalize(x, m.mean, m.variance, epsilon, spread(gamma), spread(beta))};
+}
+
+}  // namespace
+
+std::vector<Component> BatchNormLayers() {
+  std::vector<Component> list;
+  list.push_back(Layer<v1::BatchNorm>("batch_norm1d", &Build1d)
+                     .Shapes("x[N, C] or x[N, C, L] -> y, same shape")
+                     .With({"", {{4, 3}}, v1::PYTORCH})
+                     .With({"momentum: 0.3 affine: false", {{2, 3, 5}}, v1::PYTORCH})
+                     .With({"track_running_stats: false", {{3, 1, 2}}, v1::PYTORCH}));
+  list.push_back(Layer<v1::BatchNorm>("batch_norm2d", &Build2d)
+                     .Shapes("x[N, C, H, W] -> y, same shape")
+                     .With({"", {{2, 3, 4, 5}}, v1::PYTORCH})
+                     .With({"cumulative: true", {{1, 2, 3, 1}}, v1::PYTORCH})
+                     .With({"use_bias: false", {{3, 17, 1, 2}}, v1::PYTORCH}));
+  list.push_back(Layer<v1::BatchNorm>("batch_norm3d", &Build3d)
+                     .Shapes("x[N, C, D, H, W] -> y, same shape")
+                     .With({"", {{2, 3, 2, 3, 2}}, v1::PYTORCH})
+                     .With({"epsilon: 0.1", {{1, 1, 2, 1, 3}}, v1::PYTORCH})
+                     .With({"affine: false", {{2, 2, 1, 1, 2}}, v1::PYTORCH}));
+  list.push_back(Layer<v1::BatchNorm>("batch_norm", &BuildKeras)
+                     .Shapes("x[N, ..., C, ...] -> y, same shape")
+                     .Mask(MaskRule::kPass)
+                     .With({"", {{4, 3}}, v1::KERAS})
+                     .With({"axis: 1", {{2, 3, 4, 5}}, v1::KERAS})
+                     .With({"center: false momentum: 0.5", {{2, 3, 2, 5}}, v1::KERAS}));
+  return list;
+}
+
+}  // namespace strata::nn

@@ -1,0 +1,33 @@
+#include "engine/nn/layers/spatial.h"
+
+#include "absl/strings/str_cat.h"
+#include "engine/ops/ops.h"
+
+namespace strata::nn {
+
+Value ToChannelsLast(Value x) {
+  if (!x) return x;
+  std::vector<int64_t> p{0};
+  for (int i = 2; i < x.rank(); ++i) p.push_back(i);
+  p.push_back(1);
+  return Transpose(x, p);
+}
+
+Value ToChannelsFirst(Value x) {
+  if (!x) return x;
+  std::vector<int64_t> p{0, x.rank() - 1};
+  for (int i = 1; i + 1 < x.rank(); ++i) p.push_back(i);
+  return Transpose(x, p);
+}
+
+std::vector<int64_t> PerAxisOf(Scope& s, const char* name, std::vector<int64_t> list, int axes, std::vector<int64_t> fallback) {
+  if (list.empty()) return fallback;
+  if (list.size() == 1) return std::vector<int64_t>(axes, list[0]);
+  if (static_cast<int>(list.size()) != axes) {
+    s.Fail(absl::StrCat(name, ": must have 1 or ", axes, " entries, got ", list.size()));
+    return fallback;
+  }
+  return list;
+}
+
+}  // namespace strata::nn
