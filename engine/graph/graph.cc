@@ -58,14 +58,6 @@ Value Graph::AddVariable(const VariableInfo& info) {
   return v;
 }
 
-Value Graph::ReadAgain(Value variable) {
-  if (!variable) return variable;
-  const Node& read = producer(variable.id);
-  STRATA_CHECK(read.op == Op::kVariable);
-  const VariableInfo& info = variables_[read.as<VariableAttrs>().index];
-  return AddNode(Op::kVariable, read.attrs, {}, {{info.dtype, info.shape}})[0];
-}
-
 void Graph::Assign(int32_t variable, Value value) {
   if (!ok() || !value) return;
   STRATA_CHECK(value.shape() == variables_[variable].shape && value.dtype() == variables_[variable].dtype);
@@ -140,6 +132,10 @@ Graph Prune(const Graph& graph) {
     if (node.op == Op::kInput) {
       const NamedValue& in = graph.inputs()[next_input++];
       map[in.value] = out.AddInput(in.name, graph.info(in.value).dtype, graph.info(in.value).shape);
+      continue;
+    }
+    if (node.op == Op::kDetach) {
+      map[node.outputs[0]] = map[node.inputs[0]];
       continue;
     }
     if (node.op == Op::kVariable) {

@@ -82,8 +82,6 @@ class Graph {
   Value AddInput(std::string name, DType dtype, Shape shape);
   // A variable is read by one node; the same name again returns the same value.
   Value AddVariable(const VariableInfo& info);
-  // Another read of a variable: the same number, but no gradient flows to the variable through it. Passes merge the two.
-  Value ReadAgain(Value variable);
   // Appends a node. `results` are its outputs' types. The caller (ops/) has inferred them.
   std::vector<Value> AddNode(Op op, Attrs attrs, std::span<const Value> inputs, std::vector<ValueInfo> results);
   // After everything else has run, `variable` holds `value`.
@@ -128,7 +126,8 @@ std::string ToText(const Graph& graph);
 // Copies `body`'s nodes into `graph` with its inputs replaced; returns its outputs.
 std::vector<Value> Inline(const Graph& body, Graph* graph, std::span<const Value> inputs);
 
-// Copies the live part of a graph (what outputs and assignments need), keeping inputs and variables.
+// Copies the live part of a graph (what outputs and assignments need), keeping inputs and variables. Differentiation is
+// over by then: detached values become their operands.
 Graph Prune(const Graph& graph);
 
 }  // namespace strata

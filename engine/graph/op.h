@@ -36,6 +36,7 @@ enum class Op : uint8_t {
   kFloor,
   kNot,
   kIsFinite,
+  kDetach,  // the same number, but no gradient flows through; pruning drops it
   kCast,
   // Elementwise, two operands, with NumPy's broadcasting.
   kAdd,

@@ -123,6 +123,7 @@ const char* OpName(Op op) {
                                            "floor",
                                            "not",
                                            "is_finite",
+                                           "detach",
                                            "cast",
                                            "add",
                                            "sub",

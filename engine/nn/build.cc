@@ -13,7 +13,8 @@ Outputs Nothing(Scope& s) { return {Value{s.graph(), -1}}; }
 
 const std::string& KindName(const v1::Layer& layer) {
   static const std::string kNone;
-  const auto* kind = layer.GetReflection()->GetOneofFieldDescriptor(layer, v1::Layer::descriptor()->FindOneofByName("kind"));
+  const auto* kind =
+      layer.GetReflection()->GetOneofFieldDescriptor(layer, v1::Layer::descriptor()->FindOneofByName("kind"));
   return kind == nullptr ? kNone : kind->name();
 }
 
@@ -41,7 +42,8 @@ Outputs BuildLayer(Scope& s, const v1::Layer& layer, const Args& args) {
   }
   const int count = static_cast<int>(args.size()), max = component->max_inputs();
   if (count < component->min_inputs() || (max >= 0 && count > max)) {
-    s.Fail(absl::StrCat("inputs: must be ", component->min_inputs(), max < 0 ? " or more" : absl::StrCat(" to ", max), ", got ", count));
+    s.Fail(absl::StrCat("inputs: must be ", component->min_inputs(), max < 0 ? " or more" : absl::StrCat(" to ", max),
+                        ", got ", count));
     return Nothing(s);
   }
   for (const Annotated& a : args.positional) {

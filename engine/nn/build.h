@@ -14,12 +14,12 @@
 
 namespace strata::nn {
 
-// One call of `layer` on arguments. The layer's parameters stand directly under the scope's path. Checks the number of inputs,
-// applies the catalog's mask rule, and names the layer in errors.
+// One call of `layer` on arguments. The layer's parameters stand directly under the scope's path. Checks the number of
+// inputs, applies the catalog's mask rule, and names the layer in errors.
 Outputs BuildLayer(Scope& s, const v1::Layer& layer, const Args& args);
 
-// Runs a model's calls on values in the order of model.inputs; one value for each of model.outputs. Layers' names extend the
-// scope's path.
+// Runs a model's calls on values in the order of model.inputs; one value for each of model.outputs. Layers' names
+// extend the scope's path.
 Outputs BuildModel(Scope& s, const v1::Model& model, const std::vector<Annotated>& inputs);
 
 }  // namespace strata::nn

@@ -26,7 +26,8 @@ std::vector<Component> MakeList() {
   list.push_back(Embedding());
   list.push_back(Lstm());
   list.push_back(SimpleRnn());
-  for (auto family : {ActivationLayers, BatchNormLayers, ConvLayers, MergeLayers, PoolLayers, GlobalPoolLayers, ShapeLayers}) {
+  for (auto family :
+       {ActivationLayers, BatchNormLayers, ConvLayers, MergeLayers, PoolLayers, GlobalPoolLayers, ShapeLayers}) {
     for (Component& c : family()) list.push_back(std::move(c));
   }
   return list;

@@ -191,6 +191,7 @@ std::span<const OpRecord> ElementwiseRecords() {
       {Op::kFloor, InferUnary, nullptr, RefUnary<FFloor>},
       {Op::kNot, InferPredicate, nullptr, RefUnary<FNot>},
       {Op::kIsFinite, InferPredicate, nullptr, RefUnary<FIsFinite>},
+      {Op::kDetach, InferUnary, nullptr, RefUnary<FCast>},
       {Op::kCast, InferUnary, VjpCast, RefUnary<FCast>},
       {Op::kAdd, InferArithmetic, VjpAdd, RefBinary<FAdd>},
       {Op::kSub, InferArithmetic, VjpSub, RefBinary<FSub>},
@@ -242,6 +243,7 @@ Value Sigmoid(Value x) { return Unary(Op::kSigmoid, x); }
 Value Tanh(Value x) { return Unary(Op::kTanh, x); }
 Value Erf(Value x) { return Unary(Op::kErf, x); }
 Value Floor(Value x) { return Unary(Op::kFloor, x); }
+Value Detach(Value x) { return Unary(Op::kDetach, x); }
 Value Not(Value x) { return Unary(Op::kNot, x); }
 Value Max(Value a, Value b) { return Binary(Op::kMax, a, b); }
 Value Min(Value a, Value b) { return Binary(Op::kMin, a, b); }

@@ -41,6 +41,7 @@ Value Tanh(Value x);
 Value Erf(Value x);
 Value Floor(Value x);
 Value Not(Value x);
+Value Detach(Value x);        // no gradient flows through
 Value Max(Value a, Value b);  // ties: the gradient goes to a
 Value Min(Value a, Value b);  // ties: the gradient goes to a
 Value Max(Value a, double b);

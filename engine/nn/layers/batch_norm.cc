@@ -1,5 +1,5 @@
-// Batch normalisation. Training: statistics of the batch with the biased variance, and an update of the running statistics;
-// evaluation: the running statistics.
+// Batch normalisation. Training: statistics of the batch with the biased variance, and an update of the running
+// statistics; evaluation: the running statistics.
 #include "absl/strings/str_cat.h"
 #include "engine/nn/component.h"
 #include "engine/nn/initializers/initializers.h"
@@ -54,8 +54,9 @@ void UpdatePytorch(Scope& s, const v1::BatchNorm& a, const Moments& m, Value mea
 Outputs BuildPytorch(Scope& s, const v1::BatchNorm& a, const Args& args, int min_rank, int max_rank) {
   const Value x = args[0];
   if (x.rank() < min_rank || x.rank() > max_rank) {
-    return {s.Fail(absl::StrCat("input: must have ", min_rank, min_rank == max_rank ? "" : absl::StrCat(" or ", max_rank),
-                                " axes, got ", ShapeString(x.shape())))};
+    return {
+        s.Fail(absl::StrCat("input: must have ", min_rank, min_rank == max_rank ? "" : absl::StrCat(" or ", max_rank),
+                            " axes, got ", ShapeString(x.shape())))};
   }
   const int64_t channels = x.dim(1);
   if (a.has_num_features() && a.num_features() != channels) {
@@ -79,7 +80,8 @@ Outputs BuildPytorch(Scope& s, const v1::BatchNorm& a, const Args& args, int min
     return {Normalize(x, Reshape(mean, per_channel), Reshape(variance, per_channel), a.epsilon(), weight, bias)};
   }
   if (x.num_elements() == channels && s.training()) {
-    return {s.Fail(absl::StrCat("input: training needs more than one value per channel, got ", ShapeString(x.shape())))};
+    return {
+        s.Fail(absl::StrCat("input: training needs more than one value per channel, got ", ShapeString(x.shape())))};
   }
   s.MixRows();
   const Moments m = MomentsOf(x, AllBut(x.rank(), 1));
@@ -95,7 +97,8 @@ Outputs BuildKeras(Scope& s, const v1::BatchNorm& a, const Args& args) {
   const Value x = args[0];
   const int axis = static_cast<int>(a.axis() < 0 ? a.axis() + x.rank() : a.axis());
   if (x.rank() < 2 || axis < 1 || axis >= x.rank()) {
-    return {s.Fail(absl::StrCat("axis: must name an axis behind the batch of ", ShapeString(x.shape()), ", got ", a.axis()))};
+    return {s.Fail(
+        absl::StrCat("axis: must name an axis behind the batch of ", ShapeString(x.shape()), ", got ", a.axis()))};
   }
   const int64_t channels = x.dim(axis);
   Shape per_channel(x.rank(), 1);
@@ -115,8 +118,8 @@ Outputs BuildKeras(Scope& s, const v1::BatchNorm& a, const Args& args) {
   }
   const Value mean = s.State("moving_mean", {channels}, a.moving_mean_initializer());
   const Value variance = s.State("moving_variance", {channels}, a.moving_variance_initializer());
-  // TensorFlow's fused kernel serves ranks 4 and 5 with the channels last or first: it keeps the unbiased variance and raises
-  // small epsilons.
+  // TensorFlow's fused kernel serves ranks 4 and 5 with the channels last or first: it keeps the unbiased variance and
+  // raises small epsilons.
   const bool fused = (x.rank() == 4 || x.rank() == 5) && (axis == 1 || axis == x.rank() - 1);
   const double epsilon = fused ? std::max(a.epsilon(), 1.001e-5) : a.epsilon();
   const auto spread = [&](Value v) { return v ? Reshape(v, per_channel) : v; };

@@ -17,7 +17,8 @@ Value PadAxis(Scope& s, v1::Conv::PaddingMode mode, Value x, int axis, int64_t l
   if (lo == 0 && hi == 0) return x;
   const int64_t limit = mode == v1::Conv::REFLECT ? size - 1 : size;
   if (mode != v1::Conv::REPLICATE && std::max(lo, hi) > limit) {
-    s.Fail(absl::StrCat("padding|input: must be at most ", limit, " for an input of ", size, " cells, got ", std::max(lo, hi)));
+    s.Fail(absl::StrCat("padding|input: must be at most ", limit, " for an input of ", size, " cells, got ",
+                        std::max(lo, hi)));
     return {s.graph(), -1};
   }
   const auto edge = [&](int64_t at, int64_t count) {
@@ -119,8 +120,8 @@ Outputs Build(Scope& s, const v1::Conv& a, const Args& args, int axes) {
                                 ShapeString(args[0].value.shape())))};
   }
   if (channels % a.groups() != 0 || a.filters() % a.groups() != 0) {
-    return {s.Fail(absl::StrCat("groups|in_channels|out_channels|filters: must divide the channels ", channels, " and ", a.filters(),
-                                ", got ", a.groups()))};
+    return {s.Fail(absl::StrCat("groups|in_channels|out_channels|filters: must divide the channels ", channels, " and ",
+                                a.filters(), ", got ", a.groups()))};
   }
   const std::vector<int64_t> kernel = PerAxis(s, "kernel_size", a.kernel_size(), axes, std::vector<int64_t>(axes, 1));
   ConvAttrs at;
@@ -170,18 +171,23 @@ std::vector<Component> ConvLayers() {
                      .With({"filters: 3 kernel_size: 3 padding { size { values: 1 } }", {{2, 2, 5}}, v1::PYTORCH})
                      .With({"filters: 2 kernel_size: 2 padding { mode: CAUSAL } dilation: 2", {{2, 5, 3}}, v1::KERAS})
                      .With({"filters: 4 kernel_size: 3 groups: 2 padding_mode: CIRCULAR padding { size { values: 2 } }",
-                            {{1, 4, 6}}, v1::PYTORCH}));
-  list.push_back(Layer<v1::Conv>("conv2d", &Build2d)
-                     .Shapes("x[N, C, H, W] -> y[N, F, H', W'] (Keras: channels last)")
-                     .With({"filters: 3 kernel_size: 3", {{2, 2, 5, 4}}, v1::PYTORCH})
-                     .With({"filters: 2 kernel_size: [2, 3] stride: 2 padding { mode: SAME }", {{2, 5, 4, 3}}, v1::KERAS})
-                     .With({"filters: 4 kernel_size: [1, 2] groups: 2 dilation: [1, 2] use_bias: false", {{1, 2, 3, 5}}, v1::PYTORCH})
-                     .Reject("filters: 4 kernel_size: 0", {{1, 2, 3, 5}}, "kernel_size"));
-  list.push_back(Layer<v1::Conv>("conv3d", &Build3d)
-                     .Shapes("x[N, C, D, H, W] -> y[N, F, D', H', W'] (Keras: channels last)")
-                     .With({"filters: 2 kernel_size: 2", {{1, 2, 3, 4, 3}}, v1::PYTORCH})
-                     .With({"filters: 3 kernel_size: [1, 2, 1] stride: [1, 2, 1]", {{2, 2, 4, 2, 1}}, v1::KERAS})
-                     .With({"filters: 1 kernel_size: 3 padding { size { values: 1 } }", {{1, 1, 2, 3, 2}}, v1::PYTORCH}));
+                            {{1, 4, 6}},
+                            v1::PYTORCH}));
+  list.push_back(
+      Layer<v1::Conv>("conv2d", &Build2d)
+          .Shapes("x[N, C, H, W] -> y[N, F, H', W'] (Keras: channels last)")
+          .With({"filters: 3 kernel_size: 3", {{2, 2, 5, 4}}, v1::PYTORCH})
+          .With({"filters: 2 kernel_size: [2, 3] stride: 2 padding { mode: SAME }", {{2, 5, 4, 3}}, v1::KERAS})
+          .With({"filters: 4 kernel_size: [1, 2] groups: 2 dilation: [1, 2] use_bias: false",
+                 {{1, 2, 3, 5}},
+                 v1::PYTORCH})
+          .Reject("filters: 4 kernel_size: 0", {{1, 2, 3, 5}}, "kernel_size"));
+  list.push_back(
+      Layer<v1::Conv>("conv3d", &Build3d)
+          .Shapes("x[N, C, D, H, W] -> y[N, F, D', H', W'] (Keras: channels last)")
+          .With({"filters: 2 kernel_size: 2", {{1, 2, 3, 4, 3}}, v1::PYTORCH})
+          .With({"filters: 3 kernel_size: [1, 2, 1] stride: [1, 2, 1]", {{2, 2, 4, 2, 1}}, v1::KERAS})
+          .With({"filters: 1 kernel_size: 3 padding { size { values: 1 } }", {{1, 1, 2, 3, 2}}, v1::PYTORCH}));
   return list;
 }
 

@@ -1,7 +1,8 @@
-// Dropout: elements (or, with a noise shape, slices) are zeroed with probability `rate`, the others scaled by 1 / (1 - rate).
+// Dropout: elements (or, with a noise shape, slices) are zeroed with probability `rate`, the others scaled by 1 / (1 -
+// rate).
+#include "engine/nn/layers/dropout.h"
 #include "absl/strings/str_cat.h"
 #include "engine/nn/component.h"
-#include "engine/nn/layers/dropout.h"
 #include "engine/ops/ops.h"
 
 namespace strata::nn {
@@ -23,7 +24,8 @@ Outputs BuildDropout(Scope& s, const v1::Dropout& a, const Args& args) {
   Shape shape = x.shape();
   if (a.has_noise_shape()) {
     if (a.noise_shape().values_size() != x.rank()) {
-      return {s.Fail(absl::StrCat("noise_shape: must have ", x.rank(), " entries, got ", a.noise_shape().values_size()))};
+      return {
+          s.Fail(absl::StrCat("noise_shape: must have ", x.rank(), " entries, got ", a.noise_shape().values_size()))};
     }
     for (int i = 0; i < x.rank(); ++i) {
       const int64_t size = a.noise_shape().values(i);

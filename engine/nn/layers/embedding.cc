@@ -37,13 +37,15 @@ Outputs BuildPytorch(Scope& s, const v1::Embedding& a, Value ids) {
     }
   }
   const int64_t width = a.output_dim();
-  const Value table = s.Param("weight", {a.input_dim(), width}, {.initializer = Normal(1), .adjust = [padding, width](Tensor* t) {
-                                for (int64_t i = 0; padding >= 0 && i < width; ++i) t->Set(padding * width + i, 0);
-                              }});
+  const Value table =
+      s.Param("weight", {a.input_dim(), width}, {.initializer = Normal(1), .adjust = [padding, width](Tensor* t) {
+                                                   for (int64_t i = 0; padding >= 0 && i < width; ++i)
+                                                     t->Set(padding * width + i, 0);
+                                                 }});
   Value y = Gather(table, ids);
   if (!a.has_max_norm() && !a.scale_grad_by_freq() && padding < 0) return {y};
-  // What follows changes values or gradients only: a second read of the table carries the other of the two.
-  const Value still = s.graph()->ReadAgain(table);
+  // What follows changes values or gradients only.
+  const Value still = Detach(table);
   Value rows = Gather(still, ids);  // y's values, without its gradient
   if (a.has_max_norm()) {
     const Value scaled = Renormalize(still, ids, a.max_norm(), a.norm_type());
@@ -89,8 +91,14 @@ Component Embedding() {
       .Mask(MaskRule::kConsume)
       .With({.attrs = "input_dim: 5 output_dim: 3", .inputs = {{2, 4}}, .ids_below = 5})
       .With({.attrs = "input_dim: 7 output_dim: 1", .inputs = {{3}}, .ids_below = 7})
-      .With({.attrs = "input_dim: 5 output_dim: 3 padding_idx: 1", .inputs = {{2, 4}}, .dialect = v1::PYTORCH, .ids_below = 5})
-      .With({.attrs = "input_dim: 5 output_dim: 3 mask_zero: true", .inputs = {{2, 3}}, .dialect = v1::KERAS, .ids_below = 5});
+      .With({.attrs = "input_dim: 5 output_dim: 3 padding_idx: 1",
+             .inputs = {{2, 4}},
+             .dialect = v1::PYTORCH,
+             .ids_below = 5})
+      .With({.attrs = "input_dim: 5 output_dim: 3 mask_zero: true",
+             .inputs = {{2, 3}},
+             .dialect = v1::KERAS,
+             .ids_below = 5});
 }
 
 }  // namespace strata::nn

@@ -4,7 +4,8 @@
 
 namespace strata::nn {
 
-std::vector<Value> KerasStates(Scope& s, const Args& args, bool stateful, int num_states, int64_t batch, int64_t units) {
+std::vector<Value> KerasStates(Scope& s, const Args& args, bool stateful, int num_states, int64_t batch,
+                               int64_t units) {
   std::vector<Value> states;
   const Shape shape{batch, units};
   for (int i = 0; i < num_states; ++i) {

@@ -1,5 +1,5 @@
-// tf.keras' recurrent layers: one layer, one direction, with the flags return_sequences, return_state, go_backwards, stateful and
-// time_major, masks, and dropout masks that all steps share.
+// tf.keras' recurrent layers: one layer, one direction, with the flags return_sequences, return_state, go_backwards,
+// stateful and time_major, masks, and dropout masks that all steps share.
 #pragma once
 
 #include <functional>
@@ -12,14 +12,16 @@
 
 namespace strata::nn {
 
-// `cell(body scope, projected input [N, gates * units], states, constants)`: constants are the recurrent kernel, then the mask of
-// the recurrent dropout where there is one.
-using KerasCell = std::function<std::vector<Value>(Scope&, Value x, const std::vector<Value>& states, const std::vector<Value>& constants)>;
+// `cell(body scope, projected input [N, gates * units], states, constants)`: constants are the recurrent kernel, then
+// the mask of the recurrent dropout where there is one.
+using KerasCell = std::function<std::vector<Value>(Scope&, Value x, const std::vector<Value>& states,
+                                                   const std::vector<Value>& constants)>;
 
-// Arguments: input, then initial states; `mask` by name. M is Lstm or SimpleRnn. Outputs: the output, then, with return_state, the
-// final states.
+// Arguments: input, then initial states; `mask` by name. M is Lstm or SimpleRnn. Outputs: the output, then, with
+// return_state, the final states.
 template <typename M>
-Outputs BuildKerasRnn(Scope& s, const M& a, const Args& args, int64_t gates, int num_states, ParamOptions bias, const KerasCell& cell);
+Outputs BuildKerasRnn(Scope& s, const M& a, const Args& args, int64_t gates, int num_states, ParamOptions bias,
+                      const KerasCell& cell);
 
 // The parts of it that do not depend on M.
 struct KerasRnnFlags {
@@ -30,7 +32,8 @@ Outputs FinishKerasRnn(Scope& s, const KerasRnnFlags& flags, Recurrence r, const
 std::vector<Value> KerasStates(Scope& s, const Args& args, bool stateful, int num_states, int64_t batch, int64_t units);
 
 template <typename M>
-Outputs BuildKerasRnn(Scope& s, const M& a, const Args& args, int64_t gates, int num_states, ParamOptions bias, const KerasCell& cell) {
+Outputs BuildKerasRnn(Scope& s, const M& a, const Args& args, int64_t gates, int num_states, ParamOptions bias,
+                      const KerasCell& cell) {
   Value x = args[0];
   if (x.rank() != 3) {
     return {s.Fail(absl::StrCat("input: must have 3 axes, got ", ShapeString(x.shape())))};
@@ -55,12 +58,14 @@ Outputs BuildKerasRnn(Scope& s, const M& a, const Args& args, int64_t gates, int
   r.states = KerasStates(s, args, a.stateful(), num_states, batch, units);
   r.constants = {recurrent};
   if (s.training() && a.recurrent_dropout() > 0) {
-    r.constants.push_back(DropWith(s, Full(s.graph(), 1, {batch, units}), a.recurrent_dropout(), {batch, units}, "recurrent_dropout"));
+    r.constants.push_back(
+        DropWith(s, Full(s.graph(), 1, {batch, units}), a.recurrent_dropout(), {batch, units}, "recurrent_dropout"));
   }
   r.reverse = a.go_backwards();
   r.mask = args.Named("mask").value ? args.Named("mask").value : args[0].mask;
   if (r.mask && !a.time_major()) r.mask = SwapBatchAndTime(r.mask);
-  r.step = [&cell](Scope& body, const std::vector<Value>& x, const std::vector<Value>& states, const std::vector<Value>& constants) {
+  r.step = [&cell](Scope& body, const std::vector<Value>& x, const std::vector<Value>& states,
+                   const std::vector<Value>& constants) {
     std::vector<Value> dropped = states;
     if (constants.size() > 1) dropped[0] = states[0] * constants[1];
     return cell(body, x[0] + MatMul(dropped[0], constants[0]), states, constants);

@@ -1,5 +1,5 @@
-// Pooling over windows. Windows are tables (start and length per axis, clipped to the input), so padding, ceil mode and adaptive
-// windows are all the same operation.
+// Pooling over windows. Windows are tables (start and length per axis, clipped to the input), so padding, ceil mode and
+// adaptive windows are all the same operation.
 #include "absl/strings/str_cat.h"
 #include "engine/nn/component.h"
 #include "engine/nn/layers/spatial.h"
@@ -25,7 +25,8 @@ Windows WindowsOf(Scope& s, const Rule& r, int i, int64_t in) {
   const int64_t reach = r.dilation[i] * (r.size[i] - 1) + 1;
   const int64_t room = in + r.lo[i] + r.hi[i] - reach;
   if (room < 0) {
-    s.Fail(absl::StrCat("kernel_size|pool_size|input: window of ", reach, " does not fit the padded input of ", in + r.lo[i] + r.hi[i]));
+    s.Fail(absl::StrCat("kernel_size|pool_size|input: window of ", reach, " does not fit the padded input of ",
+                        in + r.lo[i] + r.hi[i]));
     return w;
   }
   int64_t count = (r.ceil ? room + r.stride[i] - 1 : room) / r.stride[i] + 1;
@@ -61,7 +62,8 @@ Rule RuleOf(Scope& s, const M& a, Value x, int axes) {
     r.lo = r.hi = PerAxis(s, "padding", a.padding().size().values(), axes, zeros);
     for (int i = 0; i < axes; ++i) {
       if (r.lo[i] < 0 || 2 * r.lo[i] > r.size[i]) {
-        s.Fail(absl::StrCat("padding|kernel_size: must be between 0 and half the window of ", r.size[i], ", got ", r.lo[i]));
+        s.Fail(absl::StrCat("padding|kernel_size: must be between 0 and half the window of ", r.size[i], ", got ",
+                            r.lo[i]));
       }
     }
   } else if (a.padding().mode() == v1::Padding::SAME) {
@@ -175,39 +177,53 @@ Outputs BuildAdaptiveAvg(Scope& s, const v1::AdaptiveAvgPool& a, const Args& arg
 std::vector<Component> PoolLayers() {
   const std::string shapes = "x[N, C, spatial...] -> y[N, C, spatial'...] (Keras: channels last)";
   std::vector<Component> list;
-  list.push_back(Layer<v1::MaxPool>("max_pool1d", &BuildMax<1>).Shapes(shapes)
-                     .With({"pool_size: 2", {{2, 3, 7}}, v1::PYTORCH})
-                     .With({"pool_size: 3 stride: 2 padding { mode: SAME }", {{2, 6, 3}}, v1::KERAS})
-                     .With({"pool_size: 2 dilation: 2 padding { size { values: 1 } } ceil_mode: true", {{1, 2, 6}}, v1::PYTORCH}));
-  list.push_back(Layer<v1::MaxPool>("max_pool2d", &BuildMax<2>).Shapes(shapes)
+  list.push_back(
+      Layer<v1::MaxPool>("max_pool1d", &BuildMax<1>)
+          .Shapes(shapes)
+          .With({"pool_size: 2", {{2, 3, 7}}, v1::PYTORCH})
+          .With({"pool_size: 3 stride: 2 padding { mode: SAME }", {{2, 6, 3}}, v1::KERAS})
+          .With({"pool_size: 2 dilation: 2 padding { size { values: 1 } } ceil_mode: true", {{1, 2, 6}}, v1::PYTORCH}));
+  list.push_back(Layer<v1::MaxPool>("max_pool2d", &BuildMax<2>)
+                     .Shapes(shapes)
                      .With({"pool_size: 2", {{2, 3, 4, 5}}, v1::PYTORCH})
                      .With({"pool_size: [2, 3] stride: 1 padding { mode: SAME }", {{2, 3, 4, 2}}, v1::KERAS})
-                     .With({"pool_size: 3 stride: 2 padding { size { values: 1 } } return_indices: true", {{1, 2, 5, 5}}, v1::PYTORCH}));
-  list.push_back(Layer<v1::MaxPool>("max_pool3d", &BuildMax<3>).Shapes(shapes)
+                     .With({"pool_size: 3 stride: 2 padding { size { values: 1 } } return_indices: true",
+                            {{1, 2, 5, 5}},
+                            v1::PYTORCH}));
+  list.push_back(Layer<v1::MaxPool>("max_pool3d", &BuildMax<3>)
+                     .Shapes(shapes)
                      .With({"pool_size: 2", {{1, 2, 4, 3, 2}}, v1::PYTORCH})
                      .With({"pool_size: 2 padding { mode: SAME }", {{1, 3, 2, 3, 2}}, v1::KERAS})
                      .With({"pool_size: [1, 2, 2] stride: 1", {{1, 1, 2, 3, 3}}, v1::PYTORCH}));
-  list.push_back(Layer<v1::AvgPool>("avg_pool1d", &BuildAvg<1>).Shapes(shapes)
-                     .With({"pool_size: 2", {{2, 3, 7}}, v1::PYTORCH})
-                     .With({"pool_size: 3 padding { mode: SAME }", {{2, 7, 3}}, v1::KERAS})
-                     .With({"pool_size: 3 stride: 2 padding { size { values: 1 } } ceil_mode: true", {{1, 2, 6}}, v1::PYTORCH}));
-  list.push_back(Layer<v1::AvgPool>("avg_pool2d", &BuildAvg<2>).Shapes(shapes)
-                     .With({"pool_size: 2", {{2, 3, 4, 5}}, v1::PYTORCH})
-                     .With({"pool_size: [2, 3] stride: 2 padding { mode: SAME }", {{2, 3, 4, 2}}, v1::KERAS})
-                     .With({"pool_size: 3 padding { size { values: 1 } } count_include_pad: false", {{1, 2, 5, 5}}, v1::PYTORCH}));
-  list.push_back(Layer<v1::AvgPool>("avg_pool3d", &BuildAvg<3>).Shapes(shapes)
+  list.push_back(
+      Layer<v1::AvgPool>("avg_pool1d", &BuildAvg<1>)
+          .Shapes(shapes)
+          .With({"pool_size: 2", {{2, 3, 7}}, v1::PYTORCH})
+          .With({"pool_size: 3 padding { mode: SAME }", {{2, 7, 3}}, v1::KERAS})
+          .With({"pool_size: 3 stride: 2 padding { size { values: 1 } } ceil_mode: true", {{1, 2, 6}}, v1::PYTORCH}));
+  list.push_back(
+      Layer<v1::AvgPool>("avg_pool2d", &BuildAvg<2>)
+          .Shapes(shapes)
+          .With({"pool_size: 2", {{2, 3, 4, 5}}, v1::PYTORCH})
+          .With({"pool_size: [2, 3] stride: 2 padding { mode: SAME }", {{2, 3, 4, 2}}, v1::KERAS})
+          .With({"pool_size: 3 padding { size { values: 1 } } count_include_pad: false", {{1, 2, 5, 5}}, v1::PYTORCH}));
+  list.push_back(Layer<v1::AvgPool>("avg_pool3d", &BuildAvg<3>)
+                     .Shapes(shapes)
                      .With({"pool_size: 2", {{1, 2, 4, 3, 2}}, v1::PYTORCH})
                      .With({"pool_size: 2 padding { mode: SAME }", {{1, 3, 2, 3, 2}}, v1::KERAS})
                      .With({"pool_size: 2 divisor_override: 3", {{1, 1, 2, 3, 3}}, v1::PYTORCH}));
-  list.push_back(Layer<v1::AdaptiveAvgPool>("adaptive_avg_pool1d", &BuildAdaptiveAvg<1>).Shapes(shapes)
+  list.push_back(Layer<v1::AdaptiveAvgPool>("adaptive_avg_pool1d", &BuildAdaptiveAvg<1>)
+                     .Shapes(shapes)
                      .With({"output_size: 3", {{2, 3, 7}}, v1::PYTORCH})
                      .With({"output_size: 1", {{1, 2, 5}}, v1::PYTORCH})
                      .With({"output_size: 5", {{1, 2, 3}}, v1::PYTORCH}));
-  list.push_back(Layer<v1::AdaptiveAvgPool>("adaptive_avg_pool2d", &BuildAdaptiveAvg<2>).Shapes(shapes)
+  list.push_back(Layer<v1::AdaptiveAvgPool>("adaptive_avg_pool2d", &BuildAdaptiveAvg<2>)
+                     .Shapes(shapes)
                      .With({"output_size: 1", {{2, 3, 4, 5}}, v1::PYTORCH})
                      .With({"output_size: [2, 3]", {{1, 2, 5, 4}}, v1::PYTORCH})
                      .With({"output_size: [0, 2]", {{1, 1, 3, 3}}, v1::PYTORCH}));
-  list.push_back(Layer<v1::AdaptiveAvgPool>("adaptive_avg_pool3d", &BuildAdaptiveAvg<3>).Shapes(shapes)
+  list.push_back(Layer<v1::AdaptiveAvgPool>("adaptive_avg_pool3d", &BuildAdaptiveAvg<3>)
+                     .Shapes(shapes)
                      .With({"output_size: 1", {{1, 2, 2, 3, 2}}, v1::PYTORCH})
                      .With({"output_size: 2", {{1, 1, 3, 2, 5}}, v1::PYTORCH})
                      .With({"output_size: [1, 2, 3]", {{1, 1, 3, 3, 3}}, v1::PYTORCH}));

@@ -13,12 +13,13 @@ struct Recurrence {
   std::vector<Value> sequences;
   std::vector<Value> states;     // before the first step: [N, ...]
   std::vector<Value> constants;  // weights and masks that every step uses
-  // Keras' mask [T, N], or empty: where it is false a step keeps the states and repeats the output before it (zeros at first).
+  // Keras' mask [T, N], or empty: where it is false a step keeps the states and repeats the output before it (zeros at
+  // first).
   Value mask;
   // From the last step to the first. Outputs stand at their own time all the same.
   bool reverse = false;
-  // One step: values of one time, the states, the constants; returns the new states. The first is also the output. Runs in the
-  // scope of the loop's body.
+  // One step: values of one time, the states, the constants; returns the new states. The first is also the output. Runs
+  // in the scope of the loop's body.
   std::function<std::vector<Value>(Scope&, const std::vector<Value>& x, const std::vector<Value>& states,
                                    const std::vector<Value>& constants)>
       step;

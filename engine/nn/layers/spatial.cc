@@ -20,7 +20,8 @@ Value ToChannelsFirst(Value x) {
   return Transpose(x, p);
 }
 
-std::vector<int64_t> PerAxisOf(Scope& s, const char* name, std::vector<int64_t> list, int axes, std::vector<int64_t> fallback) {
+std::vector<int64_t> PerAxisOf(Scope& s, const char* name, std::vector<int64_t> list, int axes,
+                               std::vector<int64_t> fallback) {
   if (list.empty()) return fallback;
   if (list.size() == 1) return std::vector<int64_t>(axes, list[0]);
   if (static_cast<int>(list.size()) != axes) {

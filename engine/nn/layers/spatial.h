@@ -15,7 +15,8 @@ namespace strata::nn {
 Value ToChannelsLast(Value x);
 Value ToChannelsFirst(Value x);
 
-// A list of one element or one for each of `axes` axes, as the latter; empty gives `fallback`. Another length fails with `name`.
+// A list of one element or one for each of `axes` axes, as the latter; empty gives `fallback`. Another length fails
+// with `name`.
 template <typename List>
 std::vector<int64_t> PerAxis(Scope& s, const char* name, const List& list, int axes, std::vector<int64_t> fallback);
 
@@ -32,7 +33,8 @@ inline void SamePadding(int64_t size, int64_t reach, int64_t stride, int64_t* lo
   *hi = total - *lo;
 }
 
-std::vector<int64_t> PerAxisOf(Scope& s, const char* name, std::vector<int64_t> list, int axes, std::vector<int64_t> fallback);
+std::vector<int64_t> PerAxisOf(Scope& s, const char* name, std::vector<int64_t> list, int axes,
+                               std::vector<int64_t> fallback);
 
 template <typename List>
 std::vector<int64_t> PerAxis(Scope& s, const char* name, const List& list, int axes, std::vector<int64_t> fallback) {

@@ -11,11 +11,13 @@ namespace strata::nn {
 namespace {
 
 // One layer in one direction over x [T, N, D].
-RecurrenceResult RunDirection(Scope& s, const StackedRnn& rnn, Value x, std::vector<Value> states, const std::string& suffix,
-                              bool reverse) {
+RecurrenceResult RunDirection(Scope& s, const StackedRnn& rnn, Value x, std::vector<Value> states,
+                              const std::string& suffix, bool reverse) {
   const v1::Initializer init = Uniform(1 / std::sqrt(static_cast<double>(rnn.hidden)));
   const int64_t rows = rnn.gates * rnn.hidden;
-  const auto param = [&](const char* name, Shape shape) { return s.Param(name + suffix, std::move(shape), {.initializer = init}); };
+  const auto param = [&](const char* name, Shape shape) {
+    return s.Param(name + suffix, std::move(shape), {.initializer = init});
+  };
   const Value w_ih = param("weight_ih", {rows, x.dim(-1)});
   const Value w_hh = param("weight_hh", {rows, rnn.output});
   Value projected = MatMul(x, w_ih, false, true);
@@ -25,7 +27,8 @@ RecurrenceResult RunDirection(Scope& s, const StackedRnn& rnn, Value x, std::vec
   }
   Recurrence r{{projected}, std::move(states), {w_hh}, {}, reverse, nullptr};
   if (rnn.output != rnn.hidden) r.constants.push_back(param("weight_hr", {rnn.output, rnn.hidden}));
-  r.step = [&rnn](Scope& body, const std::vector<Value>& x, const std::vector<Value>& states, const std::vector<Value>& constants) {
+  r.step = [&rnn](Scope& body, const std::vector<Value>& x, const std::vector<Value>& states,
+                  const std::vector<Value>& constants) {
     const Value gates = x[0] + MatMul(states[0], constants[0], false, true);
     return rnn.cell(body, gates, states, {constants.begin() + 1, constants.end()});
   };
@@ -37,7 +40,8 @@ bool CheckStates(Scope& s, const StackedRnn& rnn, const Args& args, int64_t dire
     Shape want{rnn.num_layers * directions, batch, i == 1 ? rnn.output : rnn.hidden};
     if (unbatched) want.erase(want.begin() + 1);
     if (args[i].value.shape() == want) continue;
-    s.Fail(absl::StrCat("hx: state ", i - 1, " must have shape ", ShapeString(want), ", got ", ShapeString(args[i].value.shape())));
+    s.Fail(absl::StrCat("hx: state ", i - 1, " must have shape ", ShapeString(want), ", got ",
+                        ShapeString(args[i].value.shape())));
     return false;
   }
   return true;
@@ -54,7 +58,8 @@ Outputs BuildStackedRnn(Scope& s, const StackedRnn& rnn, const Args& args) {
     return out;
   }
   if (rnn.input_size != 0 && x.dim(-1) != rnn.input_size) {
-    s.Fail(absl::StrCat("input_size|input: must equal the input's last axis, ", rnn.input_size, " against ", ShapeString(x.shape())));
+    s.Fail(absl::StrCat("input_size|input: must equal the input's last axis, ", rnn.input_size, " against ",
+                        ShapeString(x.shape())));
     return out;
   }
   if (unbatched) x = ExpandDims(x, 1);
@@ -86,7 +91,8 @@ Outputs BuildStackedRnn(Scope& s, const StackedRnn& rnn, const Args& args) {
       for (int64_t k = 0; k < rnn.num_states; ++k) finals[k].push_back(r.states[k]);
     }
     x = Concat(sequences, -1);
-    if (s.training() && layer + 1 < rnn.num_layers) x = DropWith(s, x, rnn.dropout, x.shape(), absl::StrCat("dropout", layer));
+    if (s.training() && layer + 1 < rnn.num_layers)
+      x = DropWith(s, x, rnn.dropout, x.shape(), absl::StrCat("dropout", layer));
   }
   if (unbatched) x = Squeeze(x, 1);
   out[0] = !unbatched && rnn.batch_first ? SwapBatchAndTime(x) : x;

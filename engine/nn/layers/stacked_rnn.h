@@ -14,18 +14,20 @@ namespace strata::nn {
 struct StackedRnn {
   int64_t hidden = 0, output = 0;  // width of the cell and of what it puts out (smaller with a projection)
   int64_t num_layers = 1;
-  int64_t gates = 1;               // rows of the weights are gates * hidden
+  int64_t gates = 1;  // rows of the weights are gates * hidden
   int64_t num_states = 1;
   bool use_bias = true, bidirectional = false, batch_first = false;
   double dropout = 0;
   int64_t input_size = 0;  // checked when not 0
   // One step from the gates' sum over input and state, and the states.
   // constants: none, or the projection [output, hidden].
-  std::function<std::vector<Value>(Scope&, Value gates, const std::vector<Value>& states, const std::vector<Value>& constants)> cell;
+  std::function<std::vector<Value>(Scope&, Value gates, const std::vector<Value>& states,
+                                   const std::vector<Value>& constants)>
+      cell;
 };
 
-// Arguments: input, then one initial state [layers * directions, N, width] for each of the cell's (zeros where left out).
-// Outputs: the sequence, then the final states in that layout. A sequence without a batch axis is allowed.
+// Arguments: input, then one initial state [layers * directions, N, width] for each of the cell's (zeros where left
+// out). Outputs: the sequence, then the final states in that layout. A sequence without a batch axis is allowed.
 Outputs BuildStackedRnn(Scope& s, const StackedRnn& rnn, const Args& args);
 
 }  // namespace strata::nn

@@ -1,0 +1,78 @@
+// Keras' categorical cross entropies. Directly after a softmax the logits are used.
+#include "absl/strings/str_cat.h"
+#include "engine/nn/losses/loss.h"
+#include "engine/ops/ops.h"
+
+namespace strata::nn {
+namespace {
+
+constexpr double kEpsilon = 1e-7;
+
+int PositiveAxis(Scope& s, int64_t axis, Value x) {
+  const int a = static_cast<int>(axis < 0 ? axis + x.rank() : axis);
+  if (a >= 0 && a < x.rank()) return a;
+  s.Fail(absl::StrCat("axis: must name an axis of ", ShapeString(x.shape()), ", got ", axis));
+  return -1;
+}
+
+// ln p along `axis`: of logits, or of probabilities that are normalised and clipped.
+Value LogProbabilities(const Annotated& prediction, bool from_logits, int axis, bool clip_only) {
+  if (from_logits) return LogSoftmax(prediction.value, axis);
+  if (prediction.maker == Annotated::Maker::kSoftmax) return LogSoftmax(prediction.logits, axis);
+  Value p = prediction.value;
+  if (!clip_only) p = p / ReduceSum(p, {axis}, true);
+  return Log(Min(Max(p, kEpsilon), 1 - kEpsilon));
+}
+
+LossTerms BuildCategorical(Scope& s, const v1::Loss& loss, const LossArgs& args) {
+  const auto& a = loss.categorical_crossentropy();
+  Value t = LikePrediction(args);
+  const Shape& x = args.prediction.value.shape();
+  if (t.shape() != x) {
+    s.Fail(absl::StrCat("y_true|y_pred: shapes must be equal, got ", ShapeString(t.shape()), " and ", ShapeString(x)));
+    return {};
+  }
+  const int axis = PositiveAxis(s, a.axis(), args.prediction);
+  if (axis < 0) return {};
+  if (a.label_smoothing() != 0)
+    t = t * (1 - a.label_smoothing()) + a.label_smoothing() / static_cast<double>(t.dim(-1));
+  return {-ReduceSum(t * LogProbabilities(args.prediction, a.from_logits(), axis, false), {axis}), {}};
+}
+
+// Probabilities are clipped and their logarithms taken as logits, so they are normalised again.
+LossTerms BuildSparse(Scope& s, const v1::Loss& loss, const LossArgs& args) {
+  const auto& a = loss.sparse_categorical_crossentropy();
+  const int axis = PositiveAxis(s, a.axis(), args.prediction);
+  if (axis < 0) return {};
+  const bool logits = a.from_logits() || args.prediction.maker == Annotated::Maker::kSoftmax;
+  Value log_p = LogProbabilities(args.prediction, a.from_logits(), axis, true);
+  if (axis != log_p.rank() - 1) log_p = SwapAxes(log_p, axis, -1);
+  if (!logits) log_p = LogSoftmax(log_p, -1);
+  Value label = args.target;
+  if (label.rank() == log_p.rank() && label.dim(-1) == 1) label = Squeeze(label, -1);
+  Shape want = log_p.shape();
+  want.pop_back();
+  if (label.shape() != want) {
+    s.Fail(absl::StrCat("y_true: must have shape ", ShapeString(want), ", got ", ShapeString(args.target.shape())));
+    return {};
+  }
+  if (label.dtype() != DType::kI64) label = Cast(label, DType::kI32);
+  Value values = -PickLast(log_p, label);
+  if (a.has_ignore_class()) {
+    values = Select(Equal(label, Like(label, static_cast<double>(a.ignore_class()))), Like(values, 0), values);
+  }
+  return {values, {}};
+}
+
+}  // namespace
+
+std::vector<LossComponent> KerasClassLosses() {
+  return {
+      {"categorical_crossentropy", &BuildCategorical,
+       [](const v1::Loss& l) { return l.categorical_crossentropy().reduction(); }},
+      {"sparse_categorical_crossentropy", &BuildSparse,
+       [](const v1::Loss& l) { return l.sparse_categorical_crossentropy().reduction(); }},
+  };
+}
+
+}  // namespace strata::nn

@@ -1,0 +1,150 @@
+#include "engine/nn/losses/loss.h"
+
+#include "absl/strings/str_cat.h"
+#include "engine/ops/ops.h"
+#include "engine/ops/record.h"
+
+namespace strata::nn {
+
+std::vector<LossComponent> RegressionLosses();
+std::vector<LossComponent> PytorchBinaryLosses();
+std::vector<LossComponent> PytorchClassLosses();
+std::vector<LossComponent> KerasBinaryLosses();
+std::vector<LossComponent> KerasClassLosses();
+
+namespace {
+
+const LossComponent* Find(const v1::Loss& loss) {
+  const auto* kind =
+      loss.GetReflection()->GetOneofFieldDescriptor(loss, v1::Loss::descriptor()->FindOneofByName("kind"));
+  if (kind == nullptr) return nullptr;
+  for (const LossComponent& c : Losses()) {
+    if (c.name == kind->name()) return &c;
+  }
+  return nullptr;
+}
+
+// Keras' class wrapper: a trailing axis of size 1 that only one of the two has goes.
+void Squeeze(LossArgs* args) {
+  const int difference = args->prediction.value.rank() - args->target.rank();
+  if (difference == 1 && args->prediction.value.dim(-1) == 1) {
+    // The logits follow their value.
+    Annotated squeezed = strata::Squeeze(args->prediction.value, -1);
+    if (args->prediction.logits) squeezed.logits = strata::Squeeze(args->prediction.logits, -1);
+    squeezed.maker = args->prediction.maker;
+    squeezed.mask = args->prediction.mask;
+    args->prediction = squeezed;
+  } else if (difference == -1 && args->target.dim(-1) == 1) {
+    args->target = strata::Squeeze(args->target, -1);
+  }
+}
+
+// A weight or mask against values: a missing last axis is added, a superfluous one of size 1 goes.
+Value Align(Value weight, Value values) {
+  if (weight.rank() == values.rank() + 1 && weight.dim(-1) == 1) return strata::Squeeze(weight, -1);
+  while (weight.rank() > 0 && weight.rank() < values.rank()) weight = ExpandDims(weight, -1);
+  return weight;
+}
+
+// Keras: values times the sample weights and the mask, which is scaled so that the mean counts valid samples only.
+Value Weigh(Scope& s, Value values, const LossArgs& args, v1::Reduction reduction) {
+  const auto check = [&](const char* name, Value w) {
+    absl::StatusOr<Shape> joined = BroadcastShape(values.shape(), w.shape());
+    if (joined.ok() && *joined == values.shape()) return true;
+    s.Fail(absl::StrCat(name, ": ", ShapeString(w.shape()), " does not fit losses of ", ShapeString(values.shape())));
+    return false;
+  };
+  if (args.sample_weight) {
+    const Value w = Align(Cast(args.sample_weight, values.dtype()), values);
+    if (!check("sample_weight", w)) return {s.graph(), -1};
+    values = values * w;
+  }
+  if (args.prediction.mask) {
+    Value mask = Align(Cast(args.prediction.mask, values.dtype()), values);
+    if (!check("mask", mask)) return {s.graph(), -1};
+    if (reduction == v1::MEAN) mask = mask * (static_cast<double>(mask.num_elements()) / SumAll(mask));
+    values = values * mask;
+  }
+  return values;
+}
+
+Value Reduce(Value values, Value divisor, v1::Reduction reduction) {
+  switch (reduction) {
+    case v1::NONE:
+      return values;
+    case v1::SUM:
+      return SumAll(values);
+    case v1::BATCH_MEAN:
+      return SumAll(values) * (1.0 / static_cast<double>(std::max<int64_t>(values.dim(0), 1)));
+    default:
+      return divisor ? SumAll(values) / divisor : MeanAll(values);
+  }
+}
+
+}  // namespace
+
+const std::vector<LossComponent>& Losses() {
+  static const std::vector<LossComponent> list = [] {
+    std::vector<LossComponent> all;
+    for (auto family :
+         {RegressionLosses, PytorchBinaryLosses, PytorchClassLosses, KerasBinaryLosses, KerasClassLosses}) {
+      for (LossComponent& c : family()) all.push_back(std::move(c));
+    }
+    return all;
+  }();
+  return list;
+}
+
+Value LikePrediction(const LossArgs& args) { return Cast(args.target, args.prediction.value.dtype()); }
+
+bool CheckBroadcast(Scope& s, const LossArgs& args) {
+  const Shape &p = args.prediction.value.shape(), &t = args.target.shape();
+  if (BroadcastShape(p, t).ok()) return true;
+  s.Fail(absl::StrCat("target|input|y_true|y_pred: shapes ", ShapeString(p), " and ", ShapeString(t), " do not fit"));
+  return false;
+}
+
+Value BuildLoss(Scope& s, const v1::Loss& loss, const LossArgs& given) {
+  const LossComponent* component = Find(loss);
+  if (component == nullptr) return s.Fail("loss.kind: must be set");
+  if (!s.ok() || !given.prediction.value || !given.target) return {s.graph(), -1};
+  LossArgs args = given;
+  const bool keras = !s.pytorch();
+  if (keras && !loss.function_form()) Squeeze(&args);
+  const v1::Reduction reduction = component->reduction(loss);
+  LossTerms terms = component->build(s, loss, args);
+  if (!s.ok() || !terms.values) return {s.graph(), -1};
+  if (!keras) return Reduce(terms.values, terms.divisor, reduction);
+  if (loss.function_form()) return terms.values;
+  return Reduce(Weigh(s, terms.values, args, reduction), {}, reduction);
+}
+
+Value BuildObjective(Scope& s, const v1::Loss& loss, const LossArgs& given) {
+  LossArgs args = given;
+  if (!s.pytorch()) {
+    // compile() gives a flat target the prediction's trailing axis and reduces function forms by the mean over samples.
+    if (args.target && args.target.rank() == 1 && args.prediction.value.rank() == 2)
+      args.target = ExpandDims(args.target, -1);
+    v1::Loss reduced = loss;
+    reduced.set_function_form(false);
+    const Value value = BuildLoss(s, reduced, args);
+    return value && value.rank() > 0 ? MeanAll(value) : value;
+  }
+  if (!args.sample_weight) {
+    const Value value = BuildLoss(s, loss, args);
+    return value && value.rank() > 0 ? MeanAll(value) : value;
+  }
+  const LossComponent* component = Find(loss);
+  if (component == nullptr) return s.Fail("loss.kind: must be set");
+  LossTerms terms = component->build(s, loss, args);
+  if (!s.ok() || !terms.values) return {s.graph(), -1};
+  Value w = Cast(args.sample_weight, terms.values.dtype());
+  if (w.rank() < 1 || terms.values.rank() < 1 || w.dim(0) != terms.values.dim(0)) {
+    return s.Fail(absl::StrCat("sample_weight: must have one factor per sample, got ", ShapeString(w.shape())));
+  }
+  while (w.rank() < terms.values.rank()) w = ExpandDims(w, -1);
+  return Reduce(terms.values * w, terms.divisor,
+                component->reduction(loss) == v1::NONE ? v1::MEAN : component->reduction(loss));
+}
+
+}  // namespace strata::nn

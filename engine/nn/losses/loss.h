@@ -1,0 +1,47 @@
+// Losses: a component gives one value per element (PyTorch) or per sample (Keras); this file reduces, weighs and masks
+// them.
+//
+//   Value loss = BuildLoss(s, definition, {.prediction = y, .target = t});   // a scalar, unless the reduction is NONE
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "engine/nn/scope.h"
+#include "strata/v1/losses.pb.h"
+
+namespace strata::nn {
+
+struct LossArgs {
+  Annotated prediction;
+  Value target;
+  Value sample_weight;  // Keras; may be empty
+};
+
+// Losses of one batch. Shapes, targets' types and the like that do not fit fail the scope.
+Value BuildLoss(Scope& s, const v1::Loss& loss, const LossArgs& args);
+
+// One weighted mean over samples, as a training step wants it: the loss with its reduction, where `weights` [N] or
+// empty multiplies each sample's share. Never has more than one element.
+Value BuildObjective(Scope& s, const v1::Loss& loss, const LossArgs& args);
+
+// What a component returns.
+struct LossTerms {
+  Value values;   // unreduced
+  Value divisor;  // what PyTorch's mean divides the sum by; empty: the number of values
+};
+
+// A loss as the catalog holds it; `name` is the member of Loss.kind.
+struct LossComponent {
+  std::string name;
+  LossTerms (*build)(Scope& s, const v1::Loss& loss, const LossArgs& args);
+  v1::Reduction (*reduction)(const v1::Loss& loss);
+};
+const std::vector<LossComponent>& Losses();
+
+// The element type of predictions, applied to a target.
+Value LikePrediction(const LossArgs& args);
+// PyTorch: target and prediction of one shape, or broadcast. Fails otherwise.
+bool CheckBroadcast(Scope& s, const LossArgs& args);
+
+}  // namespace strata::nn

@@ -1,0 +1,146 @@
+#include "engine/nn/metrics/metric.h"
+
+#include "absl/strings/str_cat.h"
+#include "engine/ops/ops.h"
+#include "engine/ops/record.h"
+
+namespace strata::nn {
+namespace {
+
+double Ratio(std::span<const double> sums) { return sums[1] == 0 ? 0 : sums[0] / sums[1]; }
+
+// The weighted mean of `values`, whose first axis is the batch.
+MetricTerms MeanOf(Scope& s, Value values, Value weight) {
+  if (!values) return {};
+  if (!weight) return {{SumAll(values), Scalar(s.graph(), static_cast<double>(values.num_elements()))}, &Ratio};
+  Value w = Cast(weight, values.dtype());
+  while (w.rank() < values.rank()) w = ExpandDims(w, -1);
+  if (!BroadcastShape(w.shape(), values.shape()).ok()) {
+    s.Fail(absl::StrCat("sample_weight: ", ShapeString(weight.shape()), " does not fit values of ",
+                        ShapeString(values.shape())));
+    return {};
+  }
+  w = Broadcast(w, values.shape());
+  return {{SumAll(values * w), SumAll(w)}, &Ratio};
+}
+
+Value AsFloat(Value v) { return Cast(v, DType::kF32); }
+
+bool CheckSameSize(Scope& s, Value t, Value p) {
+  if (BroadcastShape(t.shape(), p.shape()).ok()) return true;
+  s.Fail(absl::StrCat("target|y_true|y_pred: shapes ", ShapeString(t.shape()), " and ", ShapeString(p.shape()),
+                      " do not fit"));
+  return false;
+}
+
+// Lines up (N,) with (N, 1).
+void Squeeze(Value* t, Value* p) {
+  if (p->rank() == t->rank() + 1 && p->dim(-1) == 1) *p = strata::Squeeze(*p, -1);
+  if (t->rank() == p->rank() + 1 && t->dim(-1) == 1) *t = strata::Squeeze(*t, -1);
+}
+
+// Share of elements on the right side of the threshold, averaged over the last axis first.
+MetricTerms Binary(Scope& s, double threshold, Value t, Value p, Value weight) {
+  Squeeze(&t, &p);
+  if (!CheckSameSize(s, t, p)) return {};
+  const Value hit = AsFloat(Equal(AsFloat(t), AsFloat(Greater(p, Like(p, threshold)))));
+  return MeanOf(s, hit.rank() > 1 ? ReduceMean(hit, {-1}) : hit, weight);
+}
+
+MetricTerms Categorical(Scope& s, Value t, Value p, Value weight) {
+  if (!CheckSameSize(s, t, p) || p.rank() < 1) return {};
+  return MeanOf(s, AsFloat(Equal(ArgMax(t, -1), ArgMax(p, -1))), weight);
+}
+
+Value Labels(Value t, Value p) {
+  if (t.rank() == p.rank() && t.dim(-1) == 1) t = strata::Squeeze(t, -1);
+  return Cast(t, DType::kI32);
+}
+
+MetricTerms Sparse(Scope& s, Value t, Value p, Value weight) {
+  const Value labels = Labels(t, p), guess = ArgMax(p, -1);
+  if (!CheckSameSize(s, labels, guess)) return {};
+  return MeanOf(s, AsFloat(Equal(labels, guess)), weight);
+}
+
+// The target is among the k largest scores: fewer than k scores are larger than its own.
+MetricTerms TopK(Scope& s, int64_t k, Value t, Value p, Value weight) {
+  if (!CheckSameSize(s, t, p)) return {};
+  const Value own = ExpandDims(PickLast(p, ArgMax(t, -1)), -1);
+  const Value larger = ReduceSum(AsFloat(Greater(p, own)), {-1});
+  return MeanOf(s, AsFloat(Less(larger, Like(larger, static_cast<double>(k)))), weight);
+}
+
+// True positives over positives of one of the two sides.
+MetricTerms Positives(Scope& s, double threshold, Value t, Value p, Value weight, bool of_predictions) {
+  Squeeze(&t, &p);
+  if (!CheckSameSize(s, t, p)) return {};
+  Value truth = AsFloat(Not(Equal(AsFloat(t), Like(AsFloat(t), 0))));
+  Value guess = AsFloat(Greater(p, Like(p, threshold)));
+  Value both = truth * guess, side = of_predictions ? guess : truth;
+  if (weight) {
+    Value w = AsFloat(weight);
+    while (w.rank() < both.rank()) w = ExpandDims(w, -1);
+    both = both * w;
+    side = side * w;
+  }
+  return {{SumAll(both), SumAll(side)}, &Ratio};
+}
+
+template <typename F>
+MetricTerms Error(Scope& s, Value t, Value p, Value weight, F f) {
+  Squeeze(&t, &p);
+  if (!CheckSameSize(s, t, p)) return {};
+  const Value values = f(p - Cast(t, p.dtype()));
+  return MeanOf(s, values.rank() > 1 ? ReduceMean(values, {-1}) : values, weight);
+}
+
+// Keras resolves "accuracy" by shapes; PyTorch's users mean the largest score, or the threshold for one output.
+MetricTerms Accuracy(Scope& s, Value t, Value p, Value weight) {
+  if (p.rank() <= 1 || p.dim(-1) == 1) return Binary(s, 0.5, t, p, weight);
+  if (s.pytorch() && t.shape() == p.shape() && !IsFloat(t.dtype())) return Binary(s, 0.5, t, p, weight);
+  if (t.rank() < p.rank() || t.dim(-1) == 1) return Sparse(s, t, p, weight);
+  return Categorical(s, t, p, weight);
+}
+
+}  // namespace
+
+MetricTerms BuildMetric(Scope& s, const v1::Metric& m, Value t, Value p, Value weight) {
+  if (!s.ok() || !t || !p) return {};
+  switch (m.kind_case()) {
+    case v1::Metric::kAccuracy:
+      return Accuracy(s, t, p, weight);
+    case v1::Metric::kBinaryAccuracy:
+      return Binary(s, m.binary_accuracy().threshold(), t, p, weight);
+    case v1::Metric::kCategoricalAccuracy:
+      return Categorical(s, t, p, weight);
+    case v1::Metric::kSparseCategoricalAccuracy:
+      return Sparse(s, t, p, weight);
+    case v1::Metric::kTopKCategoricalAccuracy:
+      return TopK(s, m.top_k_categorical_accuracy().k(), t, p, weight);
+    case v1::Metric::kPrecision:
+      return Positives(s, m.precision().threshold(), t, p, weight, true);
+    case v1::Metric::kRecall:
+      return Positives(s, m.recall().threshold(), t, p, weight, false);
+    case v1::Metric::kMeanSquaredError:
+      return Error(s, t, p, weight, [](Value d) { return Square(d); });
+    case v1::Metric::kMeanAbsoluteError:
+      return Error(s, t, p, weight, [](Value d) { return Abs(d); });
+    case v1::Metric::kExactAccuracy:
+      Squeeze(&t, &p);
+      if (!CheckSameSize(s, t, p)) return {};
+      return MeanOf(s, AsFloat(Equal(AsFloat(t), AsFloat(p))), weight);
+    case v1::Metric::KIND_NOT_SET:
+      break;
+  }
+  s.Fail("metric.kind: must be set");
+  return {};
+}
+
+std::string MetricName(const v1::Metric& m) {
+  if (!m.name().empty()) return m.name();
+  const auto* kind = m.GetReflection()->GetOneofFieldDescriptor(m, v1::Metric::descriptor()->FindOneofByName("kind"));
+  return kind == nullptr ? "metric" : kind->name();
+}
+
+}  // namespace strata::nn

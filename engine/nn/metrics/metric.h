@@ -1,0 +1,25 @@
+// Metrics: sums over a batch that add up over batches, and a value made of the sums.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/nn/scope.h"
+#include "strata/v1/metrics.pb.h"
+
+namespace strata::nn {
+
+struct MetricTerms {
+  std::vector<Value> sums;  // scalars of this batch
+  // The metric from sums over any number of batches; NaN-free: 0 where nothing was counted.
+  double (*result)(std::span<const double> sums) = nullptr;
+};
+
+// `weight` [N] or empty weighs samples. The metric is resolved by shapes where the framework does so.
+MetricTerms BuildMetric(Scope& s, const v1::Metric& metric, Value target, Value prediction, Value weight);
+
+// The name in results: the definition's own, or the kind's.
+std::string MetricName(const v1::Metric& metric);
+
+}  // namespace strata::nn

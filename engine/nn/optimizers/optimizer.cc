@@ -1,0 +1,184 @@
+#include "engine/nn/optimizers/optimizer.h"
+
+#include <cmath>
+
+#include "absl/strings/match.h"
+#include "engine/base/status.h"
+#include "engine/ops/ops.h"
+
+namespace strata::nn {
+namespace {
+
+// Scalars of the update that every rule has: the learning rate, and what is left of a weight after decoupled decay.
+enum : size_t { kRate, kKeep, kFirst };
+
+struct Decay {
+  double coupled = 0;    // g += coupled * w
+  double decoupled = 0;  // w *= 1 - rate * decoupled
+};
+
+// `rule.update` and `rule.scalars` of the bare method, wrapped with decay and maximisation.
+void Wrap(OptimizerRule* rule, const Decay& decay, bool maximize) {
+  rule->num_scalars += kFirst;
+  rule->scalars = [own = rule->scalars, decay](int64_t t, double rate) {
+    std::vector<double> all{rate, 1 - rate * decay.decoupled};
+    if (own) {
+      for (double v : own(t, rate)) all.push_back(v);
+    }
+    return all;
+  };
+  rule->update = [own = rule->update, decay, maximize](Value w, Value g, std::span<Value> slots,
+                                                       std::span<const Value> scalars) {
+    if (maximize) g = -g;
+    if (decay.coupled != 0) g = g + w * decay.coupled;
+    if (decay.decoupled != 0) w = w * scalars[kKeep];
+    return own(w, g, slots, scalars);
+  };
+}
+
+OptimizerRule MakeSgd(v1::Dialect dialect, const v1::Sgd& a) {
+  OptimizerRule r;
+  r.learning_rate = a.learning_rate();
+  const double momentum = a.momentum();
+  const bool nesterov = a.nesterov();
+  if (momentum == 0) {
+    r.update = [](Value w, Value g, std::span<Value>, std::span<const Value> s) { return w - g * s[kRate]; };
+    return r;
+  }
+  r.slots = {{"momentum", 0}};
+  if (dialect == v1::KERAS) {  // the velocity holds the learning rate
+    r.update = [=](Value w, Value g, std::span<Value> slots, std::span<const Value> s) {
+      const Value step = g * s[kRate];
+      slots[0] = slots[0] * momentum - step;
+      return nesterov ? w + (slots[0] * momentum - step) : w + slots[0];
+    };
+    return r;
+  }
+  // The first velocity is the gradient, without dampening.
+  r.num_scalars = 1;
+  r.scalars = [dampening = a.dampening()](int64_t t, double) {
+    return std::vector<double>{t == 1 ? 1 : 1 - dampening};
+  };
+  r.update = [=](Value w, Value g, std::span<Value> slots, std::span<const Value> s) {
+    slots[0] = slots[0] * momentum + g * s[kFirst];
+    return w - (nesterov ? g + slots[0] * momentum : slots[0]) * s[kRate];
+  };
+  return r;
+}
+
+// PyTorch: w -= rate / c1 * m / (sqrt(v) / sqrt(c2) + eps). Keras: w -= rate * sqrt(c2) / c1 * m / (sqrt(v) + eps).
+OptimizerRule MakeAdam(v1::Dialect dialect, const v1::Adam& a) {
+  OptimizerRule r;
+  r.learning_rate = a.learning_rate();
+  r.slots = {{"m", 0}, {"v", 0}};
+  if (a.amsgrad()) r.slots.push_back({"v_max", 0});
+  r.num_scalars = 2;
+  const double b1 = a.beta_1(), b2 = a.beta_2(), eps = a.epsilon();
+  const bool amsgrad = a.amsgrad(), keras = dialect == v1::KERAS;
+  r.scalars = [=](int64_t t, double rate) {
+    const double c1 = 1 - std::pow(b1, static_cast<double>(t)), c2 = 1 - std::pow(b2, static_cast<double>(t));
+    return keras ? std::vector<double>{rate * std::sqrt(c2) / c1, 1}
+                 : std::vector<double>{rate / c1, 1 / std::sqrt(c2)};
+  };
+  r.update = [=](Value w, Value g, std::span<Value> slots, std::span<const Value> s) {
+    slots[0] = slots[0] + (g - slots[0]) * (1 - b1);
+    slots[1] = slots[1] + (Square(g) - slots[1]) * (1 - b2);
+    Value v = slots[1];
+    if (amsgrad) v = slots[2] = Max(slots[2], v);
+    Value root = Sqrt(v);
+    if (!keras) root = root * s[kFirst + 1];
+    return w - slots[0] * s[kFirst] / (root + eps);
+  };
+  return r;
+}
+
+OptimizerRule MakeRmsprop(v1::Dialect dialect, const v1::Rmsprop& a) {
+  OptimizerRule r;
+  r.learning_rate = a.learning_rate();
+  r.slots = {{"square", 0}};
+  const bool centered = a.centered(), keras = dialect == v1::KERAS;
+  const double rho = a.rho(), eps = a.epsilon(), momentum = a.momentum();
+  if (centered) r.slots.push_back({"mean", 0});
+  if (momentum > 0) r.slots.push_back({"momentum", 0});
+  r.update = [=](Value w, Value g, std::span<Value> slots, std::span<const Value> s) {
+    slots[0] = slots[0] * rho + Square(g) * (1 - rho);
+    Value spread = slots[0];
+    if (centered) {
+      slots[1] = slots[1] * rho + g * (1 - rho);
+      spread = spread - Square(slots[1]);
+    }
+    const Value root = keras ? Sqrt(spread + eps) : Sqrt(spread) + eps;
+    if (keras) {  // the buffer holds the learning rate
+      Value step = g * s[kRate] / root;
+      if (momentum > 0) step = slots.back() = slots.back() * momentum + step;
+      return w - step;
+    }
+    Value step = g / root;
+    if (momentum > 0) step = slots.back() = slots.back() * momentum + step;
+    return w - step * s[kRate];
+  };
+  return r;
+}
+
+OptimizerRule MakeAdagrad(v1::Dialect dialect, const v1::Adagrad& a) {
+  OptimizerRule r;
+  r.learning_rate = a.learning_rate();
+  r.slots = {{"sum", a.initial_accumulator_value()}};
+  r.num_scalars = 1;
+  r.scalars = [decay = a.lr_decay()](int64_t t, double rate) {
+    return std::vector<double>{rate / (1 + static_cast<double>(t - 1) * decay)};
+  };
+  const bool keras = dialect == v1::KERAS;
+  const double eps = a.epsilon();
+  r.update = [=](Value w, Value g, std::span<Value> slots, std::span<const Value> s) {
+    slots[0] = slots[0] + Square(g);
+    return w - g * s[kFirst] / (keras ? Sqrt(slots[0] + eps) : Sqrt(slots[0]) + eps);
+  };
+  return r;
+}
+
+}  // namespace
+
+absl::StatusOr<OptimizerRule> MakeOptimizer(v1::Dialect dialect, const v1::Optimizer& o, bool decay) {
+  OptimizerRule rule;
+  bool maximize = false;
+  switch (o.kind_case()) {
+    case v1::Optimizer::kSgd:
+      rule = MakeSgd(dialect, o.sgd());
+      maximize = o.sgd().maximize();
+      break;
+    case v1::Optimizer::kAdam:
+      rule = MakeAdam(dialect, o.adam());
+      maximize = o.adam().maximize();
+      break;
+    case v1::Optimizer::kAdamw:
+      rule = MakeAdam(dialect, o.adamw());
+      maximize = o.adamw().maximize();
+      break;
+    case v1::Optimizer::kRmsprop:
+      rule = MakeRmsprop(dialect, o.rmsprop());
+      maximize = o.rmsprop().maximize();
+      break;
+    case v1::Optimizer::kAdagrad:
+      rule = MakeAdagrad(dialect, o.adagrad());
+      maximize = o.adagrad().maximize();
+      break;
+    case v1::Optimizer::KIND_NOT_SET:
+      return InvalidArgument("optimizer.kind: must be set");
+  }
+  Decay d;
+  double rate = o.has_weight_decay() ? o.weight_decay() : 0;
+  if (o.has_adamw() && !o.has_weight_decay()) rate = dialect == v1::PYTORCH ? 0.01 : 0.004;
+  if (decay) (dialect == v1::PYTORCH && !o.has_adamw() ? d.coupled : d.decoupled) = rate;
+  Wrap(&rule, d, maximize);
+  return rule;
+}
+
+bool Matches(const std::string& name, const google::protobuf::RepeatedPtrField<std::string>& patterns) {
+  for (const std::string& p : patterns) {
+    if (absl::StrContains(name, p)) return true;
+  }
+  return false;
+}
+
+}  // namespace strata::nn

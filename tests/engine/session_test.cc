@@ -1,0 +1,194 @@
+#include "engine/session.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+
+#include "google/protobuf/text_format.h"
+
+namespace strata {
+namespace {
+
+template <typename M>
+M Parse(const std::string& text) {
+  M m;
+  EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(text, &m)) << text;
+  return m;
+}
+
+const char kMlp[] = R"(
+  name: "xor" dialect: PYTORCH
+  inputs { shape: 2 }
+  layers { linear { units: 8 } } layers { tanh {} } layers { linear { units: 1 } } layers { sigmoid {} })";
+const char kConfig[] = R"(
+  objectives { loss { binary_cross_entropy_probabilities {} } }
+  optimizer { adam { learning_rate: 0.05 } }
+  metrics { metric { accuracy {} } }
+  seed: 7)";
+
+struct Batch {
+  Tensor x, y;
+  NamedViews views() const { return {{"input", x.view()}, {"target", y.view()}}; }
+};
+
+Batch MakeBatch(int64_t n, int seed) {
+  std::mt19937 random(seed);
+  std::uniform_real_distribution<float> uniform(0, 1);
+  Batch b{Tensor(DType::kF32, {n, 2}), Tensor(DType::kF32, {n, 1})};
+  for (int64_t i = 0; i < n; ++i) {
+    const float p = uniform(random), q = uniform(random);
+    b.x.data<float>()[2 * i] = p;
+    b.x.data<float>()[2 * i + 1] = q;
+    b.y.data<float>()[i] = (p > 0.5f) != (q > 0.5f);
+  }
+  return b;
+}
+
+std::unique_ptr<TrainSession> MakeSession(const std::string& model, const std::string& config, SessionOptions options = {}) {
+  auto session = TrainSession::Create(Parse<v1::Model>(model), Parse<v1::TrainingConfig>(config), options);
+  EXPECT_TRUE(session.ok()) << session.status();
+  return session.ok() ? *std::move(session) : nullptr;
+}
+
+void ExpectEqual(const NamedTensors& a, const NamedTensors& b, double tolerance) {
+  ASSERT_EQ(a.size(), b.size());
+  for (const auto& [name, t] : a) {
+    const Tensor& u = b.at(name);
+    ASSERT_EQ(t.shape(), u.shape()) << name;
+    for (int64_t i = 0; i < t.num_elements(); ++i) {
+      if (tolerance == 0) {
+        ASSERT_EQ(t.At(i), u.At(i)) << name << "[" << i << "]";
+      } else {
+        ASSERT_NEAR(t.At(i), u.At(i), tolerance * (1 + std::fabs(u.At(i)))) << name << "[" << i << "]";
+      }
+    }
+  }
+}
+
+TEST(Session, LearnsXor) {
+  auto session = MakeSession(kMlp, kConfig);
+  double first = 0, last = 0;
+  for (int i = 0; i < 500; ++i) {
+    const Batch b = MakeBatch(32, i);
+    auto out = session->Step(b.views());
+    ASSERT_TRUE(out.ok()) << out.status();
+    ASSERT_EQ(out->step, i + 1);
+    (i == 0 ? first : last) = out->loss;
+  }
+  EXPECT_GT(first, 0.5);
+  EXPECT_LT(last, 0.3);
+  const Batch test = MakeBatch(256, 9999);
+  auto evaluation = session->Evaluate(test.views(), true);
+  ASSERT_TRUE(evaluation.ok()) << evaluation.status();
+  EXPECT_GT(evaluation->metrics.at("accuracy"), 0.9);
+  EXPECT_EQ(evaluation->samples, 256);
+}
+
+TEST(Session, OptimisedEqualsReference) {
+  auto fast = MakeSession(kMlp, kConfig), exact = MakeSession(kMlp, kConfig, {.reference = true});
+  for (int i = 0; i < 5; ++i) {
+    const Batch b = MakeBatch(10 + i, i);
+    auto f = fast->Step(b.views()), e = exact->Step(b.views());
+    ASSERT_TRUE(f.ok() && e.ok()) << f.status() << e.status();
+    EXPECT_NEAR(f->loss, e->loss, 1e-5);
+    EXPECT_NEAR(f->gradient_norm, e->gradient_norm, 1e-5);
+  }
+  ExpectEqual(fast->Weights(), exact->Weights(), 1e-4);
+}
+
+TEST(Session, ResumesBitForBit) {
+  auto one = MakeSession(kMlp, kConfig);
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(one->Step(MakeBatch(8, i).views()).ok());
+  auto two = MakeSession(kMlp, kConfig);
+  ASSERT_TRUE(two->Load(one->Save()).ok());
+  EXPECT_EQ(two->step(), 3);
+  for (int i = 3; i < 6; ++i) {
+    ASSERT_TRUE(one->Step(MakeBatch(8, i).views()).ok());
+    ASSERT_TRUE(two->Step(MakeBatch(8, i).views()).ok());
+  }
+  ExpectEqual(one->Save(), two->Save(), 0);
+}
+
+TEST(Session, SkipsNonFiniteSteps) {
+  auto session = MakeSession(kMlp, kConfig);
+  ASSERT_TRUE(session->Step(MakeBatch(8, 0).views()).ok());
+  const NamedTensors before = session->Weights();
+  Batch bad = MakeBatch(8, 1);
+  bad.x.data<float>()[3] = NAN;
+  auto out = session->Step(bad.views());
+  ASSERT_TRUE(out.ok()) << out.status();
+  EXPECT_TRUE(out->skipped);
+  EXPECT_EQ(out->step, 2);
+  ExpectEqual(session->Weights(), before, 0);
+
+  auto failing = MakeSession(kMlp, std::string(kConfig) + " non_finite: FAIL_RUN");
+  auto failed = failing->Step(bad.views());
+  EXPECT_EQ(failed.status().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST(Session, VersionPredictsWhatTheSessionEvaluates) {
+  auto session = MakeSession(kMlp, kConfig);
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(session->Step(MakeBatch(8, i).views()).ok());
+  auto version = Version::Create(Parse<v1::Model>(kMlp), session->Weights(), {});
+  ASSERT_TRUE(version.ok()) << version.status();
+  EXPECT_TRUE((*version)->rows_independent());
+  EXPECT_EQ((*version)->outputs()[0].shape, (Shape{-1, 1}));
+  const Batch b = MakeBatch(5, 3);
+  auto all = (*version)->Predict({{"input", b.x.view()}});
+  ASSERT_TRUE(all.ok()) << all.status();
+  const Tensor& y = all->begin()->second;
+  ASSERT_EQ(y.shape(), (Shape{5, 1}));
+  double loss = 0;
+  for (int i = 0; i < 5; ++i) {
+    const double p = y.At(i), t = b.y.At(i);
+    loss -= (t * std::log(p) + (1 - t) * std::log(1 - p)) / 5;
+  }
+  auto evaluation = session->Evaluate(b.views(), true);
+  ASSERT_TRUE(evaluation.ok());
+  EXPECT_NEAR(evaluation->loss, loss, 1e-5);
+}
+
+struct BadBatch {
+  const char* name;
+  std::vector<std::pair<std::string, Shape>> tensors;
+  const char* message;
+};
+
+TEST(Session, RefusesBadBatches) {
+  auto session = MakeSession(kMlp, kConfig);
+  const BadBatch rows[] = {
+      {"missing input", {{"target", {4, 1}}}, "tensors.input: is missing"},
+      {"missing target", {{"input", {4, 2}}}, "tensors.target: is missing"},
+      {"wrong width", {{"input", {4, 3}}, {"target", {4, 1}}}, "tensors.input.shape: must be [?, 2], got [4, 3]"},
+      {"wrong rank", {{"input", {4}}, {"target", {4, 1}}}, "tensors.input.shape: must be [?, 2], got [4]"},
+      {"rows differ", {{"input", {4, 2}}, {"target", {3, 1}}}, "tensors.target.shape: must have 4 rows"},
+      {"no rows", {{"input", {0, 2}}, {"target", {0, 1}}}, "tensors: must have at least one sample"},
+      {"stranger", {{"input", {4, 2}}, {"target", {4, 1}}, {"z", {4}}}, "tensors.z: is no input"},
+      {"target shape", {{"input", {4, 2}}, {"target", {4, 2}}}, "objectives[0].loss: "},
+  };
+  for (const BadBatch& row : rows) {
+    std::vector<Tensor> owned;
+    NamedViews views;
+    for (const auto& [name, shape] : row.tensors) owned.emplace_back(DType::kF32, shape);
+    for (size_t i = 0; i < owned.size(); ++i) views[row.tensors[i].first] = owned[i].view();
+    auto out = session->Step(views);
+    EXPECT_EQ(out.status().code(), absl::StatusCode::kInvalidArgument) << row.name;
+    EXPECT_NE(out.status().message().find(row.message), std::string::npos) << row.name << ": " << out.status();
+  }
+  EXPECT_TRUE(session->Step(MakeBatch(4, 0).views()).ok());
+}
+
+TEST(Session, InspectCountsParametersAndBytes) {
+  const v1::TrainingConfig config = Parse<v1::TrainingConfig>(kConfig);
+  auto facts = Inspect(Parse<v1::Model>(kMlp), &config, 4);
+  ASSERT_TRUE(facts.ok()) << facts.status();
+  EXPECT_EQ(facts->num_parameters, 2 * 8 + 8 + 8 + 1);
+  EXPECT_EQ(facts->weight_bytes, 4 * 33);
+  EXPECT_EQ(facts->optimizer_bytes, 2 * 4 * 33);
+  EXPECT_GE(facts->flops, 2 * 4 * (16 + 8));
+  EXPECT_GT(facts->activation_bytes, 0);
+}
+
+}  // namespace
+}  // namespace strata
