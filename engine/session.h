@@ -17,6 +17,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/base/port.h"
 #include "engine/base/tensor.h"
 #include "strata/v1/model.pb.h"
 #include "strata/v1/training.pb.h"
@@ -39,13 +40,6 @@ struct ModelLimits {
   int64_t max_layers = 10000;
   int64_t max_depth = 32;
   int64_t max_value_bytes = int64_t{4} << 30;
-};
-
-// An input or output of a model. Axis -1 is chosen by each request; the batch axis, where there is one, is the first.
-struct PortSpec {
-  std::string name;
-  DType dtype = DType::kF32;
-  Shape shape;
 };
 
 struct ParameterSpec {

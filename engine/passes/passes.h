@@ -2,6 +2,10 @@
 // again.
 #pragma once
 
+#include <map>
+#include <memory>
+#include <string>
+
 #include "absl/status/statusor.h"
 #include "engine/graph/graph.h"
 
@@ -17,6 +21,11 @@ Graph ChooseLayouts(const Graph& graph);
 // Elementwise chains, with reductions at their end and assignments in place, become single nodes; bias and relu join
 // the convolution before them.
 Graph Fuse(const Graph& graph);
+
+// Variables become constants: for published versions, whose weights never change, so that what depends on weights alone
+// is computed, and packed, once. Assignments go. INVALID_ARGUMENT if a value is missing or does not fit.
+absl::StatusOr<Graph> BindVariables(const Graph& graph,
+                                    const std::map<std::string, std::shared_ptr<const Tensor>>& values);
 
 // All of them, in order, each verified. INTERNAL names the pass that broke the graph.
 absl::StatusOr<Graph> Optimize(Graph graph);

@@ -1,6 +1,7 @@
 // Activations, as layers and as arguments. Formulas and gradients at kinks follow each framework: see the comments.
 #include "engine/nn/layers/activations.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
@@ -24,7 +25,9 @@ Value Clip(Value x, double low, double high) {
 
 Value Apply(Scope&, const v1::Identity&, Value x) { return x; }
 Value Apply(Scope&, const v1::Tanh&, Value x) { return Tanh(x); }
-Value Apply(Scope&, const v1::Silu&, Value x) { return x * Sigmoid(x); }
+Value Apply(Scope&, const v1::Silu& a, Value x) {
+  return x * Sigmoid(!a.has_beta() || a.beta() == 1 ? x : x * a.beta());
+}
 Value Apply(Scope&, const v1::Softsign&, Value x) { return x / (Abs(x) + 1); }
 Value Apply(Scope&, const v1::Mish&, Value x) { return x * Tanh(Softplus(x)); }
 Value Apply(Scope&, const v1::LogSigmoid&, Value x) { return -Softplus(-x); }
@@ -80,6 +83,7 @@ Value Apply(Scope& s, const v1::Softplus& a, Value x) {
 int AxisOf(Scope& s, bool has_axis, int64_t axis, Value x) {
   const int a = has_axis ? static_cast<int>(axis) : DefaultAxis(x.rank());
   const int positive = a < 0 ? a + x.rank() : a;
+  if (positive == 0 && x.rank() > 0) s.MixRows();
   if (x.rank() == 0 && (a == 0 || a == -1)) return 0;
   if (positive < 0 || positive >= x.rank()) {
     s.Fail(absl::StrCat("axis: must name an axis of ", ShapeString(x.shape()), ", got ", a));
@@ -99,7 +103,22 @@ Annotated Apply(Scope&, const v1::Sigmoid&, Value x) {
   return y;
 }
 
+// Softmax over several axes together.
+Value OverAxes(Scope& s, const std::vector<int64_t>& given, Value x) {
+  std::vector<int64_t> axes, order;
+  for (int64_t a : given) axes.push_back(a < 0 ? a + x.rank() : a);
+  std::sort(axes.begin(), axes.end());
+  for (size_t i = 0; i < axes.size(); ++i) {
+    if (axes[i] < 0 || axes[i] >= x.rank() || (i > 0 && axes[i] == axes[i - 1])) {
+      return s.Fail(absl::StrCat("axis: must name different axes of ", ShapeString(x.shape())));
+    }
+  }
+  const Value e = Exp(x - ReduceMax(x, axes, true));
+  return e / ReduceSum(e, axes, true);
+}
+
 Annotated Apply(Scope& s, const v1::Softmax& a, Value x) {
+  if (a.axes_size() > 0) return OverAxes(s, {a.axes().begin(), a.axes().end()}, x);
   const int axis = AxisOf(s, a.has_axis(), a.axis(), x);
   if (axis < 0) return Value{s.graph(), -1};
   Annotated y = x.rank() == 0 ? x * 0 + 1 : Softmax(x, axis);

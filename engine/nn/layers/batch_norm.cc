@@ -1,5 +1,7 @@
 // Batch normalisation. Training: statistics of the batch with the biased variance, and an update of the running
 // statistics; evaluation: the running statistics.
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "engine/nn/component.h"
 #include "engine/nn/initializers/initializers.h"
@@ -93,34 +95,57 @@ Outputs Build1d(Scope& s, const v1::BatchNorm& a, const Args& args) { return Bui
 Outputs Build2d(Scope& s, const v1::BatchNorm& a, const Args& args) { return BuildPytorch(s, a, args, 4, 4); }
 Outputs Build3d(Scope& s, const v1::BatchNorm& a, const Args& args) { return BuildPytorch(s, a, args, 5, 5); }
 
+// The channel axes, in order; empty after an error.
+std::vector<int64_t> ChannelAxes(Scope& s, const v1::BatchNorm& a, Value x) {
+  std::vector<int64_t> given(a.axes().begin(), a.axes().end()), axes;
+  if (given.empty()) given.push_back(a.axis());
+  for (int64_t g : given) {
+    const int64_t axis = g < 0 ? g + x.rank() : g;
+    if (x.rank() < 2 || axis < 1 || axis >= x.rank() || std::count(axes.begin(), axes.end(), axis) > 0) {
+      s.Fail(absl::StrCat("axis: must name different axes behind the batch of ", ShapeString(x.shape()), ", got ", g));
+      return {};
+    }
+    axes.push_back(axis);
+  }
+  std::sort(axes.begin(), axes.end());
+  return axes;
+}
+
 Outputs BuildKeras(Scope& s, const v1::BatchNorm& a, const Args& args) {
   const Value x = args[0];
-  const int axis = static_cast<int>(a.axis() < 0 ? a.axis() + x.rank() : a.axis());
-  if (x.rank() < 2 || axis < 1 || axis >= x.rank()) {
-    return {s.Fail(
-        absl::StrCat("axis: must name an axis behind the batch of ", ShapeString(x.shape()), ", got ", a.axis()))};
-  }
-  const int64_t channels = x.dim(axis);
+  const std::vector<int64_t> channel_axes = ChannelAxes(s, a, x);
+  if (channel_axes.empty()) return {Value{s.graph(), -1}};
   Shape per_channel(x.rank(), 1);
-  per_channel[axis] = channels;
+  std::vector<int64_t> reduced;
+  for (int i = 0; i < x.rank(); ++i) {
+    if (std::count(channel_axes.begin(), channel_axes.end(), i) > 0) {
+      per_channel[i] = x.dim(i);
+    } else {
+      reduced.push_back(i);
+    }
+  }
+  const int64_t axis = channel_axes[0];
+  // Several axes: parameters keep the broadcast shape.
+  const Shape channels = channel_axes.size() == 1 ? Shape{x.dim(static_cast<int>(axis))} : per_channel;
   Value gamma, beta;
   if (a.scale()) {
-    gamma = s.Param("gamma", {channels},
+    gamma = s.Param("gamma", channels,
                     {.initializer = a.gamma_initializer(),
                      .regularizer = a.has_gamma_regularizer() ? &a.gamma_regularizer() : nullptr,
                      .constraint = a.has_gamma_constraint() ? &a.gamma_constraint() : nullptr});
   }
   if (a.center()) {
-    beta = s.Param("beta", {channels},
+    beta = s.Param("beta", channels,
                    {.initializer = a.beta_initializer(),
                     .regularizer = a.has_beta_regularizer() ? &a.beta_regularizer() : nullptr,
                     .constraint = a.has_beta_constraint() ? &a.beta_constraint() : nullptr});
   }
-  const Value mean = s.State("moving_mean", {channels}, a.moving_mean_initializer());
-  const Value variance = s.State("moving_variance", {channels}, a.moving_variance_initializer());
+  const Value mean = s.State("moving_mean", channels, a.moving_mean_initializer());
+  const Value variance = s.State("moving_variance", channels, a.moving_variance_initializer());
   // TensorFlow's fused kernel serves ranks 4 and 5 with the channels last or first: it keeps the unbiased variance and
   // raises small epsilons.
-  const bool fused = (x.rank() == 4 || x.rank() == 5) && (axis == 1 || axis == x.rank() - 1);
+  const bool fused =
+      a.fused() && channel_axes.size() == 1 && (x.rank() == 4 || x.rank() == 5) && (axis == 1 || axis == x.rank() - 1);
   const double epsilon = fused ? std::max(a.epsilon(), 1.001e-5) : a.epsilon();
   const auto spread = [&](Value v) { return v ? Reshape(v, per_channel) : v; };
   // A frozen layer runs in inference mode.
@@ -128,7 +153,7 @@ Outputs BuildKeras(Scope& s, const v1::BatchNorm& a, const Args& args) {
     return {Normalize(x, spread(mean), spread(variance), epsilon, spread(gamma), spread(beta))};
   }
   s.MixRows();
-  const Moments m = MomentsOf(x, AllBut(x.rank(), axis));
+  const Moments m = MomentsOf(x, reduced);
   const double correction = fused && m.count > 1 ? m.count / (m.count - 1) : 1;
   const auto blend = [&](Value old, Value batch) {
     return old - (old - Reshape(batch, old.shape())) * (1 - a.momentum());

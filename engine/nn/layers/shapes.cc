@@ -78,6 +78,37 @@ Outputs BuildRepeatVector(Scope& s, const v1::RepeatVector& a, const Args& args)
   return {Broadcast(ExpandDims(x, 1), {x.dim(0), a.n(), x.dim(1)})};
 }
 
+// Axis of x that `axis` names, -1 after an error.
+int AxisIn(Scope& s, int64_t axis, Value x) {
+  const int64_t a = axis < 0 ? axis + x.rank() : axis;
+  if (a >= 0 && a < x.rank()) return static_cast<int>(a);
+  s.Fail(absl::StrCat("dim: must name an axis of ", ShapeString(x.shape()), ", got ", axis));
+  return -1;
+}
+
+Outputs BuildSelect(Scope& s, const v1::Select& a, const Args& args) {
+  const Value x = args[0];
+  const int axis = AxisIn(s, a.axis(), x);
+  if (axis < 0) return {Value{s.graph(), -1}};
+  const int64_t index = a.index() < 0 ? a.index() + x.dim(axis) : a.index();
+  if (index < 0 || index >= x.dim(axis)) {
+    return {
+        s.Fail(absl::StrCat("index: must be within axis ", axis, " of ", ShapeString(x.shape()), ", got ", a.index()))};
+  }
+  if (axis == 0) s.MixRows();
+  return {Squeeze(SliceAxis(x, axis, index, 1), axis)};
+}
+
+Outputs BuildMean(Scope& s, const v1::Mean& a, const Args& args) {
+  std::vector<int64_t> axes;
+  for (int64_t given : a.axis()) {
+    axes.push_back(AxisIn(s, given, args[0]));
+    if (axes.back() < 0) return {Value{s.graph(), -1}};
+    if (axes.back() == 0) s.MixRows();
+  }
+  return {ReduceMean(args[0], axes, a.keepdims())};
+}
+
 }  // namespace
 
 std::vector<Component> ShapeLayers() {
@@ -102,6 +133,16 @@ std::vector<Component> ShapeLayers() {
                      .With({"n: 3", {{2, 4}}, v1::KERAS})
                      .With({"n: 1", {{1, 4}}, v1::KERAS})
                      .With({"n: 2", {{3, 1}}, v1::KERAS}));
+  list.push_back(Layer<v1::Select>("select", &BuildSelect)
+                     .Shapes("x[..., A, ...] -> y[..., ...]")
+                     .With("axis: 1 index: -1", {{2, 3, 4}})
+                     .With("axis: -1 index: 0", {{2, 5}})
+                     .With("axis: 2 index: 1", {{1, 2, 3}}));
+  list.push_back(Layer<v1::Mean>("mean", &BuildMean)
+                     .Shapes("x[..., A, ...] -> y[..., ...]")
+                     .With("axis: 1", {{2, 3, 4}})
+                     .With("axis: [1, 2] keepdims: true", {{2, 3, 1}})
+                     .With("axis: -1", {{5, 7}}));
   return list;
 }
 

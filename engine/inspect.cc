@@ -1,0 +1,187 @@
+#include "engine/inspect.h"
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/status.h"
+#include "engine/compile.h"
+#include "engine/nn/build.h"
+#include "engine/ops/ops.h"
+#include "engine/train/step.h"
+
+namespace strata {
+namespace {
+
+Shape InputShape(const v1::Input& input, int64_t batch, int64_t free) {
+  Shape shape;
+  if (!input.has_batched() || input.batched()) shape.push_back(input.has_batch_size() ? input.batch_size() : batch);
+  for (int64_t d : input.shape()) shape.push_back(d == -1 ? free : d);
+  return shape;
+}
+
+// Multiply-adds of products count as two; everything else as one per element of its result.
+int64_t FlopsOf(const Graph& g) {
+  int64_t flops = 0;
+  for (const Node& node : g.nodes()) {
+    if (node.outputs.empty()) continue;
+    const int64_t result = NumElements(g.info(node.outputs[0]).shape);
+    if (node.op == Op::kMatMul) {
+      const auto& at = node.as<MatMulAttrs>();
+      const Shape& a = g.info(node.inputs[0]).shape;
+      flops += 2 * result * (at.transpose_a ? a[a.size() - 2] : a.back());
+    } else if (node.op == Op::kConv) {
+      const auto& at = node.as<ConvAttrs>();
+      const Shape& w = g.info(node.inputs[1]).shape;
+      const int64_t out = at.weights_oi ? w[0] : w.back();
+      flops += out == 0 ? 0 : 2 * result * (NumElements(w) / out);
+    } else if (node.op == Op::kScan) {
+      flops += node.as<ScanAttrs>().length * FlopsOf(*node.as<ScanAttrs>().body);
+    } else if (IsElementwise(node.op) || node.op == Op::kSoftmax || node.op == Op::kLogSoftmax) {
+      flops += result;
+    }
+  }
+  return flops;
+}
+
+absl::Status CheckLimits(const nn::Collected& collected) {
+  int64_t total = 0;
+  for (const nn::ParamSpec& p : collected.params) {
+    total += NumElements(p.shape);
+    if (total > ModelLimits().max_parameters) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("model: has more than ", ModelLimits().max_parameters, " parameters (at ", p.name, ")"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<Probe> ProbeModel(const v1::Model& model, int64_t batch, int64_t free, bool training) {
+  Probe probe;
+  std::vector<nn::Annotated> inputs;
+  for (const v1::Input& input : model.inputs()) {
+    const DType dtype = ElementType(input.dtype());
+    Shape shape = InputShape(input, batch, free);
+    int64_t count = 0;
+    if (!CheckedNumElements(shape, &count)) {
+      return InvalidArgument("inputs.", input.name(), ".shape: is too large, got ", ShapeString(shape));
+    }
+    probe.inputs.push_back({input.name(), dtype, shape});
+    inputs.push_back(probe.graph.AddInput(input.name(), dtype, std::move(shape)));
+  }
+  const Value random_state = training ? probe.graph.AddInput("random", DType::kI64, {2}) : Value{};
+  nn::Scope scope(&probe.graph, model.dialect(), training, random_state, &probe.collected);
+  const nn::Outputs outputs = nn::BuildModel(scope, model, inputs);
+  STRATA_RETURN_IF_ERROR(probe.graph.status());
+  STRATA_RETURN_IF_ERROR(CheckLimits(probe.collected));
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const std::string& name = model.outputs(static_cast<int>(i)).name();
+    probe.outputs.push_back({name, outputs[i].value.dtype(), outputs[i].value.shape()});
+    probe.graph.MarkOutput(name, outputs[i].value);
+  }
+  return probe;
+}
+
+absl::StatusOr<Ports> PortsOf(const v1::Model& model) {
+  Ports ports;
+  // Free axes need a size that the model's windows fit into.
+  constexpr int64_t kSizes[] = {32, 7, 224, 1};
+  absl::StatusOr<Probe> base = absl::InternalError("no probe");
+  absl::Status first;
+  for (int64_t size : kSizes) {
+    base = ProbeModel(model, 2, size, false);
+    ports.free = size;
+    if (base.ok()) break;
+    if (first.ok()) first = base.status();
+  }
+  if (!base.ok()) return first;
+  bool any_free = false;
+  for (const v1::Input& input : model.inputs()) {
+    PortSpec port{input.name(), ElementType(input.dtype()), {}};
+    if (!input.has_batched() || input.batched()) port.shape.push_back(input.has_batch_size() ? input.batch_size() : -1);
+    for (int64_t d : input.shape()) {
+      port.shape.push_back(d);
+      any_free |= d == -1;
+    }
+    ports.inputs.push_back(std::move(port));
+    if (input.has_batched() && !input.batched()) ports.rows_independent = false;
+  }
+  ports.outputs = base->outputs;
+  const auto mark = [&](const absl::StatusOr<Probe>& other) {
+    if (!other.ok()) return;
+    for (size_t i = 0; i < ports.outputs.size(); ++i) {
+      Shape& shape = ports.outputs[i].shape;
+      for (size_t d = 0; d < shape.size() && shape.size() == other->outputs[i].shape.size(); ++d) {
+        if (base->outputs[i].shape[d] != other->outputs[i].shape[d]) shape[d] = -1;
+      }
+    }
+  };
+  mark(ProbeModel(model, 3, ports.free, false));
+  if (any_free) mark(ProbeModel(model, 2, ports.free * 2, false));
+  for (const PortSpec& o : ports.outputs) ports.rows_independent &= !o.shape.empty() && o.shape[0] == -1;
+  ports.rows_independent &= !base->collected.rows_mixed && base->collected.updates.empty();
+  ports.params = std::move(base->collected.params);
+  return ports;
+}
+
+absl::StatusOr<ModelFacts> Inspect(const v1::Model& given, const v1::TrainingConfig* given_config, int64_t batch_size) {
+  STRATA_ASSIGN_OR_RETURN(const v1::Model model, Complete(given));
+  STRATA_ASSIGN_OR_RETURN(Ports ports, PortsOf(model));
+  const int64_t batch = std::max<int64_t>(batch_size, 1);
+  STRATA_ASSIGN_OR_RETURN(Probe probe, ProbeModel(model, batch, ports.free, false));
+  ModelFacts facts;
+  facts.inputs = std::move(ports.inputs);
+  facts.outputs = std::move(ports.outputs);
+  std::vector<std::string> frozen;
+  if (given_config != nullptr) frozen.assign(given_config->frozen().begin(), given_config->frozen().end());
+  for (const nn::ParamSpec& p : ports.params) {
+    const bool trainable = p.trainable && std::count(frozen.begin(), frozen.end(), p.name) == 0;
+    facts.parameters.push_back({p.name, p.shape, trainable, p.buffer});
+    const int64_t count = NumElements(p.shape);
+    facts.num_parameters += count;
+    facts.weight_bytes += count * static_cast<int64_t>(SizeOf(p.dtype));
+    if (!trainable) continue;
+    facts.num_trainable += count;
+    facts.gradient_bytes += count * static_cast<int64_t>(SizeOf(p.dtype));
+  }
+  facts.flops = FlopsOf(Prune(probe.graph));
+  if (given_config == nullptr) {
+    facts.gradient_bytes = 0;
+    STRATA_ASSIGN_OR_RETURN(const std::unique_ptr<const Plan> plan, Compile(std::move(probe.graph), {}));
+    facts.activation_bytes = plan->arena_bytes;
+    return facts;
+  }
+  STRATA_ASSIGN_OR_RETURN(const v1::TrainingConfig config, CompleteConfig(model.dialect(), *given_config));
+  // Targets are not known here: each objective's target is taken to have its output's shape, or to be a class index.
+  const auto signature = [&](bool classes) {
+    Signature s = probe.inputs;
+    for (int i = 0; i < config.objectives_size(); ++i) {
+      const v1::Objective& o = config.objectives(i);
+      PortSpec target{o.target().empty() ? DefaultTarget(i) : o.target(), DType::kF32, {}};
+      for (size_t k = 0; k < probe.outputs.size(); ++k) {
+        const bool mine = o.output().empty() ? k == std::min<size_t>(i, probe.outputs.size() - 1)
+                                             : probe.outputs[k].name == o.output();
+        if (mine) target.shape = probe.outputs[k].shape;
+      }
+      if (classes && target.shape.size() > 1) {
+        target.dtype = DType::kI64;
+        model.dialect() == v1::PYTORCH ? target.shape.erase(target.shape.begin() + 1)
+                                       : target.shape.erase(target.shape.end() - 1);
+      }
+      s.push_back(target);
+      if (!o.sample_weight().empty()) s.push_back({o.sample_weight(), DType::kF32, {batch}});
+    }
+    return s;
+  };
+  absl::StatusOr<TrainStep> step = BuildTrainStep(model, config, signature(false));
+  if (!step.ok()) {
+    absl::StatusOr<TrainStep> again = BuildTrainStep(model, config, signature(true));
+    if (again.ok()) step = std::move(again);
+  }
+  STRATA_RETURN_IF_ERROR(step.status());
+  for (const SlotSpec& slot : step->slots) facts.optimizer_bytes += NumElements(slot.shape) * 4;
+  STRATA_ASSIGN_OR_RETURN(const std::unique_ptr<const Plan> plan, Compile(std::move(step->graph), {}));
+  facts.activation_bytes = plan->arena_bytes;
+  return facts;
+}
+
+}  // namespace strata

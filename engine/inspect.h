@@ -1,0 +1,31 @@
+// Static facts of a model, found by building its graph for small batches. Internal to the engine's facade.
+#pragma once
+
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/nn/scope.h"
+#include "engine/session.h"
+
+namespace strata {
+
+struct Probe {
+  Graph graph;
+  nn::Collected collected;
+  std::vector<PortSpec> inputs, outputs;  // with the probe's own sizes
+};
+
+// The model's graph for a batch; free axes of inputs have size `free`.
+absl::StatusOr<Probe> ProbeModel(const v1::Model& model, int64_t batch, int64_t free, bool training);
+
+// Ports with -1 where a size follows the batch or a free axis; the parameters; whether rows are independent. No FLOPs
+// or bytes.
+struct Ports {
+  std::vector<PortSpec> inputs, outputs;
+  std::vector<nn::ParamSpec> params;
+  bool rows_independent = true;
+  int64_t free = 1;  // a size of free axes with which the model builds
+};
+absl::StatusOr<Ports> PortsOf(const v1::Model& model);
+
+}  // namespace strata

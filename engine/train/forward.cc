@@ -1,0 +1,227 @@
+#include "engine/train/forward.h"
+
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/status.h"
+#include "engine/nn/build.h"
+#include "engine/nn/losses/loss.h"
+#include "engine/nn/metrics/metric.h"
+#include "engine/nn/optimizers/optimizer.h"
+#include "engine/ops/ops.h"
+
+namespace strata {
+
+std::string DefaultTarget(size_t index) { return index == 0 ? "target" : absl::StrCat("target_", index); }
+
+DType ElementType(v1::DataType type) {
+  switch (type) {
+    case v1::BOOL:
+      return DType::kBool;
+    case v1::UINT8:
+      return DType::kU8;
+    case v1::INT8:
+      return DType::kI8;
+    case v1::INT16:
+      return DType::kI16;
+    case v1::UINT16:
+      return DType::kU16;
+    case v1::INT32:
+      return DType::kI32;
+    case v1::UINT32:
+      return DType::kU32;
+    case v1::INT64:
+      return DType::kI64;
+    case v1::UINT64:
+      return DType::kU64;
+    case v1::FLOAT16:
+      return DType::kF16;
+    case v1::BFLOAT16:
+      return DType::kBF16;
+    case v1::FLOAT64:
+      return DType::kF64;
+    default:
+      return DType::kF32;
+  }
+}
+
+absl::Status CheckInput(const std::string& path, const v1::Input& input, const PortSpec& given) {
+  const bool batched = !input.has_batched() || input.batched();
+  const size_t lead = batched ? 1 : 0, rank = static_cast<size_t>(input.shape_size()) + lead;
+  Shape want(input.shape().begin(), input.shape().end());
+  if (batched) want.insert(want.begin(), input.has_batch_size() ? input.batch_size() : -1);
+  bool fits = given.shape.size() == rank;
+  for (size_t i = 0; fits && i < rank; ++i) fits = want[i] == -1 || want[i] == given.shape[i];
+  if (!fits) return InvalidArgument(path, ".shape: must be ", ShapeString(want), ", got ", ShapeString(given.shape));
+  const DType dtype = ElementType(input.dtype());
+  if (IsFloat(given.dtype) && !IsFloat(dtype)) {
+    return InvalidArgument(path, ".dtype: must be ", DTypeName(dtype), ", got ", DTypeName(given.dtype));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ForwardBuilder::AddBatch(const Signature& batch) {
+  std::set<std::string> known;
+  for (const v1::Input& input : model_.inputs()) known.insert(input.name());
+  std::set<std::string> first_axis;  // tensors with one row per sample
+  for (const v1::Input& input : model_.inputs()) {
+    if (!input.has_batched() || input.batched()) first_axis.insert(input.name());
+  }
+  size_t i = 0;
+  const auto add = [&](const std::string& name) {
+    known.insert(name);
+    first_axis.insert(name);
+  };
+  for (const v1::Objective& o : config_.objectives()) {
+    add(o.target().empty() ? DefaultTarget(i) : o.target());
+    if (!o.sample_weight().empty()) add(o.sample_weight());
+    ++i;
+  }
+  i = 0;
+  for (const v1::NamedMetric& m : config_.metrics()) {
+    if (!m.target().empty()) add(m.target());
+    ++i;
+  }
+  samples_ = -1;
+  for (const PortSpec& t : batch) {
+    const std::string path = absl::StrCat("tensors.", t.name);
+    if (known.count(t.name) == 0)
+      return InvalidArgument(path, ": is no input, target or sample weight of this training");
+    int64_t count = 0;
+    if (!CheckedNumElements(t.shape, &count))
+      return InvalidArgument(path, ".shape: is too large, got ", ShapeString(t.shape));
+    if (first_axis.count(t.name) > 0) {
+      if (t.shape.empty()) return InvalidArgument(path, ".shape: needs a batch axis, got []");
+      if (samples_ >= 0 && t.shape[0] != samples_) {
+        return InvalidArgument(path, ".shape: must have ", samples_, " rows like the other tensors, got ", t.shape[0]);
+      }
+      samples_ = t.shape[0];
+    }
+    tensors_[t.name] = graph_->AddInput(t.name, t.dtype, t.shape);
+  }
+  if (samples_ == 0) return InvalidArgument("tensors: must have at least one sample, got 0");
+  samples_ = std::max<int64_t>(samples_, 1);
+  for (const v1::Input& input : model_.inputs()) {
+    const std::string path = absl::StrCat("tensors.", input.name());
+    const auto it = tensors_.find(input.name());
+    if (it == tensors_.end()) return InvalidArgument(path, ": is missing");
+    STRATA_RETURN_IF_ERROR(CheckInput(path, input, {input.name(), it->second.dtype(), it->second.shape()}));
+  }
+  return absl::OkStatus();
+}
+
+Value ForwardBuilder::TensorOf(const std::string& path, const std::string& name) {
+  const auto it = tensors_.find(name);
+  if (it != tensors_.end()) return it->second;
+  graph_->Fail(InvalidArgument("tensors.", name, ": is missing (", path, " needs it)"));
+  return {graph_, -1};
+}
+
+nn::Annotated ForwardBuilder::OutputOf(const Named& n, const Forward& f) {
+  for (int i = 0; i < model_.outputs_size(); ++i) {
+    if (n.output.empty() ? static_cast<size_t>(i) == n.index : model_.outputs(i).name() == n.output)
+      return f.outputs[i];
+  }
+  if (n.output.empty() && model_.outputs_size() == 1) return f.outputs[0];
+  graph_->Fail(InvalidArgument(n.path, ".output: must name an output of the model, got \"", n.output, "\""));
+  return Value{graph_, -1};
+}
+
+nn::Scope ForwardBuilder::RootScope(bool training, Value random_state) {
+  return nn::Scope(graph_, model_.dialect(), training, random_state, collected_);
+}
+
+// A factor for each sample, by its target's class.
+Value ForwardBuilder::ClassFactors(Value target) {
+  if (config_.class_weights().empty() || !target) return {};
+  int64_t last = 0;
+  for (const v1::ClassWeight& w : config_.class_weights()) last = std::max(last, w.class_());
+  std::vector<double> table(last + 1, 1);
+  for (const v1::ClassWeight& w : config_.class_weights()) table[w.class_()] = w.weight();
+  Value label = target;
+  if (label.rank() == 2 && label.dim(1) > 1) label = ArgMax(label, 1);
+  label = Reshape(Cast(label, DType::kI32), {-1});
+  if (!label || label.dim(0) != samples_) {
+    graph_->Fail(
+        InvalidArgument("class_weights: need one class per sample, got targets of ", ShapeString(target.shape())));
+    return {graph_, -1};
+  }
+  const Value factor = Gather(Constant(graph_, Tensor::Of(DType::kF32, {last + 1}, table)), label);
+  return Select(LessEqual(label, Like(label, static_cast<double>(last))), factor, Like(factor, 1));
+}
+
+Forward ForwardBuilder::Build(bool training, Value random_state) {
+  Forward f;
+  f.samples = samples_;
+  nn::Scope s = RootScope(training, random_state);
+  std::vector<nn::Annotated> inputs;
+  for (const v1::Input& input : model_.inputs()) {
+    const Value x = tensors_[input.name()];
+    const DType dtype = ElementType(input.dtype());
+    inputs.push_back(x.dtype() == dtype ? x : Cast(x, dtype));
+  }
+  f.outputs = nn::BuildModel(s, model_, inputs);
+  if (!graph_->ok()) return f;
+  for (int i = 0; i < config_.objectives_size(); ++i) {
+    const v1::Objective& o = config_.objectives(i);
+    const std::string path = absl::StrCat("objectives[", i, "]");
+    nn::LossArgs args;
+    args.prediction = OutputOf({path, o.output(), "", "", static_cast<size_t>(i)}, f);
+    args.target = TensorOf(path, o.target().empty() ? DefaultTarget(i) : o.target());
+    if (!o.sample_weight().empty()) args.sample_weight = Cast(TensorOf(path, o.sample_weight()), DType::kF32);
+    if (const Value factors = ClassFactors(args.target)) {
+      args.sample_weight = args.sample_weight ? args.sample_weight * factors : factors;
+    }
+    if (!graph_->ok()) return f;
+    Value loss = nn::BuildObjective(s, o.loss(), args);
+    if (!graph_->ok()) {
+      graph_->PrefixError(absl::StrCat(path, ".loss: "));
+      return f;
+    }
+    if (o.has_weight()) loss = loss * o.weight();
+    f.loss = f.loss ? f.loss + loss : loss;
+  }
+  for (const Value& p : collected_->penalties) f.penalty = f.penalty ? f.penalty + p : p;
+  for (const v1::ParameterPenalty& penalty : config_.penalties()) {
+    for (const nn::ParamSpec& p : collected_->params) {
+      if (p.buffer || nn::Matches(p.name, penalty.exclude())) continue;
+      v1::Regularizer r;
+      r.set_l1(penalty.l1());
+      r.set_l2(penalty.l2() / 2);
+      const Value term = nn::Penalty(r, p.value);
+      f.penalty = f.penalty ? f.penalty + term : term;
+    }
+  }
+  if (f.loss && f.penalty) f.loss = f.loss + f.penalty;
+  return f;
+}
+
+std::vector<MetricSpec> ForwardBuilder::AddMetrics(const Forward& f) {
+  std::vector<MetricSpec> specs;
+  nn::Scope s = RootScope(false, {});
+  for (int i = 0; i < config_.metrics_size() && graph_->ok(); ++i) {
+    const v1::NamedMetric& m = config_.metrics(i);
+    const std::string path = absl::StrCat("metrics[", i, "]");
+    // Metrics without an output or target look at the first objective's.
+    const bool objective = config_.objectives_size() > 0;
+    const std::string output = m.output().empty() && objective ? config_.objectives(0).output() : m.output();
+    std::string target = m.target();
+    if (target.empty() && objective) target = config_.objectives(0).target();
+    if (target.empty()) target = DefaultTarget(0);
+    const Value prediction = OutputOf({path, output, "", "", 0}, f), truth = TensorOf(path, target);
+    const nn::MetricTerms terms = nn::BuildMetric(s, m.metric(), truth, prediction, {});
+    if (!graph_->ok()) {
+      graph_->PrefixError(absl::StrCat(path, ": "));
+      break;
+    }
+    MetricSpec spec{nn::MetricName(m.metric()), graph_->outputs().size(), terms.sums.size(), terms.result};
+    for (const MetricSpec& other : specs) {
+      if (other.name == spec.name) spec.name = absl::StrCat(nn::MetricName(m.metric()), "_", i);
+    }
+    for (const Value& sum : terms.sums) graph_->MarkOutput(spec.name, sum);
+    specs.push_back(std::move(spec));
+  }
+  return specs;
+}
+
+}  // namespace strata

@@ -1,0 +1,74 @@
+// What training and evaluation steps share: the batch's tensors as graph inputs, the model, objectives, penalties,
+// metrics.
+#pragma once
+
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/base/port.h"
+#include "engine/nn/scope.h"
+#include "strata/v1/model.pb.h"
+#include "strata/v1/training.pb.h"
+
+namespace strata {
+
+// Where a metric's sums stand among a graph's outputs, and how they become its value.
+struct MetricSpec {
+  std::string name;
+  size_t first_output = 0, num_sums = 0;
+  double (*result)(std::span<const double> sums) = nullptr;
+};
+
+struct Forward {
+  Value loss;     // objectives and penalties; empty without objectives
+  Value penalty;  // the part that is penalties; empty if there are none
+  std::vector<nn::Annotated> outputs;
+  int64_t samples = 0;
+};
+
+// Types of the batch's tensors, in the order in which they become graph inputs.
+using Signature = std::vector<PortSpec>;
+
+// Builds graphs over one batch. Call the parts in order; the scope keeps the first error.
+class ForwardBuilder {
+ public:
+  // `model` and `config` are complete and, like `graph` and `collected`, outlive the builder.
+  ForwardBuilder(const v1::Model& model, const v1::TrainingConfig& config, Graph* graph, nn::Collected* collected)
+      : model_(model), config_(config), graph_(graph), collected_(collected) {}
+
+  // Adds a graph input for each tensor and checks them against the model, the objectives and each other.
+  absl::Status AddBatch(const Signature& batch);
+  // The random state is a graph input i64[2] (seed, step), or empty in evaluation.
+  Forward Build(bool training, Value random_state);
+  // Appends the metrics' sums to the graph's outputs.
+  std::vector<MetricSpec> AddMetrics(const Forward& forward);
+
+ private:
+  struct Named {
+    std::string path, output, target, sample_weight;
+    size_t index;
+  };
+  nn::Annotated OutputOf(const Named& n, const Forward& f);
+  Value TensorOf(const std::string& path, const std::string& name);
+  Value ClassFactors(Value target);
+  nn::Scope RootScope(bool training, Value random_state);
+
+  const v1::Model& model_;
+  const v1::TrainingConfig& config_;
+  Graph* graph_;
+  nn::Collected* collected_;
+  std::map<std::string, Value> tensors_;
+  int64_t samples_ = 0;
+};
+
+// Target of objective or metric `index`: "target", "target_1", ...
+std::string DefaultTarget(size_t index);
+
+// Checks one tensor of a request against an input of a model. `path` begins the message.
+absl::Status CheckInput(const std::string& path, const v1::Input& input, const PortSpec& given);
+DType ElementType(v1::DataType type);
+
+}  // namespace strata

@@ -1,0 +1,208 @@
+#include "engine/train/step.h"
+
+#include <map>
+
+#include "absl/strings/str_cat.h"
+#include "engine/autodiff/gradients.h"
+#include "engine/base/status.h"
+#include "engine/nn/optimizers/optimizer.h"
+#include "engine/nn/schema.h"
+#include "engine/ops/ops.h"
+
+namespace strata {
+namespace {
+
+// The optimizer's part of a step: which parameter follows which rule, and the update of each.
+class Updater {
+ public:
+  Updater(const v1::Model& model, const v1::TrainingConfig& config, TrainStep* step)
+      : model_(model), config_(config), step_(step) {}
+
+  absl::Status Update(const std::vector<const nn::ParamSpec*>& params, const std::vector<Value>& gradients) {
+    for (size_t i = 0; i < params.size(); ++i) STRATA_RETURN_IF_ERROR(UpdateOne(*params[i], gradients[i]));
+    return absl::OkStatus();
+  }
+
+ private:
+  struct Set {
+    nn::OptimizerRule rule;
+    std::vector<Value> scalars;
+  };
+
+  // The group that names the parameter, or -1.
+  int GroupOf(const std::string& name) const {
+    for (int i = 0; i < config_.optimizer().groups_size(); ++i) {
+      for (const std::string& p : config_.optimizer().groups(i).parameters()) {
+        if (p == name) return i;
+      }
+    }
+    return -1;
+  }
+
+  absl::StatusOr<const Set*> SetOf(const std::string& name) {
+    const int group = GroupOf(name);
+    const bool decay = !nn::Matches(name, config_.optimizer().exclude_from_weight_decay());
+    const auto key = std::make_pair(group, decay);
+    if (const auto it = sets_.find(key); it != sets_.end()) return &it->second;
+    v1::Optimizer definition = config_.optimizer();
+    double rate = -1;
+    if (group >= 0) {
+      const v1::ParameterGroup& g = config_.optimizer().groups(group);
+      if (g.has_options()) definition.MergeFrom(g.options());
+      if (g.has_weight_decay()) definition.set_weight_decay(g.weight_decay());
+      if (g.has_learning_rate()) rate = g.learning_rate();
+    }
+    Set set;
+    STRATA_ASSIGN_OR_RETURN(set.rule, nn::MakeOptimizer(model_.dialect(), definition, decay));
+    if (rate >= 0) set.rule.learning_rate = rate;
+    for (int i = 0; i < set.rule.num_scalars; ++i) {
+      set.scalars.push_back(
+          step_->graph.AddInput(absl::StrCat("scalar:", step_->scalars.size(), ".", i), DType::kF32, {}));
+    }
+    step_->scalars.push_back({set.rule.scalars, set.rule.learning_rate, set.scalars.size()});
+    return &(sets_[key] = std::move(set));
+  }
+
+  absl::Status UpdateOne(const nn::ParamSpec& param, Value gradient) {
+    STRATA_ASSIGN_OR_RETURN(const Set* set, SetOf(param.name));
+    Graph& g = step_->graph;
+    std::vector<Value> slots;
+    std::vector<int32_t> variables;
+    for (const nn::OptimizerRule::Slot& slot : set->rule.slots) {
+      const std::string name = absl::StrCat(param.name, "/", slot.name);
+      slots.push_back(g.AddVariable(
+          {absl::StrCat("optimizer:", name), DType::kF32, param.shape, VariableInfo::Kind::kSlot, false}));
+      variables.push_back(g.producer(slots.back().id).as<VariableAttrs>().index);
+      step_->slots.push_back({absl::StrCat("optimizer:", name), param.shape, slot.start});
+    }
+    const int32_t index = g.producer(param.value.id).as<VariableAttrs>().index;
+    Value w = param.value;
+    for (nn::StateUpdate& u : step_->collected.updates) {
+      if (u.variable == index) w = u.next;  // the forward pass changed the parameter itself (max_norm)
+    }
+    Value next = set->rule.update(w, gradient, std::span(slots), set->scalars);
+    if (param.constraint.kind_case() != v1::Constraint::KIND_NOT_SET) next = nn::Project(param.constraint, next);
+    for (size_t i = 0; i < slots.size(); ++i) g.Assign(variables[i], slots[i]);
+    g.Assign(index, next);
+    updated_.push_back(index);
+    return g.status();
+  }
+
+ public:
+  bool Updated(int32_t variable) const {
+    return std::find(updated_.begin(), updated_.end(), variable) != updated_.end();
+  }
+
+ private:
+  const v1::Model& model_;
+  const v1::TrainingConfig& config_;
+  TrainStep* step_;
+  std::map<std::pair<int, bool>, Set> sets_;
+  std::vector<int32_t> updated_;
+};
+
+absl::Status CheckNames(const v1::TrainingConfig& config, const nn::Collected& collected) {
+  const auto exists = [&](const std::string& name) {
+    for (const nn::ParamSpec& p : collected.params) {
+      if (p.name == name && !p.buffer) return true;
+    }
+    return false;
+  };
+  for (int i = 0; i < config.frozen_size(); ++i) {
+    if (!exists(config.frozen(i)))
+      return InvalidArgument("frozen[", i, "]: must name a parameter, got \"", config.frozen(i), "\"");
+  }
+  for (int i = 0; i < config.optimizer().groups_size(); ++i) {
+    for (const std::string& name : config.optimizer().groups(i).parameters()) {
+      if (!exists(name))
+        return InvalidArgument("optimizer.groups[", i, "].parameters: must name a parameter, got \"", name, "\"");
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<v1::TrainingConfig> CompleteConfig(v1::Dialect dialect, const v1::TrainingConfig& given) {
+  v1::TrainingConfig config = given;
+  if (config.objectives().empty()) return InvalidArgument("objectives: must have at least one");
+  for (int i = 0; i < config.objectives_size(); ++i) {
+    STRATA_RETURN_IF_ERROR(
+        nn::Fill(dialect, absl::StrCat("objectives[", i, "].loss"), config.mutable_objectives(i)->mutable_loss()));
+  }
+  for (int i = 0; i < config.metrics_size(); ++i) {
+    STRATA_RETURN_IF_ERROR(
+        nn::Fill(dialect, absl::StrCat("metrics[", i, "].metric"), config.mutable_metrics(i)->mutable_metric()));
+  }
+  STRATA_RETURN_IF_ERROR(nn::Fill(dialect, "optimizer", config.mutable_optimizer()));
+  for (int i = 0; i < config.class_weights_size(); ++i) {
+    const v1::ClassWeight& w = config.class_weights(i);
+    if (w.class_() < 0 || w.class_() > 1000000) {
+      return InvalidArgument("class_weights[", i, "].class: must be between 0 and 1000000, got ", w.class_());
+    }
+  }
+  return config;
+}
+
+absl::StatusOr<TrainStep> BuildTrainStep(const v1::Model& model, const v1::TrainingConfig& config,
+                                         const Signature& batch) {
+  TrainStep step;
+  Graph& g = step.graph;
+  ForwardBuilder builder(model, config, &g, &step.collected);
+  STRATA_RETURN_IF_ERROR(builder.AddBatch(batch));
+  const Value random_state = g.AddInput("random", DType::kI64, {2});
+  const Forward f = builder.Build(true, random_state);
+  STRATA_RETURN_IF_ERROR(g.status());
+  STRATA_RETURN_IF_ERROR(CheckNames(config, step.collected));
+  step.samples = f.samples;
+
+  std::vector<const nn::ParamSpec*> params;
+  std::vector<Value> wrt;
+  for (const nn::ParamSpec& p : step.collected.params) {
+    if (!p.trainable || std::count(config.frozen().begin(), config.frozen().end(), p.name) > 0) continue;
+    params.push_back(&p);
+    wrt.push_back(p.value);
+  }
+  std::vector<Value> gradients = Gradients(f.loss, wrt);
+  STRATA_RETURN_IF_ERROR(g.status());
+  // A parameter that the loss does not depend on has no gradient and is not updated.
+  for (size_t i = gradients.size(); i-- > 0;) {
+    if (gradients[i]) continue;
+    gradients.erase(gradients.begin() + static_cast<int64_t>(i));
+    params.erase(params.begin() + static_cast<int64_t>(i));
+  }
+  const nn::Clipped clipped = nn::Clip(model.dialect(), config.optimizer().clipping(), gradients);
+  const Value norm = clipped.norm ? clipped.norm : Scalar(&g, 0);
+  g.MarkOutput("loss", f.loss);
+  g.MarkOutput("penalty", f.penalty ? f.penalty : Scalar(&g, 0));
+  g.MarkOutput("gradient_norm", norm);
+  step.metrics = builder.AddMetrics(f);
+  if (config.non_finite() != v1::APPLY) {
+    g.MarkOutput("commit", And(Unary(Op::kIsFinite, f.loss), Unary(Op::kIsFinite, norm)));
+  }
+  Updater updater(model, config, &step);
+  STRATA_RETURN_IF_ERROR(updater.Update(params, clipped.gradients));
+  for (const nn::StateUpdate& u : step.collected.updates) {
+    if (!updater.Updated(u.variable)) g.Assign(u.variable, u.next);
+  }
+  STRATA_RETURN_IF_ERROR(g.status());
+  return step;
+}
+
+absl::StatusOr<EvaluateStep> BuildEvaluateStep(const v1::Model& model, const v1::TrainingConfig& config,
+                                               const Signature& batch) {
+  EvaluateStep step;
+  Graph& g = step.graph;
+  ForwardBuilder builder(model, config, &g, &step.collected);
+  STRATA_RETURN_IF_ERROR(builder.AddBatch(batch));
+  const Forward f = builder.Build(false, {});
+  STRATA_RETURN_IF_ERROR(g.status());
+  step.samples = f.samples;
+  g.MarkOutput("loss", f.loss);
+  g.MarkOutput("penalty", f.penalty ? f.penalty : Scalar(&g, 0));
+  step.metrics = builder.AddMetrics(f);
+  STRATA_RETURN_IF_ERROR(g.status());
+  return step;
+}
+
+}  // namespace strata
