@@ -36,7 +36,6 @@ enum class Op : uint8_t {
   kFloor,
   kNot,
   kIsFinite,
-  kDetach,  // the same number, but no gradient flows through; pruning drops it
   kCast,
   // Elementwise, two operands, with NumPy's broadcasting.
   kAdd,
@@ -79,6 +78,7 @@ enum class Op : uint8_t {
   kReverse,
   kGather,      // table [V, ...], ids -> [ids..., ...]
   kScatterAdd,  // ids, updates -> [V, ...]: the gradient of gather
+  kDetach,      // the same number, but no gradient flows through; pruning drops it
   kScan,        // a body graph run over time
   kAssign,      // writes a variable after everything else has run
   kFused,       // a chain of elementwise ops, with reductions, in one pass over memory

@@ -123,7 +123,6 @@ const char* OpName(Op op) {
                                            "floor",
                                            "not",
                                            "is_finite",
-                                           "detach",
                                            "cast",
                                            "add",
                                            "sub",
@@ -161,6 +160,7 @@ const char* OpName(Op op) {
                                            "reverse",
                                            "gather",
                                            "scatter_add",
+                                           "detach",
                                            "scan",
                                            "assign",
                                            "fused"};

@@ -51,6 +51,8 @@ enum class BlockOp : uint8_t {
 };
 
 // Elementwise ops only.
+static_assert(static_cast<int>(BlockOp::kSelect) - static_cast<int>(BlockOp::kNeg) ==
+              static_cast<int>(Op::kSelect) - static_cast<int>(Op::kNeg));
 inline BlockOp BlockOpOf(Op op) {
   return static_cast<BlockOp>(static_cast<int>(BlockOp::kNeg) + static_cast<int>(op) - static_cast<int>(Op::kNeg));
 }

@@ -45,7 +45,8 @@ Batch MakeBatch(int64_t n, int seed) {
   return b;
 }
 
-std::unique_ptr<TrainSession> MakeSession(const std::string& model, const std::string& config, SessionOptions options = {}) {
+std::unique_ptr<TrainSession> MakeSession(const std::string& model, const std::string& config,
+                                          SessionOptions options = {}) {
   auto session = TrainSession::Create(Parse<v1::Model>(model), Parse<v1::TrainingConfig>(config), options);
   EXPECT_TRUE(session.ok()) << session.status();
   return session.ok() ? *std::move(session) : nullptr;
