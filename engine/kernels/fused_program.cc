@@ -191,23 +191,33 @@ class Compiler {
     return n.op == Op::kVariable && n.as<VariableAttrs>().index == variable;
   }
 
-  // The block's length depends on the number of buffers, and which operands need one depends on the block: rows shorter
-  // than half a block are worked on several at a time.
+  // Rows shorter than a part of a block are worked on several at a time, if the registers leave blocks that long.
   void AssignBuffers() {
-    const bool tiles = !p_->outer.empty() && p_->columns > 0 && p_->columns <= kMaxBlock / 4;
+    if (!p_->outer.empty() && p_->columns > 0 && p_->columns <= kMaxBlock / 4) {
+      AssignBuffers(true);
+      p_->tile_rows = p_->block / p_->columns;
+    }
+    if (p_->tile_rows == 0) AssignBuffers(false);
+  }
+
+  // The block's length depends on the number of buffers, and which operands need one on whether blocks are tiles of
+  // rows.
+  void AssignBuffers(bool tiles) {
+    p_->num_buffers = 0;
     int32_t& next = p_->num_buffers;
     for (auto& o : p_->operands) {
       const bool in_place =
           o.kind == Kind::kDense || (!tiles && (o.kind == Kind::kColumns || o.kind == Kind::kGeneral));
-      if (!in_place || o.is_bool) o.buffer = next++;
+      o.buffer = !in_place || o.is_bool ? next++ : -1;
     }
     for (auto& r : p_->results) {
-      if (r.store == Store::kSumColumns && tiles && p_->rows_per_sum == 1) r.accumulator = next++;
+      r.accumulator = r.store == Store::kSumColumns && tiles && p_->rows_per_sum == 1 ? next++ : -1;
     }
     std::vector<int32_t> free;
     const int32_t inputs = static_cast<int32_t>(p_->operands.size()), end = static_cast<int32_t>(p_->code.size());
     for (int32_t k = 0; k < end; ++k) {
       auto& c = p_->code[k];
+      c.buffer = -1;
       for (int32_t j = 0; j < k; ++j) {
         if (p_->last_read[inputs + j] == k && p_->code[j].buffer >= 0) free.push_back(p_->code[j].buffer);
       }
@@ -222,10 +232,6 @@ class Compiler {
     }
     const int64_t fits = FusedProgram::kPool / std::max<int64_t>(next, 1) / 16 * 16;
     p_->block = std::clamp<int64_t>(fits, 16, kMaxBlock);
-    p_->tile_rows = tiles ? p_->block / p_->columns : 0;
-    if (tiles && p_->tile_rows == 0) {  // many registers made the block shorter than a row
-      next = FusedProgram::kPool;
-    }
   }
 
   void CutWork() {

@@ -22,6 +22,7 @@ Value SimplifyAdd(Simplifier* s, const Proposal& c, const Value& a, const Value&
   // -0.0 + 0 is 0: the sign of a zero is not kept, which no comparison sees.
   if (IsScalar(b, 0)) return Shaped(s, a, c);
   if (IsScalar(a, 0)) return Shaped(s, b, c);
+  if (a == b) return s->Binary(Op::kMul, a, s->Scalar(2, a.dtype()));
   if (ProducerOf(b).op == Op::kNeg) return s->Binary(Op::kSub, a, OperandOf(b, 0));
   if (ProducerOf(a).op == Op::kNeg) return s->Binary(Op::kSub, b, OperandOf(a, 0));
   return {};
@@ -113,7 +114,8 @@ Value SimplifyAlgebra(Simplifier* s, const Proposal& c) {
     case Op::kNeg:
       return ProducerOf(c.in[0]).op == Op::kNeg ? OperandOf(c.in[0], 0) : Value{};
     case Op::kNot:
-      return ProducerOf(c.in[0]).op == Op::kNot && OperandOf(c.in[0], 0).dtype() == DType::kBool ? OperandOf(c.in[0], 0) : Value{};
+      return ProducerOf(c.in[0]).op == Op::kNot && OperandOf(c.in[0], 0).dtype() == DType::kBool ? OperandOf(c.in[0], 0)
+                                                                                                 : Value{};
     case Op::kCast:
       return c.in[0].dtype() == c.result.dtype ? c.in[0] : Value{};
     default:

@@ -1,6 +1,6 @@
-// Transposes sink: an op over transposed operands becomes the transpose of an op, until two transposes meet and cancel. Models with
-// channels first wrap every convolution and pooling into a pair of transposes; afterwards their activations stay channels last from
-// end to end, gradients included.
+// Transposes sink: an op over transposed operands becomes the transpose of an op, until two transposes meet and cancel.
+// Models with channels first wrap every convolution and pooling into a pair of transposes; afterwards their activations
+// stay channels last from end to end, gradients included.
 #include <algorithm>
 
 #include "engine/base/status.h"
@@ -87,8 +87,8 @@ class LayoutPass {
     }
   }
 
-  // Operands of the result's size are either transposed alike, or get the inverse transpose if they are no majority; smaller ones
-  // always do, at little cost.
+  // Operands of the result's size are either transposed alike, or get the inverse transpose if they are no majority;
+  // smaller ones always do, at little cost.
   Value SinkElementwise(const Node& node, std::span<const Value> in, const Shape& shape) {
     const int64_t size = NumElements(shape);
     const Permutation* p = nullptr;
@@ -141,8 +141,6 @@ class LayoutPass {
 
 }  // namespace
 
-Graph ChooseLayouts(const Graph& graph) {
-  return Prune(LayoutPass(graph).Run());
-}
+Graph ChooseLayouts(const Graph& graph) { return Prune(LayoutPass(graph).Run()); }
 
 }  // namespace strata

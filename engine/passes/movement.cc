@@ -59,7 +59,8 @@ Value SimplifyReshape(Simplifier* s, const Proposal& c) {
 Value SimplifyReduce(Simplifier* s, const Proposal& c) {
   const std::vector<int64_t>& axes = std::get<AxesAttrs>(c.attrs).axes;
   const Value x = c.in[0];
-  if (std::all_of(axes.begin(), axes.end(), [&](int64_t a) { return x.shape()[a] == 1; })) return s->Reshape(x, c.result.shape);
+  if (std::all_of(axes.begin(), axes.end(), [&](int64_t a) { return x.shape()[a] == 1; }))
+    return s->Reshape(x, c.result.shape);
   if (c.op != Op::kReduceSum || ProducerOf(x).op != Op::kBroadcast || !IsFloat(x.dtype())) return {};
   // The sum of equal terms is a product.
   Value small = OperandOf(x, 0);
@@ -116,7 +117,8 @@ Value SimplifyMovement(Simplifier* s, const Proposal& c) {
   }
 }
 
-// Elementwise ops read the small value behind a broadcast; an op all of whose operands are broadcast runs on the small values.
+// Elementwise ops read the small value behind a broadcast; an op all of whose operands are broadcast runs on the small
+// values.
 Value SimplifyBroadcast(Simplifier* s, const Proposal& c) {
   if (!IsElementwise(c.op)) return {};
   bool any = false;

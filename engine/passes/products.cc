@@ -58,7 +58,8 @@ Value SimplifyMatMul(Simplifier* s, const Proposal& c) {
 Value TransposeOfMatMul(Simplifier* s, const Value& product) {
   const MatMulAttrs at = ProducerOf(product).as<MatMulAttrs>();
   if (at.bias || at.relu) return {};
-  return s->Make(Op::kMatMul, MatMulAttrs{!at.transpose_b, !at.transpose_a}, {OperandOf(product, 1), OperandOf(product, 0)});
+  return s->Make(Op::kMatMul, MatMulAttrs{!at.transpose_b, !at.transpose_a},
+                 {OperandOf(product, 1), OperandOf(product, 0)});
 }
 
 }  // namespace

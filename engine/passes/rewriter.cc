@@ -98,8 +98,6 @@ Graph Rewriter::Run(const Rule& rule) {
     if (node.op == Op::kVariable) {
       const VariableInfo& info = from_.variables()[node.as<VariableAttrs>().index];
       map_[info.value] = out_.AddVariable(info);
-      const int32_t index = static_cast<int32_t>(out_.variables().size()) - 1;
-      out_.mutable_variable(index).value = map_[info.value].id;
       continue;
     }
     std::vector<Value> in, out;
@@ -109,7 +107,8 @@ Graph Rewriter::Run(const Rule& rule) {
     STRATA_CHECK(out.size() == node.outputs.size());
     for (size_t i = 0; i < out.size(); ++i) {
       if (!out[i]) continue;  // the rule promises that nobody reads it
-      STRATA_CHECK(out[i].shape() == from_.info(node.outputs[i]).shape && out[i].dtype() == from_.info(node.outputs[i]).dtype);
+      STRATA_CHECK(out[i].shape() == from_.info(node.outputs[i]).shape &&
+                   out[i].dtype() == from_.info(node.outputs[i]).dtype);
       map_[node.outputs[i]] = out[i];
     }
   }

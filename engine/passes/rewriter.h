@@ -18,8 +18,8 @@ class Rewriter {
  public:
   explicit Rewriter(const Graph& from) : from_(from), map_(from.values().size()) {}
 
-  // Called for every node but inputs and variables, with its operands in the new graph. Returns true if it has set `out` (one value
-  // per result, of the same type and shape); false copies the node.
+  // Called for every node but inputs and variables, with its operands in the new graph. Returns true if it has set
+  // `out` (one value per result, of the same type and shape); false copies the node.
   using Rule = std::function<bool(const Node& node, std::span<const Value> in, std::vector<Value>* out)>;
   Graph Run(const Rule& rule);
 

@@ -1,5 +1,5 @@
-// The state of one run of Simplify, and its rules. A rule looks at an operation that is about to be added and may return an
-// equal, simpler value; whatever a rule builds goes through the rules itself.
+// The state of one run of Simplify, and its rules. A rule looks at an operation that is about to be added and may
+// return an equal, simpler value; whatever a rule builds goes through the rules itself.
 #pragma once
 
 #include <map>

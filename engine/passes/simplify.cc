@@ -19,7 +19,9 @@ std::string KeyOf(Op op, const std::string& attrs, const std::vector<Value>& in)
 
 }  // namespace
 
-Value Simplifier::Make(Op op, Attrs attrs, std::vector<Value> in) { return MakeAll(op, std::move(attrs), std::move(in))[0]; }
+Value Simplifier::Make(Op op, Attrs attrs, std::vector<Value> in) {
+  return MakeAll(op, std::move(attrs), std::move(in))[0];
+}
 
 std::vector<Value> Simplifier::MakeAll(Op op, Attrs attrs, std::vector<Value> in) {
   std::vector<const ValueInfo*> types;

@@ -3,6 +3,7 @@
 #include <map>
 
 #include "engine/base/status.h"
+#include "engine/passes/rewriter.h"
 #include "engine/plan/arena.h"
 
 namespace strata {
@@ -18,12 +19,49 @@ bool WritesVariable(const Node& node) {
   return false;
 }
 
+// Variables that some node writes.
+std::vector<bool> WrittenVariables(const Graph& g) {
+  std::vector<bool> written(g.variables().size(), false);
+  for (const Node& node : g.nodes()) {
+    if (node.op == Op::kAssign) written[node.as<VariableAttrs>().index] = true;
+    if (const auto* fused = std::get_if<FusedAttrs>(&node.attrs)) {
+      for (const auto& r : fused->results) {
+        if (r.variable >= 0) written[r.variable] = true;
+      }
+    }
+  }
+  return written;
+}
+
+// An assignment that copies a variable which is itself written reads a copy made before all writes.
+Graph DetachAssignments(Graph graph) {
+  const std::vector<bool> written = WrittenVariables(graph);
+  const auto reads_written = [&](ValueId v) {
+    while (graph.producer(v).op == Op::kReshape) v = graph.producer(v).inputs[0];
+    const Node& n = graph.producer(v);
+    return n.op == Op::kVariable && written[n.as<VariableAttrs>().index];
+  };
+  bool any = false;
+  for (const Node& n : graph.nodes()) any |= n.op == Op::kAssign && reads_written(n.inputs[0]);
+  if (!any) return graph;
+  Rewriter w(graph);
+  return w.Run([&](const Node& node, std::span<const Value> in, std::vector<Value>* out) {
+    if (node.op != Op::kAssign || !reads_written(node.inputs[0])) return false;
+    const Shape& shape = in[0].shape();
+    const SliceAttrs whole{Shape(shape.size(), 0), shape, Shape(shape.size(), 1)};
+    const Value copy = w.graph().AddNode(Op::kSlice, whole, in, {{in[0].dtype(), shape}})[0];
+    w.graph().Assign(node.as<VariableAttrs>().index, copy);
+    out->clear();
+    return true;
+  });
+}
+
 int64_t BytesOf(const ValueInfo& v) { return NumElements(v.shape) * static_cast<int64_t>(SizeOf(v.dtype)); }
 
 class Planner {
  public:
   Planner(Graph graph, const PlanOptions& options) : options_(options), plan_(std::make_unique<Plan>()) {
-    plan_->graph = std::move(graph);
+    plan_->graph = DetachAssignments(std::move(graph));
     plan_->threads = options.threads;
   }
 

@@ -1,0 +1,112 @@
+// Bias and relu join the matrix product or convolution before them.
+#include "engine/passes/epilogues.h"
+#include "engine/base/status.h"
+#include "engine/ops/ops.h"
+#include "engine/passes/rewriter.h"
+
+namespace strata {
+namespace {
+
+// Whether a node is a product that can still take a bias or a relu.
+bool IsProduct(const Node& n, bool bias) {
+  if (n.op == Op::kMatMul) {
+    const auto& at = n.as<MatMulAttrs>();
+    return !at.relu && !(bias && at.bias);
+  }
+  if (n.op == Op::kConv) {
+    const auto& at = n.as<ConvAttrs>();
+    return !at.relu && !(bias && at.bias);
+  }
+  return false;
+}
+
+Value EmitProduct(Graph* g, const Node& product, std::vector<Value> in, bool bias, bool relu) {
+  Attrs attrs = product.attrs;
+  if (auto* m = std::get_if<MatMulAttrs>(&attrs)) {
+    m->bias |= bias;
+    m->relu |= relu;
+  } else {
+    auto& c = std::get<ConvAttrs>(attrs);
+    c.bias |= bias;
+    c.relu |= relu;
+  }
+  return Emit(g, product.op, std::move(attrs), in)[0];
+}
+
+bool IsZero(const Graph& g, ValueId v) {
+  const Node& n = g.producer(v);
+  return n.op == Op::kConstant && NumElements(g.info(v).shape) == 1 && n.as<LiteralAttrs>().value->At(0) == 0;
+}
+
+Graph AddBiases(const Graph& from) {
+  const std::vector<int> uses = CountUses(from);
+  Rewriter w(from);
+  return w.Run([&](const Node& node, std::span<const Value> in, std::vector<Value>* out) {
+    if (node.op != Op::kAdd) return false;
+    for (const size_t side : {size_t{0}, size_t{1}}) {
+      const ValueId x = node.inputs[side], b = node.inputs[1 - side];
+      const Shape& shape = from.info(x).shape;
+      if (uses[x] != 1 || shape != from.info(node.outputs[0]).shape || from.info(x).dtype != DType::kF32) continue;
+      // Products of more than two axes are reshaped products of two.
+      const Node* product = &from.producer(x);
+      Value y = in[side];
+      if (product->op == Op::kReshape && uses[product->inputs[0]] == 1) {
+        y = w.graph().value(w.graph().producer(y.id).inputs[0]);
+        product = &from.producer(product->inputs[0]);
+      }
+      if (!IsProduct(*product, true) || from.info(product->outputs[0]).shape.back() != shape.back()) continue;
+      const Shape& bias = from.info(b).shape;
+      if (bias.empty() || bias.back() != shape.back() || NumElements(bias) != shape.back()) continue;
+      const Node& made = w.graph().producer(y.id);
+      if (!IsProduct(made, true)) continue;
+      std::vector<Value> operands;
+      for (ValueId v : made.inputs) operands.push_back(w.graph().value(v));
+      operands.push_back(Reshape(in[1 - side], {shape.back()}));
+      const Node copy = w.graph().producer(y.id);
+      *out = {Reshape(EmitProduct(&w.graph(), copy, operands, true, false), shape)};
+      return true;
+    }
+    return false;
+  });
+}
+
+// relu(y) = select(0 < y, y, 0). Other readers of 0 < y (the gradient's mask) read 0 < relu(y), which is the same.
+Graph AddRelus(const Graph& from) {
+  const std::vector<int> uses = CountUses(from);
+  // By value of 0 < y: the select that reads it, if the pattern holds.
+  std::vector<bool> selected(from.values().size(), false);
+  for (const Node& node : from.nodes()) {
+    if (node.op != Op::kSelect) continue;
+    const Node& less = from.producer(node.inputs[0]);
+    const ValueId y = node.inputs[1];
+    if (less.op != Op::kLess || !IsZero(from, less.inputs[0]) || less.inputs[1] != y || !IsZero(from, node.inputs[2]))
+      continue;
+    const Node& product = from.producer(y);
+    if (uses[y] != 2 || !IsProduct(product, false) || from.info(node.outputs[0]).shape != from.info(y).shape) continue;
+    if (from.info(y).dtype == DType::kF32) selected[y] = true;
+  }
+  std::vector<Value> relu(from.values().size());
+  Rewriter w(from);
+  return w.Run([&](const Node& node, std::span<const Value> in, std::vector<Value>* out) {
+    if (node.op == Op::kLess && selected[node.inputs[1]]) {
+      const ValueId y = node.inputs[1];
+      const Node copy = w.graph().producer(in[1].id);
+      std::vector<Value> operands;
+      for (ValueId v : copy.inputs) operands.push_back(w.graph().value(v));
+      relu[y] = EmitProduct(&w.graph(), copy, operands, false, true);
+      *out = {Less(in[0], relu[y])};
+      return true;
+    }
+    if (node.op == Op::kSelect && selected[node.inputs[1]] && relu[node.inputs[1]]) {
+      *out = {relu[node.inputs[1]]};
+      return true;
+    }
+    return false;
+  });
+}
+
+}  // namespace
+
+Graph FuseEpilogues(const Graph& graph) { return Prune(AddRelus(Prune(AddBiases(graph)))); }
+
+}  // namespace strata

@@ -1,0 +1,98 @@
+#include "tests/engine/passes_support.h"
+
+namespace strata {
+namespace {
+
+Graph Simplified(const Graph& g) {
+  EXPECT_TRUE(g.ok()) << g.status();
+  Graph s = Simplify(g);
+  EXPECT_TRUE(Verify(s).ok()) << Verify(s) << ToText(s);
+  ExpectMatchesReference(s, {.allow_reference = true}, 1, &g);
+  return s;
+}
+
+struct Row {
+  const char* name;
+  std::function<Value(Graph*, Value)> build;  // from x: f32[3, 4]
+  int steps;                                  // left
+};
+
+TEST(Simplify, Identities) {
+  const Row kRows[] = {
+      {"times one", [](Graph*, Value x) { return x * 1; }, 0},
+      {"plus zero", [](Graph*, Value x) { return 0 + x + 0; }, 0},
+      {"double negation", [](Graph*, Value x) { return -(-x); }, 0},
+      {"minus a negative", [](Graph*, Value x) { return Exp(x) - (-x); }, 2},
+      {"factors join", [](Graph*, Value x) { return x * 3 / 2 * 5; }, 1},
+      {"constants fold", [](Graph* g, Value x) { return x + (Scalar(g, 2) * Scalar(g, 3) + 1); }, 1},
+      {"square", [](Graph*, Value x) { return Pow(x, Like(x, 2)); }, 1},
+      {"common subexpressions", [](Graph*, Value x) { return Exp(x + 1) * Exp(x + 1); }, 3},
+      {"reshapes join",
+       [](Graph*, Value x) {
+         return Exp(Reshape(Reshape(x, {12}), {3, 4}));
+       },
+       1},
+      {"transposes cancel", [](Graph*, Value x) { return Exp(SwapAxes(SwapAxes(x, 0, 1), 0, 1)); }, 1},
+      {"a column is a row", [](Graph*, Value x) { return Exp(SwapAxes(SliceAxis(x, 0, 0, 1), 0, 1)); }, 2},
+      {"broadcast scalars sink",
+       [](Graph* g, Value x) {
+         return x * Full(g, 2, {3, 4});
+       },
+       1},
+      {"zero times x stays", [](Graph*, Value x) { return x * 0; }, 1},
+      {"the sum of equal terms",
+       [](Graph*, Value x) {
+         return ReduceSum(Broadcast(SliceAxis(x, 0, 0, 1), {3, 4}), {0});
+       },
+       2},
+      {"mean gradient", [](Graph*, Value x) { return Gradients(MeanAll(x * x), std::span(&x, 1))[0]; }, 1},
+      {"iota folds",
+       [](Graph* g, Value x) {
+         return x * Cast(Iota(g, {3, 4}, 1, DType::kI32), DType::kF32);
+       },
+       1},
+      {"dead code", [](Graph*, Value x) { return Exp(x), Log(x); }, 1},
+      {"select of equals", [](Graph*, Value x) { return Select(Less(x, Like(x, 0)), x, x); }, 0},
+      {"product of transposes",
+       [](Graph*, Value x) { return MatMul(SwapAxes(x, 0, 1), SwapAxes(SwapAxes(x, 0, 1), 0, 1)); }, 1},
+      {"transpose of a product", [](Graph*, Value x) { return SwapAxes(MatMul(x, x, false, true), 0, 1); }, 1},
+  };
+  for (const Row& row : kRows) {
+    SCOPED_TRACE(row.name);
+    Graph g;
+    g.MarkOutput("y", row.build(&g, g.AddInput("x", DType::kF32, {3, 4})));
+    const Graph s = Simplified(g);
+    EXPECT_EQ(CountSteps(s), row.steps) << ToText(s);
+  }
+}
+
+TEST(Simplify, KeepsAProductThatIsReadBothWays) {
+  Graph g;
+  const Value x = g.AddInput("x", DType::kF32, {3, 4}), y = MatMul(x, x, false, true);
+  g.MarkOutput("a", Exp(y));
+  g.MarkOutput("b", SwapAxes(y, 0, 1));
+  EXPECT_EQ(CountOps(Simplified(g), Op::kMatMul), 1);
+}
+
+TEST(Simplify, OutputFirstConvolutionWeightsNeedNoTranspose) {
+  Graph g;
+  const Value x = g.AddInput("x", DType::kF32, {2, 5, 5, 3}), w = Parameter(&g, "w", {4, 3, 3, 2});
+  const ConvAttrs at{.stride = {1, 1}, .pad_lo = {1, 1}, .pad_hi = {0, 0}, .dilation = {1, 1}};
+  const Value y = Conv(x, Transpose(w, {2, 3, 1, 0}), at);
+  const Value wrt[] = {x, w};
+  const std::vector<Value> grads = Gradients(SumAll(y * y), wrt);
+  g.MarkOutput("y", y);
+  g.MarkOutput("dx", grads[0]);
+  g.MarkOutput("dw", grads[1]);
+  EXPECT_EQ(CountOps(Simplify(g), Op::kTranspose), 0) << ToText(Simplify(g));
+}
+
+TEST(Simplify, GradientsOfSpecialValues) {
+  Graph g;
+  const Value x = g.AddInput("x", DType::kF32, {3, 40}), y = g.AddInput("y", DType::kF32, {40});
+  g.MarkOutput("z", Max(x, y) * 1 + (x - y) * 0);
+  OptimizeAndCompare(g, {.special = true});
+}
+
+}  // namespace
+}  // namespace strata
