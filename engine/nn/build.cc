@@ -56,7 +56,8 @@ Outputs BuildLayer(Scope& s, const v1::Layer& layer, const Args& args) {
   return out;
 }
 
-Outputs BuildModel(Scope& s, const v1::Model& model, const std::vector<Annotated>& inputs) {
+Outputs BuildModel(Scope& s, const v1::Model& model, const std::vector<Annotated>& inputs,
+                   const CallObserver& observer) {
   std::unordered_map<std::string, Outputs> values;
   for (int i = 0; i < model.inputs_size(); ++i) values[model.inputs(i).name()] = {inputs[i]};
   std::unordered_map<std::string, const v1::Layer*> layers;
@@ -84,7 +85,8 @@ Outputs BuildModel(Scope& s, const v1::Model& model, const std::vector<Annotated
     const bool trainable = !layer->second->has_trainable() || layer->second->trainable();
     Scope inner = s.Enter(call.layer(), call.name(), trainable,
                           call.has_training() ? std::optional<bool>(call.training()) : std::nullopt);
-    values[call.name()] = BuildLayer(inner, *layer->second, args);
+    Outputs& outputs = values[call.name()] = BuildLayer(inner, *layer->second, args);
+    if (observer && s.ok()) observer(call, args, outputs);
   }
   Outputs out;
   for (const v1::Output& output : model.outputs()) out.push_back(find(output.edge()));

@@ -7,6 +7,7 @@
 //   if (!g.ok()) return g.status();
 #pragma once
 
+#include <functional>
 #include <vector>
 
 #include "engine/nn/scope.h"
@@ -18,8 +19,12 @@ namespace strata::nn {
 // inputs, applies the catalog's mask rule, and names the layer in errors.
 Outputs BuildLayer(Scope& s, const v1::Layer& layer, const Args& args);
 
+// Told of each call of the outermost model: summaries list them.
+using CallObserver = std::function<void(const v1::Call& call, const Args& args, const Outputs& outputs)>;
+
 // Runs a model's calls on values in the order of model.inputs; one value for each of model.outputs. Layers' names
 // extend the scope's path.
-Outputs BuildModel(Scope& s, const v1::Model& model, const std::vector<Annotated>& inputs);
+Outputs BuildModel(Scope& s, const v1::Model& model, const std::vector<Annotated>& inputs,
+                   const CallObserver& observer = nullptr);
 
 }  // namespace strata::nn

@@ -1,0 +1,36 @@
+// Models as the frameworks print them. Internal to the engine's facade, but for PrintPytorch, which prints a single
+// layer too.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/session.h"
+
+namespace strata {
+
+// One call of the outermost model.
+struct SummaryRow {
+  const v1::Layer* layer;
+  const v1::Call* call;
+  std::vector<Shape> outputs;  // -1 where the size is free
+  int64_t num_parameters = 0;  // of the layer; 0 from its second call on
+};
+
+struct SummaryTable {
+  v1::Model model;  // complete; rows point into it
+  std::vector<SummaryRow> rows;
+  std::vector<PortSpec> inputs;
+  int64_t total = 0, trainable = 0;
+};
+
+// model.summary(): 65 columns for a chain of layers, 98 with connections.
+std::string KerasTable(const SummaryTable& table);
+// torchkeras' summary(model, input_shape).
+std::string TorchkerasTable(const SummaryTable& table);
+// print(net): classes with their arguments, nested models indented. `layer` is complete (nn/schema.h).
+std::string PrintPytorch(const v1::Layer& layer);
+std::string PrintPytorch(const v1::Model& model);
+
+}  // namespace strata

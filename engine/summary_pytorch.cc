@@ -1,0 +1,214 @@
+// print(net): each class shows the arguments that its extra_repr shows.
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "engine/nn/schema.h"
+#include "engine/summary.h"
+
+namespace strata {
+namespace {
+
+// Python's repr of a float: the shortest digits that read back, with an exponent below 1e-4 and from 1e16 on.
+std::string Float(double v) {
+  if (std::isinf(v)) return v > 0 ? "inf" : "-inf";
+  for (int digits = 1; digits <= 17; ++digits) {
+    std::string s = absl::StrFormat("%.*g", digits, v);
+    if (std::strtod(s.c_str(), nullptr) != v) continue;
+    const double size = std::fabs(v);
+    if (size != 0 && (size < 1e-4 || size >= 1e16)) return s;
+    if (s.find('e') != std::string::npos) s = absl::StrFormat("%.0f", v);
+    return s.find('.') == std::string::npos ? s + ".0" : s;
+  }
+  return absl::StrFormat("%.17g", v);
+}
+
+std::string Bool(bool b) { return b ? "True" : "False"; }
+
+template <typename List>
+std::string Tuple(const List& values) {
+  return absl::StrCat("(", absl::StrJoin(values, ", "), values.size() == 1 ? ",)" : ")");
+}
+
+// One number, or one for each axis.
+template <typename List>
+std::string Number(const List& values) {
+  return values.size() == 1 ? absl::StrCat(*values.begin()) : Tuple(values);
+}
+
+template <typename List>
+std::string PerAxisTuple(const List& values, int axes) {
+  if (values.size() != 1) return Tuple(values);
+  return Tuple(std::vector<int64_t>(axes, *values.begin()));
+}
+
+std::string ConvText(const v1::Conv& a, int axes) {
+  std::string s =
+      absl::StrCat(a.in_channels(), ", ", a.filters(), ", kernel_size=", PerAxisTuple(a.kernel_size(), axes),
+                   ", stride=", PerAxisTuple(a.stride(), axes));
+  if (a.padding().has_size()) {
+    bool any = false;
+    for (int64_t p : a.padding().size().values()) any |= p != 0;
+    if (any) absl::StrAppend(&s, ", padding=", PerAxisTuple(a.padding().size().values(), axes));
+  } else {
+    absl::StrAppend(&s, ", padding=", a.padding().mode() == v1::Padding::SAME ? "same" : "valid");
+  }
+  bool dilated = false;
+  for (int64_t d : a.dilation()) dilated |= d != 1;
+  if (dilated) absl::StrAppend(&s, ", dilation=", PerAxisTuple(a.dilation(), axes));
+  if (a.groups() != 1) absl::StrAppend(&s, ", groups=", a.groups());
+  if (!a.use_bias()) absl::StrAppend(&s, ", bias=False");
+  const char* const modes[] = {"zeros", "reflect", "replicate", "circular"};
+  if (a.padding_mode() != v1::Conv::ZEROS) absl::StrAppend(&s, ", padding_mode=", modes[a.padding_mode()]);
+  return s;
+}
+
+template <typename M>
+std::string PoolText(const M& a) {
+  return absl::StrCat("kernel_size=", Number(a.pool_size()),
+                      ", stride=", Number(a.stride().empty() ? a.pool_size() : a.stride()),
+                      ", padding=", Number(a.padding().size().values()));
+}
+
+std::string MaxPoolText(const v1::MaxPool& a) {
+  return absl::StrCat(PoolText(a), ", dilation=", Number(a.dilation()), ", ceil_mode=", Bool(a.ceil_mode()));
+}
+
+std::string AvgPool1dText(const v1::AvgPool& a) {
+  return absl::StrCat("kernel_size=", Tuple(a.pool_size()),
+                      ", stride=", Tuple(a.stride().empty() ? a.pool_size() : a.stride()),
+                      ", padding=", Tuple(a.padding().size().values()));
+}
+
+std::string AdaptiveText(const v1::AdaptiveAvgPool& a) {
+  std::vector<std::string> sizes;
+  for (int64_t v : a.output_size()) sizes.push_back(v == 0 ? "None" : absl::StrCat(v));
+  return absl::StrCat("output_size=",
+                      sizes.size() == 1 ? sizes[0] : absl::StrCat("(", absl::StrJoin(sizes, ", "), ")"));
+}
+
+std::string BatchNormText(const v1::BatchNorm& a) {
+  return absl::StrCat(a.num_features(), ", eps=", Float(a.epsilon()),
+                      ", momentum=", a.cumulative() ? "None" : Float(a.momentum()), ", affine=", Bool(a.affine()),
+                      ", bias=", Bool(a.use_bias() && a.affine()),
+                      ", track_running_stats=", Bool(a.track_running_stats()));
+}
+
+std::string EmbeddingText(const v1::Embedding& a) {
+  std::string s = absl::StrCat(a.input_dim(), ", ", a.output_dim());
+  if (a.has_padding_idx())
+    absl::StrAppend(&s, ", padding_idx=", a.padding_idx() < 0 ? a.padding_idx() + a.input_dim() : a.padding_idx());
+  if (a.has_max_norm()) absl::StrAppend(&s, ", max_norm=", Float(a.max_norm()));
+  if (a.norm_type() != 2) absl::StrAppend(&s, ", norm_type=", Float(a.norm_type()));
+  if (a.scale_grad_by_freq()) absl::StrAppend(&s, ", scale_grad_by_freq=True");
+  if (a.sparse()) absl::StrAppend(&s, ", sparse=True");
+  return s;
+}
+
+template <typename M>
+std::string RecurrentText(const M& a) {
+  std::string s = absl::StrCat(a.input_size(), ", ", a.units());
+  if constexpr (std::is_same_v<M, v1::Lstm>) {
+    if (a.proj_size() != 0) absl::StrAppend(&s, ", proj_size=", a.proj_size());
+  }
+  if (a.num_layers() != 1) absl::StrAppend(&s, ", num_layers=", a.num_layers());
+  if (!a.use_bias()) absl::StrAppend(&s, ", bias=False");
+  if (a.batch_first()) absl::StrAppend(&s, ", batch_first=True");
+  if (a.dropout() != 0) absl::StrAppend(&s, ", dropout=", Float(a.dropout()));
+  if (a.bidirectional()) absl::StrAppend(&s, ", bidirectional=True");
+  return s;
+}
+
+std::string AxisText(bool has, int64_t axis) { return absl::StrCat("dim=", has ? absl::StrCat(axis) : "None"); }
+
+// What stands between the parentheses.
+std::string Arguments(const v1::Layer& l) {
+  switch (l.kind_case()) {
+    case v1::Layer::kLinear:
+      return absl::StrCat("in_features=", l.linear().in_features(), ", out_features=", l.linear().units(),
+                          ", bias=", Bool(l.linear().use_bias()));
+    case v1::Layer::kConv1D:
+      return ConvText(l.conv1d(), 1);
+    case v1::Layer::kConv2D:
+      return ConvText(l.conv2d(), 2);
+    case v1::Layer::kConv3D:
+      return ConvText(l.conv3d(), 3);
+    case v1::Layer::kMaxPool1D:
+      return MaxPoolText(l.max_pool1d());
+    case v1::Layer::kMaxPool2D:
+      return MaxPoolText(l.max_pool2d());
+    case v1::Layer::kMaxPool3D:
+      return MaxPoolText(l.max_pool3d());
+    case v1::Layer::kAvgPool1D:
+      return AvgPool1dText(l.avg_pool1d());
+    case v1::Layer::kAvgPool2D:
+      return PoolText(l.avg_pool2d());
+    case v1::Layer::kAvgPool3D:
+      return PoolText(l.avg_pool3d());
+    case v1::Layer::kAdaptiveAvgPool1D:
+      return AdaptiveText(l.adaptive_avg_pool1d());
+    case v1::Layer::kAdaptiveAvgPool2D:
+      return AdaptiveText(l.adaptive_avg_pool2d());
+    case v1::Layer::kAdaptiveAvgPool3D:
+      return AdaptiveText(l.adaptive_avg_pool3d());
+    case v1::Layer::kBatchNorm1D:
+      return BatchNormText(l.batch_norm1d());
+    case v1::Layer::kBatchNorm2D:
+      return BatchNormText(l.batch_norm2d());
+    case v1::Layer::kBatchNorm3D:
+      return BatchNormText(l.batch_norm3d());
+    case v1::Layer::kDropout:
+      return absl::StrCat("p=", Float(l.dropout().rate()), ", inplace=False");
+    case v1::Layer::kFlatten:
+      return absl::StrCat("start_dim=", l.flatten().start_axis(), ", end_dim=", l.flatten().end_axis());
+    case v1::Layer::kEmbedding:
+      return EmbeddingText(l.embedding());
+    case v1::Layer::kLstm:
+      return RecurrentText(l.lstm());
+    case v1::Layer::kSimpleRnn:
+      return RecurrentText(l.simple_rnn());
+    case v1::Layer::kLeakyRelu:
+      return absl::StrCat("negative_slope=", Float(l.leaky_relu().negative_slope()));
+    case v1::Layer::kElu:
+      return absl::StrCat("alpha=", Float(l.elu().alpha()));
+    case v1::Layer::kGelu:
+      return absl::StrCat("approximate='", l.gelu().approximate() == v1::Gelu::TANH ? "tanh" : "none", "'");
+    case v1::Layer::kSoftmax:
+      return AxisText(l.softmax().has_axis(), l.softmax().axis());
+    case v1::Layer::kLogSoftmax:
+      return AxisText(l.log_softmax().has_axis(), l.log_softmax().axis());
+    case v1::Layer::kSoftplus:
+      return absl::StrCat("beta=", Float(l.softplus().beta()), ", threshold=", Float(l.softplus().threshold()));
+    case v1::Layer::kHardtanh:
+      return absl::StrCat("min_val=", Float(l.hardtanh().min_value()), ", max_val=", Float(l.hardtanh().max_value()));
+    case v1::Layer::kPrelu:
+      return absl::StrCat("num_parameters=", l.prelu().num_parameters());
+    default:
+      return "";
+  }
+}
+
+std::string Indented(const std::string& text) { return absl::StrJoin(absl::StrSplit(text, '\n'), "\n  "); }
+
+}  // namespace
+
+std::string PrintPytorch(const v1::Layer& layer) {
+  if (layer.has_model()) return PrintPytorch(layer.model());
+  const auto* kind = nn::KindOf(layer);
+  if (kind == nullptr) return "";
+  const v1::ComponentSchema& schema = nn::SchemaOfComponent(kind);
+  return absl::StrCat(schema.pytorch().empty() ? kind->name() : schema.pytorch(0), "(", Arguments(layer), ")");
+}
+
+std::string PrintPytorch(const v1::Model& model) {
+  if (model.layers().empty()) return "Sequential()";
+  std::string out = "Sequential(\n";
+  for (const v1::Layer& layer : model.layers()) {
+    absl::StrAppend(&out, "  (", layer.name(), "): ", Indented(PrintPytorch(layer)), "\n");
+  }
+  return out + ")";
+}
+
+}  // namespace strata

@@ -1,0 +1,123 @@
+// The frameworks' own texts.
+#include "engine/summary.h"
+
+#include <gtest/gtest.h>
+
+#include "google/protobuf/text_format.h"
+
+namespace strata {
+namespace {
+
+v1::Model Parse(const std::string& text) {
+  v1::Model m;
+  EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(text, &m)) << text;
+  return m;
+}
+
+void ExpectText(const std::string& model, const std::string& style, const std::string& want) {
+  auto text = Summarize(Parse(model), style);
+  ASSERT_TRUE(text.ok()) << text.status();
+  EXPECT_EQ(*text, want);
+}
+
+TEST(Summary, KerasChain) {
+  ExpectText(R"(name: "sequential" dialect: KERAS inputs { shape: 64 }
+                layers { linear { units: 64 } } layers { linear { units: 10 } })",
+             "keras", R"(Model: "sequential"
+_________________________________________________________________
+ Layer (type)                Output Shape              Param #   
+=================================================================
+ dense (Dense)               (None, 64)                4160      
+                                                                 
+ dense_1 (Dense)             (None, 10)                650       
+                                                                 
+=================================================================
+Total params: 4810 (18.79 KB)
+Trainable params: 4810 (18.79 KB)
+Non-trainable params: 0 (0.00 Byte)
+_________________________________________________________________
+)");
+}
+
+TEST(Summary, KerasGraph) {
+  ExpectText(R"(name: "two_branch" dialect: KERAS
+                inputs { name: "left" shape: 4 } inputs { name: "right" shape: 3 }
+                layers { name: "d1" linear { units: 5 } } layers { name: "d2" linear { units: 5 } }
+                layers { name: "add" add {} } layers { name: "concat" concatenate {} } layers { name: "out" linear { units: 2 } }
+                calls { layer: "d1" args { call: "left" } } calls { layer: "d2" args { call: "right" } }
+                calls { layer: "add" args { call: "d1" } args { call: "d2" } }
+                calls { layer: "concat" args { call: "add" } args { call: "left" } }
+                calls { layer: "out" args { call: "concat" } } outputs { edge { call: "out" } })",
+             "keras", R"(Model: "two_branch"
+__________________________________________________________________________________________________
+ Layer (type)                Output Shape                 Param #   Connected to                  
+==================================================================================================
+ left (InputLayer)           [(None, 4)]                  0         []                            
+                                                                                                  
+ right (InputLayer)          [(None, 3)]                  0         []                            
+                                                                                                  
+ d1 (Dense)                  (None, 5)                    25        ['left[0][0]']                
+                                                                                                  
+ d2 (Dense)                  (None, 5)                    20        ['right[0][0]']               
+                                                                                                  
+ add (Add)                   (None, 5)                    0         ['d1[0][0]',                  
+                                                                     'd2[0][0]']                  
+                                                                                                  
+ concat (Concatenate)        (None, 9)                    0         ['add[0][0]',                 
+                                                                     'left[0][0]']                
+                                                                                                  
+ out (Dense)                 (None, 2)                    20        ['concat[0][0]']              
+                                                                                                  
+==================================================================================================
+Total params: 65 (260.00 Byte)
+Trainable params: 65 (260.00 Byte)
+Non-trainable params: 0 (0.00 Byte)
+__________________________________________________________________________________________________
+)");
+}
+
+const char kNet[] = R"(name: "net" dialect: PYTORCH inputs { shape: [3, 8, 8] }
+  layers { name: "conv" conv2d { filters: 16 in_channels: 3 kernel_size: 3 padding { size { values: 1 } } } }
+  layers { name: "bn" batch_norm2d { num_features: 16 } }
+  layers { name: "block" model { inputs { shape: [16, 8, 8] } layers { relu {} } layers { max_pool2d { pool_size: 2 } } } })";
+
+TEST(Summary, PytorchPrint) {
+  ExpectText(kNet, "pytorch", R"(Sequential(
+  (conv): Conv2d(3, 16, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))
+  (bn): BatchNorm2d(16, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)
+  (block): Sequential(
+    (0): ReLU()
+    (1): MaxPool2d(kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=False)
+  )
+)
+)");
+}
+
+TEST(Summary, TorchkerasTable) {
+  ExpectText(R"(name: "dnn" dialect: PYTORCH inputs { shape: 2 }
+                layers { linear { units: 4 } } layers { linear { units: 8 } } layers { linear { units: 1 } })",
+             "torchkeras", R"(----------------------------------------------------------------
+        Layer (type)               Output Shape         Param #
+================================================================
+            Linear-1                    [-1, 4]              12
+            Linear-2                    [-1, 8]              40
+            Linear-3                    [-1, 1]               9
+================================================================
+Total params: 61
+Trainable params: 61
+Non-trainable params: 0
+----------------------------------------------------------------
+Input size (MB): 0.000008
+Forward/backward pass size (MB): 0.000099
+Params size (MB): 0.000233
+Estimated Total Size (MB): 0.000340
+----------------------------------------------------------------
+)");
+}
+
+TEST(Summary, RefusesAnUnknownStyle) {
+  EXPECT_EQ(Summarize(Parse(kNet), "html").status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace strata
