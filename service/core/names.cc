@@ -8,14 +8,14 @@
 
 namespace strata::service {
 
-std::string Quote(std::string_view text) {
+std::string Quote(absl::string_view text) {
   constexpr size_t kMax = 80;
   std::string quoted = absl::StrCat("\"", absl::CHexEscape(text.substr(0, kMax)), "\"");
   if (text.size() > kMax) absl::StrAppend(&quoted, "... (", text.size(), " bytes)");
   return quoted;
 }
 
-absl::Status CheckName(std::string_view path, std::string_view name) {
+absl::Status CheckName(absl::string_view path, absl::string_view name) {
   if (name.empty()) return InvalidArgument(path, ": must be given");
   bool good = name.size() <= 63 && absl::ascii_isalnum(name[0]);
   for (const char c : name) good = good && (absl::ascii_isalnum(c) || c == '_' || c == '.' || c == '-');
@@ -23,7 +23,7 @@ absl::Status CheckName(std::string_view path, std::string_view name) {
   return absl::OkStatus();
 }
 
-absl::Status CheckText(std::string_view path, std::string_view text, size_t max_bytes) {
+absl::Status CheckText(absl::string_view path, absl::string_view text, size_t max_bytes) {
   if (text.size() > max_bytes)
     return InvalidArgument(path, ": must have at most ", max_bytes, " bytes, got ", text.size());
   for (const char c : text) {

@@ -13,7 +13,7 @@ namespace {
 struct TypeRow {
   DType dtype;
   v1::DataType wire;
-  std::string_view oip;
+  absl::string_view oip;
 };
 
 constexpr std::array<TypeRow, 13> kTypes = {{
@@ -51,21 +51,21 @@ v1::DataType ToWire(DType type) {
   return v1::DATA_TYPE_UNSPECIFIED;
 }
 
-std::optional<DType> FromOipName(std::string_view name) {
+std::optional<DType> FromOipName(absl::string_view name) {
   for (const TypeRow& row : kTypes) {
     if (row.oip == name) return row.dtype;
   }
   return std::nullopt;
 }
 
-std::string_view OipName(DType type) {
+absl::string_view OipName(DType type) {
   for (const TypeRow& row : kTypes) {
     if (row.dtype == type) return row.oip;
   }
   return "";
 }
 
-absl::StatusOr<int64_t> CheckedSize(std::string_view path, const Shape& shape, DType dtype) {
+absl::StatusOr<int64_t> CheckedSize(absl::string_view path, const Shape& shape, DType dtype) {
   if (shape.size() > kMaxRank)
     return InvalidArgument(path, ".shape: must have at most ", kMaxRank, " axes, got ", shape.size());
   for (size_t i = 0; i < shape.size(); ++i) {
@@ -76,7 +76,7 @@ absl::StatusOr<int64_t> CheckedSize(std::string_view path, const Shape& shape, D
   return count * static_cast<int64_t>(SizeOf(dtype));
 }
 
-absl::StatusOr<NamedViews> ViewsOf(std::string_view path,
+absl::StatusOr<NamedViews> ViewsOf(absl::string_view path,
                                    const google::protobuf::Map<std::string, v1::Tensor>& tensors) {
   if (tensors.empty()) return InvalidArgument(path, ": must not be empty");
   if (tensors.size() > kMaxTensors)

@@ -3,7 +3,7 @@
 
 #include <optional>
 #include <string>
-#include <string_view>
+#include "absl/strings/string_view.h"
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -18,14 +18,14 @@ std::optional<DType> FromWire(v1::DataType type);
 v1::DataType ToWire(DType type);
 
 // The Open Inference Protocol's names: FP32, INT64, BOOL, ...
-std::optional<DType> FromOipName(std::string_view name);
-std::string_view OipName(DType type);
+std::optional<DType> FromOipName(absl::string_view name);
+absl::string_view OipName(DType type);
 
 // Elements of a shape from outside; INVALID_ARGUMENT on a negative size, too many axes or an absurd product.
-absl::StatusOr<int64_t> CheckedSize(std::string_view path, const Shape& shape, DType dtype);
+absl::StatusOr<int64_t> CheckedSize(absl::string_view path, const Shape& shape, DType dtype);
 
 // Views of a batch's tensors: no copy, valid while `tensors` lives. `path` names the field in errors.
-absl::StatusOr<NamedViews> ViewsOf(std::string_view path,
+absl::StatusOr<NamedViews> ViewsOf(absl::string_view path,
                                    const google::protobuf::Map<std::string, v1::Tensor>& tensors);
 
 google::protobuf::Timestamp ToTimestamp(absl::Time time);

@@ -17,7 +17,8 @@ absl::Status SqlError(sqlite3* db, int code) {
     case SQLITE_NOTADB:
       return absl::DataLossError(text);
     case SQLITE_CONSTRAINT:
-      return absl::AlreadyExistsError(text);
+      // The other constraint is the reference to a model: it was deleted meanwhile.
+      return code == SQLITE_CONSTRAINT_FOREIGNKEY ? absl::NotFoundError(text) : absl::AlreadyExistsError(text);
     default:
       return absl::InternalError(text);
   }
@@ -28,7 +29,7 @@ absl::Status SqlError(sqlite3* db, int code) {
 void Statement::Finalize::operator()(sqlite3_stmt* s) const { sqlite3_finalize(s); }
 void Database::Close::operator()(sqlite3* db) const { sqlite3_close_v2(db); }
 
-Statement::Statement(sqlite3* db, std::string_view sql) : db_(db) {
+Statement::Statement(sqlite3* db, absl::string_view sql) : db_(db) {
   sqlite3_stmt* stmt = nullptr;
   Note(sqlite3_prepare_v2(db, sql.data(), static_cast<int>(sql.size()), &stmt, nullptr));
   stmt_.reset(stmt);
@@ -42,12 +43,12 @@ Statement& Statement::Bind(int index, int64_t value) {
   if (status_.ok()) Note(sqlite3_bind_int64(stmt_.get(), index, value));
   return *this;
 }
-Statement& Statement::Bind(int index, std::string_view text) {
+Statement& Statement::Bind(int index, absl::string_view text) {
   if (status_.ok())
     Note(sqlite3_bind_text64(stmt_.get(), index, text.data(), text.size(), SQLITE_TRANSIENT, SQLITE_UTF8));
   return *this;
 }
-Statement& Statement::BindBlob(int index, std::string_view bytes) {
+Statement& Statement::BindBlob(int index, absl::string_view bytes) {
   if (status_.ok()) {
     Note(bytes.empty() ? sqlite3_bind_zeroblob(stmt_.get(), index, 0)
                        : sqlite3_bind_blob64(stmt_.get(), index, bytes.data(), bytes.size(), SQLITE_TRANSIENT));
@@ -90,6 +91,7 @@ absl::StatusOr<Database> Database::Open(const std::string& path, bool read_only)
   result.db_.reset(db);
   if (code != SQLITE_OK) return SqlError(db, code);
   sqlite3_busy_timeout(db, 10000);
+  sqlite3_extended_result_codes(db, 1);
   if (!read_only) {
     STRATA_RETURN_IF_ERROR(result.Execute("PRAGMA journal_mode=WAL"));
     STRATA_RETURN_IF_ERROR(result.Execute("PRAGMA synchronous=FULL"));

@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <string_view>
+#include "absl/strings/string_view.h"
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -22,12 +22,12 @@ namespace strata::service {
 // One prepared statement. Errors stick: later calls do nothing. Thread-compatible.
 class Statement {
  public:
-  Statement(sqlite3* db, std::string_view sql);
+  Statement(sqlite3* db, absl::string_view sql);
   Statement(Statement&&) = default;
 
   Statement& Bind(int index, int64_t value);  // from 1
-  Statement& Bind(int index, std::string_view text);
-  Statement& BindBlob(int index, std::string_view bytes);
+  Statement& Bind(int index, absl::string_view text);
+  Statement& BindBlob(int index, absl::string_view bytes);
   // The next row; false at the end or on error.
   bool Row();
   // Runs to the end.
@@ -51,7 +51,7 @@ class Database {
  public:
   // WAL with synchronous=FULL: a commit that returned is durable.
   static absl::StatusOr<Database> Open(const std::string& path, bool read_only);
-  Statement Prepare(std::string_view sql) { return Statement(db_.get(), sql); }
+  Statement Prepare(absl::string_view sql) { return Statement(db_.get(), sql); }
   absl::Status Execute(const char* sql);
   // Rows that the last statement changed.
   int64_t changes() const;

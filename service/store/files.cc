@@ -18,9 +18,9 @@
 namespace strata::service {
 namespace {
 
-constexpr std::string_view kTemporary = ".tmp";
+constexpr absl::string_view kTemporary = ".tmp";
 
-absl::Status IoError(std::string_view what, std::string_view name) {
+absl::Status IoError(absl::string_view what, absl::string_view name) {
   const int error = errno;
   const std::string text = absl::StrCat("store: ", what, " ", name, ": ", std::strerror(error));
   if (error == ENOSPC || error == EDQUOT || error == EFBIG) return absl::ResourceExhaustedError(text);
@@ -94,7 +94,7 @@ int Fd::Release() {
   return fd;
 }
 
-std::string Sha256Hex(std::string_view bytes) {
+std::string Sha256Hex(absl::string_view bytes) {
   Sha256 hash;
   hash.Add(bytes.data(), bytes.size());
   return hash.Hex();
@@ -133,7 +133,7 @@ absl::StatusOr<FileStamp> DataDir::WriteTensors(const std::string& name, const N
 }
 
 absl::StatusOr<TensorFile> DataDir::ReadChecked(const std::string& name, const FileStamp& stamp) const {
-  const auto broken = [&](std::string_view why) {
+  const auto broken = [&](absl::string_view why) {
     return absl::DataLossError(absl::StrCat("store: ", name, ": ", why));
   };
   const Fd fd(::open(absl::StrCat(path_, "/", name).c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
@@ -155,9 +155,11 @@ absl::StatusOr<TensorFile> DataDir::ReadChecked(const std::string& name, const F
   if (!ReadAll(fd.get(), text.data(), header_bytes)) return broken("cannot be read");
   hash.Add(&header_bytes, 8);
   hash.Add(text.data(), text.size());
-  STRATA_ASSIGN_OR_RETURN(TensorHeader header, ParseTensorHeader(text, bytes - 8 - header_bytes));
-  TensorFile file{.metadata = std::move(header.metadata)};
-  for (const TensorEntry& e : header.entries) {
+  absl::StatusOr<TensorHeader> header = ParseTensorHeader(text, bytes - 8 - header_bytes);
+  // We wrote the file: whatever the header breaks, it is damage.
+  if (!header.ok()) return broken(header.status().message());
+  TensorFile file{.metadata = std::move(header->metadata)};
+  for (const TensorEntry& e : header->entries) {
     Tensor tensor(e.dtype, e.shape);
     if (!ReadAll(fd.get(), static_cast<char*>(tensor.raw()), e.end - e.begin)) return broken("cannot be read");
     hash.Add(tensor.raw(), e.end - e.begin);

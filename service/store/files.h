@@ -34,7 +34,7 @@ struct FileStamp {
   uint64_t bytes = 0;
 };
 
-std::string Sha256Hex(std::string_view bytes);
+std::string Sha256Hex(absl::string_view bytes);
 
 // The directory that one server owns. Thread-safe: each file has one writer.
 class DataDir {

@@ -27,7 +27,7 @@ void AppendUtf8(uint32_t code, std::string* out) {
 
 }  // namespace
 
-absl::Status HeaderJson::Error(std::string_view what) const {
+absl::Status HeaderJson::Error(absl::string_view what) const {
   return absl::DataLossError(absl::StrCat("safetensors header: ", what, " at byte ", pos_));
 }
 
@@ -46,7 +46,7 @@ bool HeaderJson::Take(char c) {
 
 absl::Status HeaderJson::Expect(char c) {
   if (Take(c)) return absl::OkStatus();
-  return Error(absl::StrCat("expected '", std::string_view(&c, 1), "'"));
+  return Error(absl::StrCat("expected '", absl::string_view(&c, 1), "'"));
 }
 
 absl::Status HeaderJson::Hex4(uint32_t* out) {
@@ -62,8 +62,8 @@ absl::Status HeaderJson::Hex4(uint32_t* out) {
 absl::Status HeaderJson::Escape(std::string* out) {
   if (pos_ >= text_.size()) return Error("unfinished escape");
   const char c = text_[pos_++];
-  constexpr std::string_view kFrom = "\"\\/bfnrt", kTo = "\"\\/\b\f\n\r\t";
-  if (const size_t i = kFrom.find(c); i != std::string_view::npos) {
+  constexpr absl::string_view kFrom = "\"\\/bfnrt", kTo = "\"\\/\b\f\n\r\t";
+  if (const size_t i = kFrom.find(c); i != absl::string_view::npos) {
     out->push_back(kTo[i]);
     return absl::OkStatus();
   }
@@ -132,7 +132,7 @@ absl::Status HeaderJson::End() {
   return pos_ == text_.size() ? absl::OkStatus() : Error("bytes after the object");
 }
 
-bool IsUtf8(std::string_view text) {
+bool IsUtf8(absl::string_view text) {
   for (size_t i = 0; i < text.size();) {
     const auto byte = [&](size_t k) { return static_cast<unsigned char>(text[k]); };
     const unsigned char c = byte(i);

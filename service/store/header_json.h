@@ -4,8 +4,8 @@
 
 #include <cstdint>
 #include <string>
-#include <string_view>
 #include <vector>
+#include "absl/strings/string_view.h"
 
 #include "absl/status/status.h"
 
@@ -15,7 +15,7 @@ namespace strata::service {
 // else comes. Thread-compatible.
 class HeaderJson {
  public:
-  explicit HeaderJson(std::string_view text) : text_(text) {}
+  explicit HeaderJson(absl::string_view text) : text_(text) {}
 
   absl::Status Expect(char c);
   // Consumes `c` if it comes next.
@@ -25,17 +25,17 @@ class HeaderJson {
   absl::Status UnsignedList(std::vector<uint64_t>* out);
   // Nothing but spaces is left.
   absl::Status End();
-  absl::Status Error(std::string_view what) const;
+  absl::Status Error(absl::string_view what) const;
 
  private:
   void SkipBlanks();
   absl::Status Escape(std::string* out);
   absl::Status Hex4(uint32_t* out);
 
-  std::string_view text_;
+  absl::string_view text_;
   size_t pos_ = 0;
 };
 
-bool IsUtf8(std::string_view text);
+bool IsUtf8(absl::string_view text);
 
 }  // namespace strata::service

@@ -46,7 +46,8 @@ void HistoryWriter::Loop() {
     int64_t ticket = 0;
     {
       absl::MutexLock lock(&mutex_);
-      mutex_.AwaitWithTimeout(absl::Condition(this, &HistoryWriter::Due), options_.interval);
+      mutex_.Await(absl::Condition(this, &HistoryWriter::Due));
+      mutex_.AwaitWithTimeout(absl::Condition(this, &HistoryWriter::Urgent), options_.interval);
       stop = stop_;
       ticket = flush_wanted_;
       rows.swap(rows_);
@@ -56,7 +57,7 @@ void HistoryWriter::Loop() {
     if (!rows.empty() || !states.empty()) status = store_->Append(rows, states);
     std::vector<int64_t> touched;
     for (const HistoryRow& row : rows) {
-      if (touched.empty() || touched.back() != row.run_id) touched.push_back(row.run_id);
+      if (std::find(touched.begin(), touched.end(), row.run_id) == touched.end()) touched.push_back(row.run_id);
     }
     if (!status.ok()) std::fprintf(stderr, "error: history: %s\n", status.ToString().c_str());
     {

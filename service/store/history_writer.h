@@ -37,7 +37,8 @@ class HistoryWriter {
  private:
   void Loop();
   bool HasRoom() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return rows_.size() < options_.max_rows || stop_; }
-  bool Due() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return stop_ || flush_wanted_ > flush_done_; }
+  bool Urgent() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return stop_ || flush_wanted_ > flush_done_; }
+  bool Due() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return Urgent() || !rows_.empty() || !states_.empty(); }
 
   Store* const store_;
   const Options options_;

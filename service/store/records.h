@@ -42,9 +42,6 @@ struct RunRecord {
   // The last checkpoint; 0: none yet, the run begins anew from its seed.
   int64_t durable_through = 0;
   FileStamp checkpoint;
-  // strata.v1.StepResult and EvaluateResult at that checkpoint; empty: none.
-  std::string last;
-  std::string last_evaluation;
   std::string File() const { return absl::StrCat("checkpoints/", id, "-", durable_through, ".safetensors"); }
 };
 

@@ -18,7 +18,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "safetensors is little-endian");
 
-constexpr std::array<std::pair<DType, std::string_view>, 13> kTypes = {{
+constexpr std::array<std::pair<DType, absl::string_view>, 13> kTypes = {{
     {DType::kBool, "BOOL"},
     {DType::kU8, "U8"},
     {DType::kI8, "I8"},
@@ -35,7 +35,7 @@ constexpr std::array<std::pair<DType, std::string_view>, 13> kTypes = {{
 }};
 constexpr size_t kMaxRank = 16;
 
-std::string_view TypeText(DType dtype) {
+absl::string_view TypeText(DType dtype) {
   return std::find_if(kTypes.begin(), kTypes.end(), [&](const auto& row) { return row.first == dtype; })->second;
 }
 
@@ -91,7 +91,7 @@ absl::Status ParseMetadata(HeaderJson& json, Metadata* metadata) {
   return json.Expect('}');
 }
 
-std::string JsonString(std::string_view text) {
+std::string JsonString(absl::string_view text) {
   std::string out = "\"";
   for (const char c : text) {
     if (c == '"' || c == '\\') {
@@ -109,7 +109,7 @@ std::string JsonString(std::string_view text) {
 
 }  // namespace
 
-absl::StatusOr<TensorHeader> ParseTensorHeader(std::string_view header, uint64_t data_bytes) {
+absl::StatusOr<TensorHeader> ParseTensorHeader(absl::string_view header, uint64_t data_bytes) {
   HeaderJson json(header);
   if (header.empty() || header[0] != '{') return json.Error("must start with '{'");
   if (!IsUtf8(header)) return json.Error("not UTF-8");
@@ -149,13 +149,13 @@ absl::StatusOr<TensorHeader> ParseTensorHeader(std::string_view header, uint64_t
   return result;
 }
 
-absl::StatusOr<TensorFile> ParseTensors(std::string_view bytes) {
+absl::StatusOr<TensorFile> ParseTensors(absl::string_view bytes) {
   uint64_t header_bytes = 0;
   if (bytes.size() < sizeof(header_bytes)) return absl::DataLossError("safetensors: shorter than 8 bytes");
   std::memcpy(&header_bytes, bytes.data(), sizeof(header_bytes));
   if (header_bytes > kMaxHeaderBytes) return absl::DataLossError("safetensors: header too large");
   if (header_bytes > bytes.size() - 8) return absl::DataLossError("safetensors: header longer than the file");
-  const std::string_view data = bytes.substr(8 + header_bytes);
+  const absl::string_view data = bytes.substr(8 + header_bytes);
   STRATA_ASSIGN_OR_RETURN(TensorHeader header, ParseTensorHeader(bytes.substr(8, header_bytes), data.size()));
   TensorFile file{.metadata = std::move(header.metadata)};
   for (const TensorEntry& e : header.entries) {

@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <map>
 #include <string>
-#include <string_view>
 #include <vector>
+#include "absl/strings/string_view.h"
 
 #include "absl/status/statusor.h"
 #include "engine/base/tensor.h"
@@ -38,10 +38,10 @@ inline constexpr uint64_t kMaxHeaderBytes = 100000000;
 
 // Parses the JSON header of a file whose data part has `data_bytes`. DATA_LOSS for a broken rule, UNIMPLEMENTED for an
 // element type that the engine does not have.
-absl::StatusOr<TensorHeader> ParseTensorHeader(std::string_view header, uint64_t data_bytes);
+absl::StatusOr<TensorHeader> ParseTensorHeader(absl::string_view header, uint64_t data_bytes);
 
 // A whole file in memory.
-absl::StatusOr<TensorFile> ParseTensors(std::string_view bytes);
+absl::StatusOr<TensorFile> ParseTensors(absl::string_view bytes);
 
 // Header length, header and padding of a file; the data follows in the order of the names of `order`. Equal tensors
 // give equal bytes.

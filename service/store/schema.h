@@ -37,9 +37,7 @@ CREATE TABLE runs (
   error TEXT NOT NULL DEFAULT '',
   durable_through INTEGER NOT NULL DEFAULT 0,
   digest TEXT NOT NULL DEFAULT '',
-  bytes INTEGER NOT NULL DEFAULT 0,
-  last BLOB NOT NULL DEFAULT x'',
-  last_evaluation BLOB NOT NULL DEFAULT x''
+  bytes INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX runs_by_model ON runs(model_id);
 CREATE TABLE history (

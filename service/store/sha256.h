@@ -22,7 +22,7 @@ class Sha256 {
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned int size = 0;
     STRATA_CHECK(EVP_DigestFinal_ex(ctx_.get(), digest, &size) == 1);
-    return absl::BytesToHexString(std::string_view(reinterpret_cast<char*>(digest), size));
+    return absl::BytesToHexString(absl::string_view(reinterpret_cast<char*>(digest), size));
   }
 
  private:

@@ -21,9 +21,7 @@ RunRecord RunFrom(const Statement& q) {
           .updated = absl::FromUnixMicros(q.Int(6)),
           .error = q.Text(7),
           .durable_through = q.Int(8),
-          .checkpoint = {q.Text(9), static_cast<uint64_t>(q.Int(10))},
-          .last = q.Text(11),
-          .last_evaluation = q.Text(12)};
+          .checkpoint = {q.Text(9), static_cast<uint64_t>(q.Int(10))}};
 }
 
 absl::Status PutState(Database& db, const RunRecord& run) {
@@ -57,6 +55,7 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(const std::string& data_dir) 
   }
   if (version == 0) {
     Transaction t(writer);
+    STRATA_RETURN_IF_ERROR(t.status());
     STRATA_RETURN_IF_ERROR(writer.Execute(kSchema));
     STRATA_RETURN_IF_ERROR(writer.Execute(absl::StrCat("PRAGMA user_version = ", kSchemaVersion).c_str()));
     STRATA_RETURN_IF_ERROR(t.Commit());
@@ -73,6 +72,7 @@ absl::Status Store::Recover() {
   {
     absl::MutexLock lock(&write_mutex_);
     Transaction t(writer_);
+    STRATA_RETURN_IF_ERROR(t.status());
     for (RunRecord run : runs) {
       if (run.durable_through > 0) files.push_back(run.File());
       if (run.state != v1::QUEUED && run.state != v1::RUNNING && run.state != v1::CHECKPOINTING &&
@@ -131,8 +131,8 @@ absl::StatusOr<std::vector<RunRecord>> Store::Runs() {
   absl::MutexLock lock(&read_mutex_);
   std::vector<RunRecord> rows;
   Statement q = reader_.Prepare(
-      "SELECT id, name, model_id, config, state, created, updated, error, durable_through, digest, bytes, last, "
-      "last_evaluation FROM runs");
+      "SELECT id, name, model_id, config, state, created, updated, error, durable_through, digest, bytes FROM runs "
+      "ORDER BY id");
   while (q.Row()) rows.push_back(RunFrom(q));
   STRATA_RETURN_IF_ERROR(q.status());
   return rows;
@@ -180,6 +180,7 @@ absl::Status Store::AddVersion(VersionRecord* version, const NamedTensors& weigh
   STRATA_ASSIGN_OR_RETURN(version->stamp, dir_->WriteTensors(version->File(), weights, metadata));
   absl::MutexLock lock(&write_mutex_);
   Transaction t(writer_);
+  STRATA_RETURN_IF_ERROR(t.status());
   STRATA_RETURN_IF_ERROR(writer_
                              .Prepare("INSERT INTO versions(model_id, version, run, step, created, description, "
                                       "digest, bytes) VALUES(?, ?, ?, ?, ?, ?, ?, ?)")
@@ -230,28 +231,26 @@ absl::Status Store::UpdateRun(const RunRecord& run) {
 
 absl::Status Store::SaveCheckpoint(RunRecord* run, int64_t step, const NamedTensors& tensors,
                                    const Metadata& metadata) {
+  if (step == run->durable_through) return absl::OkStatus();
   RunRecord next = *run;
   next.durable_through = step;
   STRATA_ASSIGN_OR_RETURN(next.checkpoint, dir_->WriteTensors(next.File(), tensors, metadata));
   {
     absl::MutexLock lock(&write_mutex_);
-    Statement q = writer_.Prepare(
-        "UPDATE runs SET durable_through = ?, digest = ?, bytes = ?, last = ?, last_evaluation = ?, updated = ? WHERE "
-        "id = ?");
+    Statement q =
+        writer_.Prepare("UPDATE runs SET durable_through = ?, digest = ?, bytes = ?, updated = ? WHERE id = ?");
     q.Bind(1, step)
         .Bind(2, next.checkpoint.digest)
         .Bind(3, static_cast<int64_t>(next.checkpoint.bytes))
-        .BindBlob(4, next.last)
-        .BindBlob(5, next.last_evaluation)
-        .Bind(6, Micros(next.updated))
-        .Bind(7, next.id);
+        .Bind(4, Micros(next.updated))
+        .Bind(5, next.id);
     STRATA_RETURN_IF_ERROR(q.Run());
     if (writer_.changes() == 0) {
       dir_->Remove(next.File());
       return absl::NotFoundError("run: was deleted");
     }
   }
-  if (run->durable_through > 0 && run->durable_through != step) dir_->Remove(run->File());
+  if (run->durable_through > 0) dir_->Remove(run->File());
   *run = next;
   return absl::OkStatus();
 }
@@ -301,6 +300,16 @@ absl::StatusOr<HistoryRow> Store::ReadStep(int64_t run_id, int64_t step) {
   if (q.Row()) return HistoryRow{run_id, q.Int(0), step, false, q.Text(1)};
   STRATA_RETURN_IF_ERROR(q.status());
   return absl::NotFoundError(absl::StrCat("run: step ", step, " is not in the history"));
+}
+
+absl::StatusOr<HistoryRow> Store::ReadLast(int64_t run_id, bool evaluation) {
+  absl::MutexLock lock(&read_mutex_);
+  Statement q = reader_.Prepare(
+      "SELECT position, step, payload FROM history WHERE run_id = ? AND evaluation = ? ORDER BY position DESC LIMIT 1");
+  q.Bind(1, run_id).Bind(2, int64_t{evaluation});
+  if (q.Row()) return HistoryRow{run_id, q.Int(0), q.Int(1), evaluation, q.Text(2)};
+  STRATA_RETURN_IF_ERROR(q.status());
+  return absl::NotFoundError("run: has no history");
 }
 
 absl::StatusOr<int64_t> Store::LastPosition(int64_t run_id) {

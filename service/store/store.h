@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -40,7 +39,8 @@ class Store {
   absl::Status AddRun(RunRecord* run);
   // Journals state, error and time.
   absl::Status UpdateRun(const RunRecord& run);
-  // Writes a checkpoint for step `step` and makes it the run's; `run` changes only on success.
+  // Writes a checkpoint for step `step` and makes it the run's; `run` changes only on success. The step that the run's
+  // checkpoint has already is no work: equal steps of a run have equal bytes.
   absl::Status SaveCheckpoint(RunRecord* run, int64_t step, const NamedTensors& tensors, const Metadata& metadata);
   absl::StatusOr<TensorFile> ReadCheckpoint(const RunRecord& run);
 
@@ -51,6 +51,8 @@ class Store {
                                                       int limit);
   // NOT_FOUND if the step is not in the history.
   absl::StatusOr<HistoryRow> ReadStep(int64_t run_id, int64_t step);
+  // The newest step or evaluation of a run; NOT_FOUND if there is none.
+  absl::StatusOr<HistoryRow> ReadLast(int64_t run_id, bool evaluation);
   // Largest position of a run's history.
   absl::StatusOr<int64_t> LastPosition(int64_t run_id);
   absl::Status DropHistoryAfter(int64_t run_id, int64_t step);

@@ -1,0 +1,33 @@
+// The engine as the service calls it (engine/session.h), behind an interface so that tests can put a small one in its
+// place.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "engine/session.h"
+
+namespace strata::service {
+
+// Thread-safe. Each function blocks while it works.
+class Engine {
+ public:
+  virtual ~Engine() = default;
+  virtual absl::StatusOr<v1::Model> Complete(const v1::Model& model) const = 0;
+  virtual absl::StatusOr<ModelFacts> Inspect(const v1::Model& model, const v1::TrainingConfig* config,
+                                             int64_t batch_size) const = 0;
+  virtual absl::StatusOr<std::string> Summarize(const v1::Model& model, const std::string& style) const = 0;
+  virtual absl::StatusOr<std::unique_ptr<TrainSession>> CreateSession(const v1::Model& model,
+                                                                      const v1::TrainingConfig& config,
+                                                                      const SessionOptions& options) const = 0;
+  virtual absl::StatusOr<std::unique_ptr<Version>> CreateVersion(const v1::Model& model, const NamedTensors& weights,
+                                                                 const SessionOptions& options) const = 0;
+  // A definition in the words of a framework; `inputs` where the text has none.
+  virtual absl::StatusOr<v1::Model> Import(v1::Dialect dialect, const std::string& json,
+                                           const std::vector<v1::Input>& inputs) const = 0;
+};
+
+std::unique_ptr<Engine> MakeRealEngine();
+
+}  // namespace strata::service

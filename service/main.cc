@@ -1,0 +1,129 @@
+// strata-server: trains and serves neural networks over gRPC.
+//
+// Prints one line when it is ready: "strata-server ready: grpc=HOST:PORT http=HOST:PORT". SIGTERM and SIGINT end it in
+// order; a second one ends it at once. Exit codes: 0 ended in order, 1 could not start, 2 wrong arguments.
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <thread>
+
+#include "absl/flags/flag.h"
+#include "absl/flags/parse.h"
+#include "absl/flags/usage.h"
+#include "absl/time/time.h"
+#include "service/server.h"
+
+ABSL_FLAG(std::string, grpc_address, "127.0.0.1:8001", "HOST:PORT of the gRPC services; port 0 picks a free one");
+ABSL_FLAG(std::string, http_address, "127.0.0.1:8002", "HOST:PORT of /metrics; port 0 picks a free one; empty: none");
+ABSL_FLAG(std::string, data_dir, "", "Folder of the registry, checkpoints and versions; one server owns it");
+ABSL_FLAG(int, threads, 0, "Threads of one training step; 0: one for each processor");
+ABSL_FLAG(int, inference_threads, 0, "Predictions that run at a time; 0: one for each processor");
+ABSL_FLAG(int, training_executors, 1, "Runs that train at a time, each with --threads threads; others take turns");
+ABSL_FLAG(int, window, 8, "Unanswered batches that a client may have");
+ABSL_FLAG(int, max_active_runs, 16, "Runs that have a client at a time");
+ABSL_FLAG(int, max_message_mb, 256, "Largest message, in MiB");
+ABSL_FLAG(int, max_batch_rows, 128, "Rows of predictions that run together");
+ABSL_FLAG(absl::Duration, max_batch_delay, absl::ZeroDuration(),
+          "How long a request waits for company although a worker is free");
+ABSL_FLAG(int, max_queued_requests, 1024, "Predictions that may wait");
+ABSL_FLAG(absl::Duration, lame_duck, absl::ZeroDuration(),
+          "How long requests are still taken after SIGTERM, while health says NOT_SERVING");
+ABSL_FLAG(absl::Duration, drain, absl::Seconds(20), "How long calls and checkpoints may take at the end");
+
+namespace {
+
+// libgomp reads its environment when it is loaded, before main. Its default spins so long that a neighbour on the
+// machine makes steps tens of times slower; a short spin costs nothing on a quiet one.
+void SetOpenMpEnvironment(char** argv) {
+  if (getenv("GOMP_SPINCOUNT") != nullptr || getenv("OMP_WAIT_POLICY") != nullptr) return;
+  setenv("GOMP_SPINCOUNT", "2000", 0);
+  execv("/proc/self/exe", argv);  // without /proc the default stays
+}
+
+void RaiseFileLimit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+strata::service::ServerOptions OptionsFromFlags() {
+  return {.grpc_address = absl::GetFlag(FLAGS_grpc_address),
+          .http_address = absl::GetFlag(FLAGS_http_address),
+          .data_dir = absl::GetFlag(FLAGS_data_dir),
+          .threads = absl::GetFlag(FLAGS_threads),
+          .inference_threads = absl::GetFlag(FLAGS_inference_threads),
+          .training_executors = absl::GetFlag(FLAGS_training_executors),
+          .window = absl::GetFlag(FLAGS_window),
+          .max_active_runs = absl::GetFlag(FLAGS_max_active_runs),
+          .max_message_bytes = int64_t{absl::GetFlag(FLAGS_max_message_mb)} << 20,
+          .max_batch_rows = absl::GetFlag(FLAGS_max_batch_rows),
+          .max_batch_delay = absl::GetFlag(FLAGS_max_batch_delay),
+          .max_queued_requests = static_cast<size_t>(absl::GetFlag(FLAGS_max_queued_requests)),
+          .lame_duck = absl::GetFlag(FLAGS_lame_duck),
+          .drain = absl::GetFlag(FLAGS_drain)};
+}
+
+// A number out of its range, or null.
+const char* BadFlag() {
+  if (absl::GetFlag(FLAGS_data_dir).empty()) return "--data_dir must be given";
+  if (absl::GetFlag(FLAGS_threads) < 0) return "--threads must be >= 0";
+  if (absl::GetFlag(FLAGS_inference_threads) < 0) return "--inference_threads must be >= 0";
+  if (absl::GetFlag(FLAGS_training_executors) < 1) return "--training_executors must be >= 1";
+  if (absl::GetFlag(FLAGS_window) < 1) return "--window must be >= 1";
+  if (absl::GetFlag(FLAGS_max_active_runs) < 1) return "--max_active_runs must be >= 1";
+  if (absl::GetFlag(FLAGS_max_message_mb) < 1 || absl::GetFlag(FLAGS_max_message_mb) > 2047) {
+    return "--max_message_mb must be in [1, 2047]";
+  }
+  if (absl::GetFlag(FLAGS_max_batch_rows) < 1) return "--max_batch_rows must be >= 1";
+  if (absl::GetFlag(FLAGS_max_queued_requests) < 1) return "--max_queued_requests must be >= 1";
+  return nullptr;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  SetOpenMpEnvironment(argv);
+  absl::SetProgramUsageMessage("Trains and serves neural networks over gRPC.\n  strata-server --data_dir=DIR");
+  const auto positional = absl::ParseCommandLine(argc, argv);
+  const char* bad = positional.size() > 1 ? "takes no arguments but flags" : BadFlag();
+  if (bad != nullptr) {
+    std::fprintf(stderr, "strata-server: %s\n", bad);
+    return 2;
+  }
+  RaiseFileLimit();
+
+  // One thread waits for signals; all others, started after this, have them blocked.
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+
+  auto server = strata::service::Server::Start(OptionsFromFlags(), strata::service::MakeRealEngine());
+  if (!server.ok()) {
+    std::fprintf(stderr, "strata-server: %s\n", std::string(server.status().message()).c_str());
+    return 1;
+  }
+  std::printf("strata-server ready: grpc=%s http=%s\n", (*server)->grpc_address().c_str(),
+              (*server)->http_address().c_str());
+  std::fflush(stdout);
+
+  int signal = 0;
+  sigwait(&signals, &signal);
+  std::fprintf(stderr, "strata-server: stopping\n");
+  std::thread([signals] {
+    int second = 0;
+    sigwait(&signals, &second);
+    _exit(1);
+  }).detach();
+  (*server)->Shutdown();
+  *server = nullptr;
+  std::fprintf(stderr, "strata-server: stopped\n");
+  return 0;
+}

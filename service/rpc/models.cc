@@ -1,0 +1,81 @@
+#include "service/rpc/models.h"
+
+#include "service/core/catalog.h"
+#include "service/rpc/unary.h"
+
+namespace strata::service {
+
+using grpc::CallbackServerContext;
+using grpc::ServerUnaryReactor;
+
+ServerUnaryReactor* ModelsService::Create(CallbackServerContext* context, const v1::CreateModelRequest* request,
+                                          v1::ModelInfo* response) {
+  return OnPool(context, pool_, metrics_, "Models/Create", response,
+                [this, request] { return registry_->Create(*request); });
+}
+
+ServerUnaryReactor* ModelsService::Get(CallbackServerContext* context, const v1::GetModelRequest* request,
+                                       v1::ModelInfo* response) {
+  return OnPool(context, pool_, metrics_, "Models/Get", response,
+                [this, request] { return registry_->Get(request->name()); });
+}
+
+ServerUnaryReactor* ModelsService::List(CallbackServerContext* context, const v1::ListModelsRequest* request,
+                                        v1::ListModelsResponse* response) {
+  return OnPool(context, pool_, metrics_, "Models/List", response,
+                [this, request] { return registry_->List(*request); });
+}
+
+ServerUnaryReactor* ModelsService::Delete(CallbackServerContext* context, const v1::DeleteModelRequest* request,
+                                          v1::DeleteModelResponse* response) {
+  return OnPool(context, pool_, metrics_, "Models/Delete", response,
+                [this, request]() -> absl::StatusOr<v1::DeleteModelResponse> {
+                  if (const absl::Status status = runs_->DeleteModel(request->name()); !status.ok()) return status;
+                  return v1::DeleteModelResponse();
+                });
+}
+
+ServerUnaryReactor* ModelsService::Validate(CallbackServerContext* context, const v1::ValidateModelRequest* request,
+                                            v1::ValidateModelResponse* response) {
+  return OnPool(context, pool_, metrics_, "Models/Validate", response,
+                [this, request] { return registry_->Validate(*request); });
+}
+
+ServerUnaryReactor* ModelsService::Summary(CallbackServerContext* context, const v1::SummaryRequest* request,
+                                           v1::SummaryResponse* response) {
+  return OnPool(context, pool_, metrics_, "Models/Summary", response,
+                [this, request] { return registry_->Summary(*request); });
+}
+
+// Answered by the run's thread, so none of ours waits for it.
+ServerUnaryReactor* ModelsService::Publish(CallbackServerContext* context, const v1::PublishRequest* request,
+                                           v1::VersionInfo* response) {
+  ServerUnaryReactor* reactor = context->DefaultReactor();
+  const CallRecord record(metrics_, "Models/Publish");
+  runs_->Publish(*request, [reactor, record, response](absl::StatusOr<v1::VersionInfo> info) {
+    if (info.ok()) *response = *std::move(info);
+    reactor->Finish(record.Done(info.status()));
+  });
+  return reactor;
+}
+
+ServerUnaryReactor* ModelsService::ListVersions(CallbackServerContext* context, const v1::ListVersionsRequest* request,
+                                                v1::ListVersionsResponse* response) {
+  return OnPool(context, pool_, metrics_, "Models/ListVersions", response,
+                [this, request] { return registry_->ListVersions(*request); });
+}
+
+ServerUnaryReactor* ModelsService::Rollback(CallbackServerContext* context, const v1::RollbackRequest* request,
+                                            v1::VersionInfo* response) {
+  return OnPool(context, pool_, metrics_, "Models/Rollback", response,
+                [this, request] { return registry_->Rollback(*request); });
+}
+
+ServerUnaryReactor* CatalogService::ListComponents(CallbackServerContext* context,
+                                                   const v1::ListComponentsRequest* request,
+                                                   v1::ListComponentsResponse* response) {
+  return OnPool(context, pool_, metrics_, "Catalog/ListComponents", response,
+                [request] { return strata::service::ListComponents(request->family()); });
+}
+
+}  // namespace strata::service

@@ -1,0 +1,56 @@
+// strata.v1.Models and strata.v1.Catalog over gRPC.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include "service/core/registry.h"
+#include "service/core/run_manager.h"
+#include "service/core/worker_pool.h"
+#include "strata/v1/services.grpc.pb.h"
+
+namespace strata::service {
+
+class ModelsService final : public v1::Models::CallbackService {
+ public:
+  ModelsService(ModelRegistry* registry, RunManager* runs, WorkerPool* pool, Metrics* metrics)
+      : registry_(registry), runs_(runs), pool_(pool), metrics_(metrics) {}
+
+  grpc::ServerUnaryReactor* Create(grpc::CallbackServerContext* context, const v1::CreateModelRequest* request,
+                                   v1::ModelInfo* response) override;
+  grpc::ServerUnaryReactor* Get(grpc::CallbackServerContext* context, const v1::GetModelRequest* request,
+                                v1::ModelInfo* response) override;
+  grpc::ServerUnaryReactor* List(grpc::CallbackServerContext* context, const v1::ListModelsRequest* request,
+                                 v1::ListModelsResponse* response) override;
+  grpc::ServerUnaryReactor* Delete(grpc::CallbackServerContext* context, const v1::DeleteModelRequest* request,
+                                   v1::DeleteModelResponse* response) override;
+  grpc::ServerUnaryReactor* Validate(grpc::CallbackServerContext* context, const v1::ValidateModelRequest* request,
+                                     v1::ValidateModelResponse* response) override;
+  grpc::ServerUnaryReactor* Summary(grpc::CallbackServerContext* context, const v1::SummaryRequest* request,
+                                    v1::SummaryResponse* response) override;
+  grpc::ServerUnaryReactor* Publish(grpc::CallbackServerContext* context, const v1::PublishRequest* request,
+                                    v1::VersionInfo* response) override;
+  grpc::ServerUnaryReactor* ListVersions(grpc::CallbackServerContext* context, const v1::ListVersionsRequest* request,
+                                         v1::ListVersionsResponse* response) override;
+  grpc::ServerUnaryReactor* Rollback(grpc::CallbackServerContext* context, const v1::RollbackRequest* request,
+                                     v1::VersionInfo* response) override;
+
+ private:
+  ModelRegistry* const registry_;
+  RunManager* const runs_;
+  WorkerPool* const pool_;
+  Metrics* const metrics_;
+};
+
+class CatalogService final : public v1::Catalog::CallbackService {
+ public:
+  CatalogService(WorkerPool* pool, Metrics* metrics) : pool_(pool), metrics_(metrics) {}
+  grpc::ServerUnaryReactor* ListComponents(grpc::CallbackServerContext* context,
+                                           const v1::ListComponentsRequest* request,
+                                           v1::ListComponentsResponse* response) override;
+
+ private:
+  WorkerPool* const pool_;
+  Metrics* const metrics_;
+};
+
+}  // namespace strata::service
