@@ -2,7 +2,13 @@
 
 #include <omp.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstring>
+#include <numeric>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 
 #include "engine/base/status.h"
 
@@ -55,15 +61,44 @@ bool Context::Run(std::span<const void* const> inputs) {
 
 void Context::RunSteps(size_t begin, size_t end) {
   for (size_t s = begin; s < end; ++s) {
-    const PlanStep& step = plan_->steps[s];
-    if (step.kernel == nullptr) {
-      std::memcpy(variables_[step.variable], in_[first_in_[s]], static_cast<size_t>(step.bytes));
+    if (nanoseconds_.empty()) {
+      RunStep(s);
       continue;
     }
-    void* scratch = step.scratch >= 0 ? arena_.data<char>() + step.scratch : nullptr;
-    step.kernel->Run(
-        {in_.data() + first_in_[s], out_.data() + first_out_[s], variables_.data(), scratch, states_[s].get()});
+    const auto start = std::chrono::steady_clock::now();
+    RunStep(s);
+    const int64_t took = std::chrono::nanoseconds(std::chrono::steady_clock::now() - start).count();
+    if (nanoseconds_[s] < 0 || took < nanoseconds_[s]) nanoseconds_[s] = took;
   }
+}
+
+void Context::RunStep(size_t s) {
+  const PlanStep& step = plan_->steps[s];
+  if (step.kernel == nullptr) {
+    std::memcpy(variables_[step.variable], in_[first_in_[s]], static_cast<size_t>(step.bytes));
+    return;
+  }
+  void* scratch = step.scratch >= 0 ? arena_.data<char>() + step.scratch : nullptr;
+  step.kernel->Run({in_.data() + first_in_[s], out_.data() + first_out_[s], variables_.data(), scratch, states_[s].get()});
+}
+
+std::string Context::Profile() const {
+  std::vector<size_t> order(nanoseconds_.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return nanoseconds_[a] > nanoseconds_[b]; });
+  const double total = static_cast<double>(std::accumulate(nanoseconds_.begin(), nanoseconds_.end(), int64_t{0}));
+  std::string out = absl::StrFormat("%.1f us in %d steps\n", total / 1000, order.size());
+  for (const size_t s : order) {
+    const PlanStep& step = plan_->steps[s];
+    const double mine = static_cast<double>(nanoseconds_[s]);
+    absl::StrAppendFormat(&out, "%9.2f us %5.1f %%  %s", mine / 1000, 100 * mine / std::max(total, 1.0),
+                          step.kernel ? step.kernel->name() : "copy");
+    for (ValueId v : step.in) absl::StrAppend(&out, " ", ShapeString(plan_->graph.info(v).shape));
+    absl::StrAppend(&out, " ->");
+    for (ValueId v : step.out) absl::StrAppend(&out, " %", v, ShapeString(plan_->graph.info(v).shape));
+    absl::StrAppend(&out, "\n");
+  }
+  return out;
 }
 
 const void* Context::output(size_t i) const { return Resolve(plan_->graph.outputs()[i].value); }

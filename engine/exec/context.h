@@ -8,6 +8,7 @@
 
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "engine/plan/plan.h"
@@ -27,6 +28,11 @@ class Context {
   const Plan& plan() const { return *plan_; }
   int64_t memory_bytes() const { return plan_->arena_bytes; }
 
+  // Times every step from now on; Profile() lists the steps, the slowest first: each one's fastest time, which other work on the
+  // machine disturbs least.
+  void StartProfile() { nanoseconds_.assign(plan_->steps.size(), -1); }
+  std::string Profile() const;
+
  private:
   struct Patch {
     size_t slot;
@@ -34,6 +40,7 @@ class Context {
   };
   const void* Resolve(ValueId v) const;
   void RunSteps(size_t begin, size_t end);
+  void RunStep(size_t s);
 
   const Plan* plan_;
   Tensor arena_;
@@ -44,6 +51,7 @@ class Context {
   std::vector<Patch> patches_;  // operands that are inputs
   std::vector<std::unique_ptr<KernelState>> states_;
   std::vector<const void*> inputs_;  // of the last run
+  std::vector<int64_t> nanoseconds_;  // by step, while profiling: the least so far
 };
 
 }  // namespace strata

@@ -108,49 +108,68 @@ class Compiler {
     return o;
   }
 
-  // Binds instructions; a product with one reader that adds it becomes one multiply-add.
+  // Binds instructions. Pairs of them that one primitive computes become one: a product and the sum that alone reads it, and
+  // select(0 < x, y, 0).
   void BindInstructions() {
     const VectorOps& ops = GetVectorOps();
     const size_t inputs = r_.node.inputs.size();
-    std::vector<int> readers(inputs + attrs_.code.size(), 0);
-    for (const auto& c : attrs_.code) {
-      for (int16_t reg : {c.a, c.b, c.c}) {
-        if (reg >= 0) ++readers[reg];
-      }
-    }
-    for (const auto& r : attrs_.results) readers[r.reg] += 2;
+    CountReaders();
     map_.resize(inputs + attrs_.code.size());
     for (size_t i = 0; i < inputs; ++i) map_[i] = static_cast<int16_t>(i);
     std::vector<bool> skip(attrs_.code.size(), false);
-    const auto product = [&](int16_t reg) {
-      return reg >= static_cast<int16_t>(inputs) && readers[reg] == 1 && attrs_.code[reg - inputs].op == Op::kMul;
-    };
-    const auto merge = [&](size_t k) -> int16_t {
-      const auto& c = attrs_.code[k];
-      if (c.op == Op::kAdd && c.a != c.b) return product(c.a) ? c.a : product(c.b) ? c.b : int16_t{-1};
-      if (c.op == Op::kSub && c.a != c.b) return product(c.b) ? c.b : product(c.a) ? c.a : int16_t{-1};
-      return -1;
-    };
-    for (size_t k = 0; k < attrs_.code.size(); ++k) {
-      if (const int16_t m = merge(k); m >= 0) skip[m - inputs] = true;
+    for (const auto& c : attrs_.code) {
+      if (const int16_t m = Absorbed(c); m >= 0) skip[m - inputs] = true;
     }
     for (size_t k = 0; k < attrs_.code.size(); ++k) {
       if (skip[k]) continue;
       const auto& c = attrs_.code[k];
       BlockOp op = BlockOpOf(c.op);
       int16_t a = c.a, b = c.b, third = c.c;
-      if (const int16_t m = merge(k); m >= 0) {
-        const auto& mul = attrs_.code[m - inputs];
-        op = c.op == Op::kAdd ? BlockOp::kMulAdd : m == c.b ? BlockOp::kNegMulAdd : BlockOp::kMulSub;
-        third = m == c.a ? c.b : c.a;
-        a = mul.a;
-        b = mul.b;
+      if (const int16_t m = Absorbed(c); m >= 0) {
+        const auto& first = attrs_.code[m - inputs];
+        if (c.op == Op::kSelect) {
+          op = first.b == c.b ? BlockOp::kRelu : BlockOp::kReluGrad;
+          a = first.b;
+          third = -1;
+        } else {
+          op = c.op == Op::kAdd ? BlockOp::kMulAdd : m == c.b ? BlockOp::kNegMulAdd : BlockOp::kMulSub;
+          third = m == c.a ? c.b : c.a;
+          a = first.a;
+          b = first.b;
+        }
       }
       const int16_t ra = map_[a];
       map_[inputs + k] = static_cast<int16_t>(inputs + p_->code.size());
-      p_->code.push_back(
-          {ops.block[static_cast<int>(op)], ra, b >= 0 ? map_[b] : ra, third >= 0 ? map_[third] : ra, -1});
+      p_->code.push_back({ops.block[static_cast<int>(op)], ra, b >= 0 ? map_[b] : ra, third >= 0 ? map_[third] : ra, -1});
     }
+  }
+
+  void CountReaders() {
+    readers_.assign(r_.node.inputs.size() + attrs_.code.size(), 0);
+    for (const auto& c : attrs_.code) {
+      for (int16_t reg : {c.a, c.b, c.c}) {
+        if (reg >= 0) ++readers_[reg];
+      }
+    }
+    for (const auto& r : attrs_.results) readers_[r.reg] += 2;
+  }
+
+  bool IsZero(int16_t reg) const {
+    if (reg >= static_cast<int16_t>(r_.node.inputs.size())) return false;
+    const Node& n = r_.graph.producer(r_.node.inputs[reg]);
+    return n.op == Op::kConstant && NumElements(r_.in(reg).shape) == 1 && n.as<LiteralAttrs>().value->At(0) == 0;
+  }
+
+  // The register whose instruction becomes a part of `c`; -1 if there is none.
+  int16_t Absorbed(const FusedAttrs::Instruction& c) const {
+    const int16_t inputs = static_cast<int16_t>(r_.node.inputs.size());
+    const auto is = [&](int16_t reg, Op op) {
+      return reg >= inputs && readers_[reg] == 1 && attrs_.code[reg - inputs].op == op;
+    };
+    if (c.op == Op::kAdd && c.a != c.b) return is(c.a, Op::kMul) ? c.a : is(c.b, Op::kMul) ? c.b : int16_t{-1};
+    if (c.op == Op::kSub && c.a != c.b) return is(c.b, Op::kMul) ? c.b : is(c.a, Op::kMul) ? c.a : int16_t{-1};
+    if (c.op == Op::kSelect && is(c.a, Op::kLess) && IsZero(c.c) && IsZero(attrs_.code[c.a - inputs].a)) return c.a;
+    return -1;
   }
 
   void BindResults() {
@@ -252,6 +271,7 @@ class Compiler {
   const FusedAttrs& attrs_;
   std::unique_ptr<FusedProgram> p_;
   std::vector<int16_t> map_;  // registers of the node to registers of the program
+  std::vector<int> readers_;  // by register of the node; results count twice
 };
 
 }  // namespace

@@ -99,9 +99,9 @@ class Finder {
       result_.clusters.push_back({space, row_axes, {}, update_[n]});
       Add(own, n, row_axes);
     }
-    // Readers of the same large values share the pass over them.
+    // A sum shares the pass over its operand with that value's other readers.
+    if (!IsSum(n) || NumElements(space) < 64) return;
     for (ValueId v : node.inputs) {
-      if (g_.info(v).shape != space || NumElements(space) < 64) continue;
       for (NodeId reader : readers_[v]) {
         if (reader < n) join(result_.of_node[reader]);
       }

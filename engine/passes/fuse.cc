@@ -9,6 +9,7 @@
 #include "engine/passes/clusters.h"
 #include "engine/passes/epilogues.h"
 #include "engine/passes/passes.h"
+#include "engine/passes/recompute.h"
 #include "engine/passes/rewriter.h"
 
 namespace strata {
@@ -229,6 +230,10 @@ class Fuser {
     const auto at = [&](size_t i) { return i < node.inputs.size() ? reg->at(node.inputs[i]) : int16_t{-1}; };
     if (node.op == Op::kReduceSum) return;
     const auto add = [&](Op op, int16_t a, int16_t b, int16_t third) {
+      for (size_t k = 0; k < p->attrs.code.size(); ++k) {  // copies of one value have met
+        const auto& c = p->attrs.code[k];
+        if (c.op == op && c.a == a && c.b == b && c.c == third) return static_cast<int16_t>(p->inputs.size() + k);
+      }
       p->attrs.code.push_back({op, a, b, third});
       return static_cast<int16_t>(p->inputs.size() + p->attrs.code.size() - 1);
     };
@@ -280,8 +285,8 @@ class Fuser {
 }  // namespace
 
 Graph Fuse(const Graph& graph) {
-  const Graph with_epilogues = FuseEpilogues(graph);
-  return Fuser(with_epilogues).Run();
+  const Graph prepared = CopyCheapValues(FuseEpilogues(graph));
+  return Fuser(prepared).Run();
 }
 
 }  // namespace strata
