@@ -79,7 +79,8 @@ void Context::RunStep(size_t s) {
     return;
   }
   void* scratch = step.scratch >= 0 ? arena_.data<char>() + step.scratch : nullptr;
-  step.kernel->Run({in_.data() + first_in_[s], out_.data() + first_out_[s], variables_.data(), scratch, states_[s].get()});
+  step.kernel->Run(
+      {in_.data() + first_in_[s], out_.data() + first_out_[s], variables_.data(), scratch, states_[s].get()});
 }
 
 std::string Context::Profile() const {

@@ -28,8 +28,8 @@ class Context {
   const Plan& plan() const { return *plan_; }
   int64_t memory_bytes() const { return plan_->arena_bytes; }
 
-  // Times every step from now on; Profile() lists the steps, the slowest first: each one's fastest time, which other work on the
-  // machine disturbs least.
+  // Times every step from now on; Profile() lists the steps, the slowest first: each one's fastest time, which other
+  // work on the machine disturbs least.
   void StartProfile() { nanoseconds_.assign(plan_->steps.size(), -1); }
   std::string Profile() const;
 
@@ -50,7 +50,7 @@ class Context {
   std::vector<size_t> first_in_, first_out_;
   std::vector<Patch> patches_;  // operands that are inputs
   std::vector<std::unique_ptr<KernelState>> states_;
-  std::vector<const void*> inputs_;  // of the last run
+  std::vector<const void*> inputs_;   // of the last run
   std::vector<int64_t> nanoseconds_;  // by step, while profiling: the least so far
 };
 

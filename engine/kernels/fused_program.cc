@@ -108,8 +108,8 @@ class Compiler {
     return o;
   }
 
-  // Binds instructions. Pairs of them that one primitive computes become one: a product and the sum that alone reads it, and
-  // select(0 < x, y, 0).
+  // Binds instructions. Pairs of them that one primitive computes become one: a product and the sum that alone reads
+  // it, and select(0 < x, y, 0).
   void BindInstructions() {
     const VectorOps& ops = GetVectorOps();
     const size_t inputs = r_.node.inputs.size();
@@ -140,7 +140,8 @@ class Compiler {
       }
       const int16_t ra = map_[a];
       map_[inputs + k] = static_cast<int16_t>(inputs + p_->code.size());
-      p_->code.push_back({ops.block[static_cast<int>(op)], ra, b >= 0 ? map_[b] : ra, third >= 0 ? map_[third] : ra, -1});
+      p_->code.push_back(
+          {ops.block[static_cast<int>(op)], ra, b >= 0 ? map_[b] : ra, third >= 0 ? map_[third] : ra, -1});
     }
   }
 

@@ -8,10 +8,10 @@
 namespace strata {
 namespace {
 
-constexpr int64_t kMinElements = 256;   // of a value that is worth it
-constexpr int64_t kSmall = 16;          // operands this many times smaller than the value cost nothing
-constexpr size_t kMaxChain = 4;         // operations that one copy repeats
-constexpr size_t kMaxLeaves = 2;        // large values that one copy reads
+constexpr int64_t kMinElements = 256;  // of a value that is worth it
+constexpr int64_t kSmall = 16;         // operands this many times smaller than the value cost nothing
+constexpr size_t kMaxChain = 4;        // operations that one copy repeats
+constexpr size_t kMaxLeaves = 2;       // large values that one copy reads
 
 bool IsCheap(Op op) {
   switch (op) {
@@ -41,7 +41,8 @@ bool IsFusable(DType t) { return t == DType::kF32 || t == DType::kBool; }
 
 class Copier {
  public:
-  explicit Copier(const Graph& g) : g_(g), readers_(g.values().size()), copied_(g.values().size(), false), cost_(g.values().size()) {
+  explicit Copier(const Graph& g)
+      : g_(g), readers_(g.values().size()), copied_(g.values().size(), false), cost_(g.values().size()) {
     for (size_t n = 0; n < g.nodes().size(); ++n) {
       for (ValueId v : g.nodes()[n].inputs) readers_[v].push_back(static_cast<NodeId>(n));
     }
@@ -81,7 +82,9 @@ class Copier {
     for (const NodeId reader : readers_[v]) {
       const Node& r = g_.nodes()[reader];
       const bool sum = r.op == Op::kReduceSum;
-      if (!sum && !(IsElementwise(r.op) && g_.info(r.outputs[0]).shape == shape && IsFusable(g_.info(r.outputs[0]).dtype))) return;
+      if (!sum &&
+          !(IsElementwise(r.op) && g_.info(r.outputs[0]).shape == shape && IsFusable(g_.info(r.outputs[0]).dtype)))
+        return;
     }
     Cost cost{1, {}};
     for (ValueId operand : node.inputs) {

@@ -19,7 +19,8 @@ Moments MomentsOf(Value x, const std::vector<int64_t>& axes) {
   Moments m;
   for (int64_t a : axes) m.count *= static_cast<double>(x.dim(static_cast<int>(a)));
   m.mean = ReduceMean(x, axes, true);
-  // The variance's derivative by the mean is zero: the sum of x - mean. Saying so saves a pass over x in the backward pass.
+  // The variance's derivative by the mean is zero: the sum of x - mean. Saying so saves a pass over x in the backward
+  // pass.
   m.variance = ReduceMean(Square(x - Detach(m.mean)), axes, true);
   return m;
 }
