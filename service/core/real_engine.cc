@@ -24,7 +24,12 @@ class RealEngine final : public Engine {
   }
   absl::StatusOr<v1::Model> Import(v1::Dialect dialect, const std::string& json,
                                    const std::vector<v1::Input>& inputs) const override {
+#ifdef STRATA_NO_IMPORT
+    (void)dialect, (void)json, (void)inputs;
+    return absl::UnimplementedError("framework: this server is built without the importer");
+#else
     return dialect == v1::KERAS ? ImportKeras(json) : ImportPytorch(json, inputs);
+#endif
   }
 };
 
