@@ -12,12 +12,15 @@ using Store = FusedAttrs::Store;
 using Kind = FusedProgram::Kind;
 
 constexpr size_t kMaxRegisters = 256;
+// Elements from which operands do not stay in the second-level cache.
+constexpr int64_t kPrefetchFrom = 65536;
 
 class FusedKernel : public Kernel {
  public:
   FusedKernel(std::unique_ptr<FusedProgram> program, int threads, const char* name)
       : p_(std::move(program)), v_(GetVectorOps()), threads_(threads), name_(name) {
     column_sum_ = p_->rows_per_sum * p_->columns;
+    prefetch_ = p_->rows * p_->columns >= kPrefetchFrom;
     for (const auto& r : p_->results) {
       partial_.push_back(scratch_);
       if (r.store == Store::kSumAll) scratch_ += Round(p_->num_chunks * static_cast<int64_t>(sizeof(double)));
@@ -199,12 +202,29 @@ class FusedKernel : public Kernel {
     const size_t inputs = p_->operands.size(), count = static_cast<size_t>(n);
     for (size_t i = 0; i < inputs; ++i) Bind(f, i, row, rows, column, n);
     const int64_t flat = row * p_->columns + column;
+    if (prefetch_) PrefetchNext(*f, flat + n, n);
     for (size_t k = 0; k < p_->code.size(); ++k) {
       const auto& c = p_->code[k];
       if (c.direct >= 0) f->reg[inputs + k] = static_cast<float*>(Output(f->args, p_->results[c.direct])) + flat;
       c.fn(const_cast<float*>(f->reg[inputs + k]), f->reg[c.a], f->reg[c.b], f->reg[c.c], count);
     }
     for (size_t r = 0; r < p_->results.size(); ++r) StoreResult(f, r, row, rows, column, n);
+  }
+
+  // The next block is fetched while this one is computed: blocks are too short for the hardware to notice the streams.
+  void PrefetchNext(const Frame& f, int64_t flat, int64_t n) const {
+    for (size_t i = 0; i < p_->operands.size(); ++i) {
+      const auto& o = p_->operands[i];
+      if (o.kind != Kind::kDense) continue;
+      const char* from = static_cast<const char*>(f.args.in[i]) + flat * (o.is_bool ? 1 : 4);
+      const char* to = from + n * (o.is_bool ? 1 : 4);
+      for (; from < to; from += 64) __builtin_prefetch(from, 0);
+    }
+    for (const auto& r : p_->results) {
+      if (r.store != Store::kFull || r.is_bool) continue;
+      const float* from = static_cast<const float*>(Output(f.args, r)) + flat;
+      for (const float* to = from + n; from < to; from += 16) __builtin_prefetch(from, 1);
+    }
   }
 
   void StoreResult(Frame* f, size_t index, int64_t row, int64_t rows, int64_t column, int64_t n) const {
@@ -289,6 +309,7 @@ class FusedKernel : public Kernel {
   int threads_;
   const char* name_;
   int64_t column_sum_;
+  bool prefetch_;
   int64_t scratch_ = 0;
   std::vector<int64_t> partial_;  // by result: offset of its chunks' sums in the scratch memory
 };

@@ -93,7 +93,7 @@ class Copier {
       if (copied_[operand]) {
         cost.chain += cost_[operand].chain;
         cost.leaves.insert(cost_[operand].leaves.begin(), cost_[operand].leaves.end());
-      } else if (IsElementwise(g_.producer(operand).op)) {
+      } else if (IsElementwise(g_.producer(operand).op) && readers_[operand].size() < 2) {
         return;  // would have to be stored for the copies' sake
       } else {
         cost.leaves.insert(operand);
