@@ -52,7 +52,14 @@ Windows WindowsOf(const PoolAttrs& at, const Shape& x, const Shape& y) {
 class PoolKernel : public Kernel {
  public:
   PoolKernel(const KernelRequest& r, Windows w)
-      : op_(r.node.op), w_(std::move(w)), threads_(r.threads), v_(GetVectorOps()) {}
+      : op_(r.node.op), w_(std::move(w)), threads_(r.threads), v_(GetVectorOps()) {
+    if (op_ == Op::kMaxPool) positions_ = IsRead(r.graph, r.node.outputs[1]);
+    if (op_ == Op::kMaxPoolGrad) own_positions_ = AreOfSameWindows(r);
+    std::vector<int> windows(static_cast<size_t>(w_.in_cells), 0);
+    for (const int32_t cell : w_.cells) ++windows[cell];
+    disjoint_ = std::all_of(windows.begin(), windows.end(), [](int n) { return n <= 1; });
+    covered_ = std::all_of(windows.begin(), windows.end(), [](int n) { return n >= 1; });
+  }
   const char* name() const override { return OpName(op_); }
 
   void Run(const KernelArgs& args) const override {
@@ -80,45 +87,39 @@ class PoolKernel : public Kernel {
     }
   }
 
-  // The first maximum wins; a NaN beats everything.
   void MaxImage(const float* x, float* y, int32_t* position) const {
     for (int64_t o = 0; o < w_.out_cells; ++o, y += w_.channels, position += w_.channels) {
-      int32_t k = w_.first[o];
-      const int32_t end = w_.first[o + 1];
+      const int32_t k = w_.first[o], end = w_.first[o + 1];
       if (k == end) {
         std::fill_n(y, w_.channels, 0.0f);
         std::fill_n(position, w_.channels, 0);
         continue;
       }
-      const int32_t cell = w_.cells[k];
-      std::copy_n(x + cell * w_.channels, w_.channels, y);
-      std::fill_n(position, w_.channels, cell);
-      for (++k; k < end; ++k) TakeMax(x + w_.cells[k] * w_.channels, w_.cells[k], y, position);
-    }
-  }
-
-  void TakeMax(const float* __restrict x, int32_t cell, float* __restrict y, int32_t* __restrict position) const {
-    for (int64_t c = 0; c < w_.channels; ++c) {
-      const bool better = (x[c] > y[c]) | ((x[c] != x[c]) & (y[c] == y[c]));
-      position[c] = better ? cell : position[c];
-      y[c] = better ? x[c] : y[c];
+      v_.max_cells(y, positions_ ? position : nullptr, x, w_.cells.data() + k, static_cast<size_t>(end - k),
+                   static_cast<size_t>(w_.channels));
     }
   }
 
   void MaxGradImage(const float* dy, const int32_t* position, float* dx) const {
-    std::fill_n(dx, w_.in_cells * w_.channels, 0.0f);
+    if (!own_positions_) return ScatterImage(dy, position, dx);
+    if (!disjoint_ || !covered_) std::fill_n(dx, w_.in_cells * w_.channels, 0.0f);
     for (int64_t o = 0; o < w_.out_cells; ++o, dy += w_.channels, position += w_.channels) {
-      for (int64_t c = 0; c < w_.channels; ++c) dx[position[c] * w_.channels + c] += dy[c];
+      const int32_t k = w_.first[o], end = w_.first[o + 1];
+      v_.max_cells_grad(dx, dy, position, w_.cells.data() + k, static_cast<size_t>(end - k),
+                        static_cast<size_t>(w_.channels), disjoint_);
     }
   }
 
+  // Positions from elsewhere may lie anywhere.
+  void ScatterImage(const float* dy, const int32_t* position, float* dx) const {
+    std::fill_n(dx, w_.in_cells * w_.channels, 0.0f);
+    for (int64_t i = 0; i < w_.out_cells * w_.channels; ++i) dx[position[i] * w_.channels + i % w_.channels] += dy[i];
+  }
+
   void SumImage(const float* x, float* y) const {
-    const BlockFn add = v_.block[static_cast<int>(BlockOp::kAdd)];
     for (int64_t o = 0; o < w_.out_cells; ++o, y += w_.channels) {
-      std::fill_n(y, w_.channels, 0.0f);
-      for (int32_t k = w_.first[o]; k < w_.first[o + 1]; ++k) {
-        add(y, y, x + w_.cells[k] * w_.channels, nullptr, static_cast<size_t>(w_.channels));
-      }
+      const int32_t k = w_.first[o], end = w_.first[o + 1];
+      v_.sum_cells(y, x, w_.cells.data() + k, static_cast<size_t>(end - k), static_cast<size_t>(w_.channels));
     }
   }
 
@@ -133,8 +134,29 @@ class PoolKernel : public Kernel {
     }
   }
 
+  static bool IsRead(const Graph& g, ValueId v) {
+    const auto same = [v](ValueId u) { return u == v; };
+    return std::any_of(g.outputs().begin(), g.outputs().end(), [&](const NamedValue& o) { return o.value == v; }) ||
+           std::any_of(g.nodes().begin(), g.nodes().end(),
+                       [&](const Node& n) { return std::any_of(n.inputs.begin(), n.inputs.end(), same); });
+  }
+
+  // Whether the positions come from a pooling over the same windows.
+  static bool AreOfSameWindows(const KernelRequest& r) {
+    const Node& pool = r.graph.producer(r.node.inputs[1]);
+    if (pool.op != Op::kMaxPool || r.graph.info(pool.inputs[0]).shape != r.out(0).shape) return false;
+    const auto same = [](const PoolAttrs::Axis& a, const PoolAttrs::Axis& b) {
+      return a.start == b.start && a.length == b.length && a.dilation == b.dilation;
+    };
+    const auto &mine = r.node.as<PoolAttrs>().axes, &theirs = pool.as<PoolAttrs>().axes;
+    return std::equal(mine.begin(), mine.end(), theirs.begin(), theirs.end(), same);
+  }
+
   Op op_;
+  bool own_positions_ = false;
+  bool positions_ = false;  // somebody reads the second result
   Windows w_;
+  bool disjoint_, covered_;  // no cell lies in two windows; every cell lies in one
   int threads_;
   const VectorOps& v_;
 };

@@ -166,6 +166,66 @@ void Affine(float* y, const float* x, float a, float b, size_t n) {
   Apply<1>(y, x, nullptr, nullptr, n, [va, vb](V v, V, V) HWY_ATTR { return hn::MulAdd(v, va, vb); });
 }
 
+template <bool kPositions>
+HWY_INLINE void MaxOfVector(float* y, int32_t* position, const float* x, const int32_t* cells, size_t count,
+                            size_t channels, M m) {
+  const F d;
+  const hn::RebindToSigned<F> di;
+  V best = hn::MaskedLoad(m, d, x + static_cast<size_t>(cells[0]) * channels);
+  auto at = hn::Set(di, cells[0]);
+  for (size_t k = 1; k < count; ++k) {
+    const V v = hn::MaskedLoad(m, d, x + static_cast<size_t>(cells[k]) * channels);
+    // Not (best >= v): v is larger, or one of them is a NaN; the first NaN stays.
+    const M better = hn::And(hn::Not(hn::Ge(best, v)), hn::Not(hn::IsNaN(best)));
+    best = hn::IfThenElse(better, v, best);
+    if (kPositions) at = hn::IfThenElse(hn::RebindMask(di, better), hn::Set(di, cells[k]), at);
+  }
+  hn::BlendedStore(best, m, d, y);
+  if (kPositions) hn::BlendedStore(at, hn::RebindMask(di, m), di, position);
+}
+
+void MaxCells(float* y, int32_t* position, const float* x, const int32_t* cells, size_t count, size_t channels) {
+  const F d;
+  const size_t lanes = hn::Lanes(d);
+  for (size_t c = 0; c < channels; c += lanes) {
+    const M m = hn::FirstN(d, channels - c);
+    if (position != nullptr) {
+      MaxOfVector<true>(y + c, position + c, x + c, cells, count, channels, m);
+    } else {
+      MaxOfVector<false>(y + c, nullptr, x + c, cells, count, channels, m);
+    }
+  }
+}
+
+void MaxCellsGrad(float* dx, const float* dy, const int32_t* position, const int32_t* cells, size_t count,
+                  size_t channels, bool set) {
+  const F d;
+  const hn::RebindToSigned<F> di;
+  const size_t lanes = hn::Lanes(d);
+  for (size_t c = 0; c < channels; c += lanes) {
+    const M m = hn::FirstN(d, channels - c);
+    const V g = hn::MaskedLoad(m, d, dy + c);
+    const auto at = hn::MaskedLoad(hn::RebindMask(di, m), di, position + c);
+    for (size_t k = 0; k < count; ++k) {
+      float* to = dx + static_cast<size_t>(cells[k]) * channels + c;
+      const V mine = hn::IfThenElseZero(hn::RebindMask(d, hn::Eq(at, hn::Set(di, cells[k]))), g);
+      hn::BlendedStore(set ? mine : hn::Add(mine, hn::MaskedLoad(m, d, to)), m, d, to);
+    }
+  }
+}
+
+void SumCells(float* y, const float* x, const int32_t* cells, size_t count, size_t channels) {
+  const F d;
+  const size_t lanes = hn::Lanes(d);
+  for (size_t c = 0; c < channels; c += lanes) {
+    const M m = hn::FirstN(d, channels - c);
+    V sum = hn::Zero(d);
+    for (size_t k = 0; k < count; ++k)
+      sum = hn::Add(sum, hn::MaskedLoad(m, d, x + static_cast<size_t>(cells[k]) * channels + c));
+    hn::BlendedStore(sum, m, d, y + c);
+  }
+}
+
 // GCC makes vector code of these with the baseline's instructions.
 void FromBool(float* y, const uint8_t* x, size_t n) {
   for (size_t i = 0; i < n; ++i) y[i] = x[i] != 0 ? 1.0f : 0.0f;
@@ -223,6 +283,9 @@ const VectorOps* Table() {
       Affine,
       FromBool,
       ToBool,
+      MaxCells,
+      MaxCellsGrad,
+      SumCells,
       Uniform};
   return &kTable;
 }

@@ -74,6 +74,14 @@ struct VectorOps {
   void (*affine)(float* y, const float* x, float a, float b, size_t n);
   void (*from_bool)(float* y, const uint8_t* x, size_t n);
   void (*to_bool)(uint8_t* y, const float* x, size_t n);
+  // y[c] = the maximum over k < count of x[cells[k] * channels + c], and (unless null) position[c] the first cell that
+  // has it. A NaN beats everything. count > 0.
+  void (*max_cells)(float* y, int32_t* position, const float* x, const int32_t* cells, size_t count, size_t channels);
+  // Adds dy[c] to (or with `set`, sets) dx[cells[k] * channels + c] where position[c] is cells[k], and 0 elsewhere.
+  void (*max_cells_grad)(float* dx, const float* dy, const int32_t* position, const int32_t* cells, size_t count,
+                         size_t channels, bool set);
+  // y[c] = the sum over k < count of x[cells[k] * channels + c].
+  void (*sum_cells)(float* y, const float* x, const int32_t* cells, size_t count, size_t channels);
   // y[i] = uniform number `first * 4 + i` of Philox's stream (key, counter_hi), i < n.
   void (*uniform)(float* y, uint64_t key, uint64_t first, uint64_t counter_hi, size_t n);
 };

@@ -108,5 +108,13 @@ TEST(PoolKernel, MaxAndSumWithGradients) {
   }
 }
 
+TEST(PoolKernel, PositionsFromElsewhere) {
+  Graph g;
+  PoolAttrs at{{Axis({0, 2}, {2, 2}), Axis({0, 2}, {2, 2})}, {3, 4, 4, 5}};
+  const Value in[] = {g.AddInput("dy", DType::kF32, {3, 2, 2, 5}), g.AddInput("position", DType::kI32, {3, 2, 2, 5})};
+  g.MarkOutput("dx", Emit(&g, Op::kMaxPoolGrad, at, in)[0]);
+  ExpectMatchesReference(g, {.limit = 16});
+}
+
 }  // namespace
 }  // namespace strata
