@@ -31,5 +31,14 @@ absl::StatusOr<v1::Loss> ImportLoss(v1::Dialect dialect, std::string_view json);
 absl::StatusOr<v1::Metric> ImportMetric(v1::Dialect dialect, std::string_view json);
 absl::StatusOr<v1::Optimizer> ImportOptimizer(v1::Dialect dialect, std::string_view json);
 absl::StatusOr<v1::Initializer> ImportInitializer(v1::Dialect dialect, std::string_view json);
+absl::StatusOr<v1::Regularizer> ImportRegularizer(std::string_view json);  // Keras
+absl::StatusOr<v1::Constraint> ImportConstraint(std::string_view json);    // Keras
+
+// PyTorch: {"params": [names], option: value, ...}; what the group does not set is `optimizer`'s.
+absl::StatusOr<v1::ParameterGroup> ImportParameterGroup(const v1::Optimizer& optimizer, std::string_view json);
+// clip_grad_norm_ or clip_grad_value_ of torch.nn.utils, as a component.
+absl::StatusOr<v1::Clipping> ImportClipping(std::string_view json);
+// torch.nn.init.calculate_gain.
+absl::StatusOr<double> CalculateGain(const std::string& nonlinearity, double negative_slope);
 
 }  // namespace strata

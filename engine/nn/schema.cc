@@ -262,4 +262,10 @@ absl::Status Fill(v1::Dialect dialect, std::string_view path, Message* message) 
   return Visit({.dialect = dialect}, std::string(path), message);
 }
 
+absl::Status CheckField(v1::Dialect dialect, int spatial_axes, const std::string& path, const FieldDescriptor* field,
+                        Message* message) {
+  return VisitPresent({.dialect = dialect, .fill = false, .axes = spatial_axes}, field, SchemaOfField(field), path,
+                      message);
+}
+
 }  // namespace strata::nn

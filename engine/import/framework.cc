@@ -1,0 +1,152 @@
+// One component in a framework's words.
+#include "engine/import/framework.h"
+
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "engine/base/status.h"
+#include "engine/import/component.h"
+#include "engine/nn/schema.h"
+
+namespace strata {
+namespace framework {
+namespace {
+
+using google::protobuf::Descriptor;
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+
+constexpr absl::string_view kFunctional = "functional.";
+
+const Json& ConfigOf(const Form& form) {
+  static const Json& empty = *new Json(Json::object());
+  return form.config == nullptr ? empty : *form.config;
+}
+
+std::string WithoutModule(const std::string& name) {
+  const auto dot = name.rfind('.');
+  return dot == std::string::npos ? name : name.substr(dot + 1);
+}
+
+// A member of a family by any form. `*function` says whether the function form was meant.
+const FieldDescriptor* Find(const Descriptor* family, v1::Dialect dialect, const Form& form, bool* function) {
+  *function =
+      form.kind == Form::Kind::kFunction || (dialect == v1::PYTORCH && absl::StartsWith(form.name, kFunctional));
+  if (*function) return nn::FindFunction(family, dialect, WithoutModule(form.name));
+  if (const auto* kind = nn::FindClass(family, dialect, form.name); kind != nullptr) return kind;
+  if (form.kind == Form::Kind::kClass) return nullptr;
+  *function = true;
+  return nn::FindFunction(family, dialect, form.name);
+}
+
+// tf.nn.relu, activations.relu, "relu": an activation function as a layer.
+const FieldDescriptor* FindKerasFunction(const std::string& name) {
+  const auto* layers = v1::Layer::descriptor();
+  if (const auto* kind = nn::FindFunction(layers, v1::KERAS, name); kind != nullptr) return kind;
+  const auto* activation = nn::FindFunction(v1::Activation::descriptor(), v1::KERAS, WithoutModule(name));
+  if (activation == nullptr) return nullptr;
+  if (activation->number() == v1::Activation::kLinearFieldNumber) return layers->FindFieldByName("identity");
+  return layers->FindFieldByName(activation->name());
+}
+
+Message* MutableKind(const FieldDescriptor* kind, Message* message) {
+  return message->GetReflection()->MutableMessage(message, kind);
+}
+
+}  // namespace
+
+absl::StatusOr<v1::Layer> LayerFrom(v1::Dialect dialect, const std::string& path, const Json& json) {
+  STRATA_ASSIGN_OR_RETURN(const Form form, FormOf(path, json));
+  bool function = false;
+  const FieldDescriptor* kind = Find(v1::Layer::descriptor(), dialect, form, &function);
+  if (function && dialect == v1::KERAS) kind = FindKerasFunction(form.name);
+  if (kind == nullptr) return NoComponent(dialect, path, form);
+
+  v1::Layer layer;
+  Message* attributes = MutableKind(kind, &layer);
+  if (function && kind->number() == v1::Layer::kLeakyReluFieldNumber && dialect == v1::KERAS) {
+    layer.mutable_leaky_relu()->set_negative_slope(0.2);  // the function's default; the layer's is 0.3
+  }
+  const Json& config = ConfigOf(form);
+  STRATA_RETURN_IF_ERROR(SetArguments(
+      {.dialect = dialect, .spatial_axes = nn::SpatialAxes(kind->name()), .layer = true}, path, config, attributes));
+  const auto& named = dialect == v1::KERAS ? config : json;
+  if (named.is_object() && named.contains("name")) {
+    STRATA_ASSIGN_OR_RETURN(*layer.mutable_name(), JsonString(Below(path, "name"), named["name"]));
+  }
+  if (dialect == v1::KERAS && config.contains("trainable")) {
+    STRATA_ASSIGN_OR_RETURN(const bool trainable, JsonBool(Below(path, "trainable"), config["trainable"]));
+    if (!trainable) layer.set_trainable(false);
+  }
+  return layer;
+}
+
+}  // namespace framework
+
+using framework::ArgumentRules;
+using framework::Form;
+
+absl::StatusOr<v1::Layer> ImportLayer(v1::Dialect dialect, std::string_view text) {
+  STRATA_ASSIGN_OR_RETURN(const Json json, ParseJson(text));
+  STRATA_ASSIGN_OR_RETURN(v1::Layer layer, framework::LayerFrom(dialect, "", json));
+  STRATA_RETURN_IF_ERROR(nn::Fill(dialect, "", &layer));
+  return layer;
+}
+
+absl::StatusOr<v1::Loss> ImportLoss(v1::Dialect dialect, std::string_view text) {
+  STRATA_ASSIGN_OR_RETURN(const Json json, ParseJson(text));
+  STRATA_ASSIGN_OR_RETURN(const Form form, framework::FormOf("", json));
+  bool function = false;
+  const auto* kind = framework::Find(v1::Loss::descriptor(), dialect, form, &function);
+  if (kind == nullptr) return framework::NoComponent(dialect, "", form);
+  v1::Loss loss;
+  STRATA_RETURN_IF_ERROR(framework::SetArguments({.dialect = dialect, .layer = true}, "", framework::ConfigOf(form),
+                                                 framework::MutableKind(kind, &loss)));
+  // torch.nn.functional reduces as the classes do; Keras' functions return one value per sample.
+  loss.set_function_form(function && dialect == v1::KERAS);
+  STRATA_RETURN_IF_ERROR(nn::Fill(dialect, "", &loss));
+  return loss;
+}
+
+absl::StatusOr<v1::Metric> ImportMetric(v1::Dialect dialect, std::string_view text) {
+  STRATA_ASSIGN_OR_RETURN(const Json json, ParseJson(text));
+  STRATA_ASSIGN_OR_RETURN(const Form form, framework::FormOf("", json));
+  bool function = false;
+  const auto* kind = framework::Find(v1::Metric::descriptor(), dialect, form, &function);
+  if (kind == nullptr) return framework::NoComponent(dialect, "", form);
+  v1::Metric metric;
+  const Json& config = framework::ConfigOf(form);
+  STRATA_RETURN_IF_ERROR(
+      framework::SetArguments({.dialect = dialect, .layer = true}, "", config, framework::MutableKind(kind, &metric)));
+  if (config.contains("name") && config["name"].is_string()) metric.set_name(config["name"].get<std::string>());
+  STRATA_RETURN_IF_ERROR(nn::Fill(dialect, "", &metric));
+  return metric;
+}
+
+absl::StatusOr<v1::Initializer> ImportInitializer(v1::Dialect dialect, std::string_view text) {
+  STRATA_ASSIGN_OR_RETURN(const Json json, ParseJson(text));
+  v1::Initializer initializer;
+  STRATA_RETURN_IF_ERROR(framework::SetInitializer(dialect, "", json, &initializer));
+  STRATA_RETURN_IF_ERROR(nn::Fill(dialect, "", &initializer));
+  return initializer;
+}
+
+absl::StatusOr<v1::Regularizer> ImportRegularizer(std::string_view text) {
+  STRATA_ASSIGN_OR_RETURN(const Json json, ParseJson(text));
+  v1::Regularizer regularizer;
+  bool set = false;
+  STRATA_RETURN_IF_ERROR(framework::SetRegularizer("", json, &regularizer, &set));
+  return regularizer;
+}
+
+absl::StatusOr<v1::Constraint> ImportConstraint(std::string_view text) {
+  STRATA_ASSIGN_OR_RETURN(const Json json, ParseJson(text));
+  v1::Constraint constraint;
+  bool set = false;
+  STRATA_RETURN_IF_ERROR(framework::SetConstraint("", json, &constraint, &set));
+  if (set) STRATA_RETURN_IF_ERROR(nn::Fill(v1::KERAS, "", &constraint));
+  return constraint;
+}
+
+}  // namespace strata

@@ -1,0 +1,167 @@
+// Optimizers in the frameworks' words: the common arguments (decay, clipping) stand beside the kind's own.
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/status.h"
+#include "engine/import/component.h"
+#include "engine/import/framework.h"
+#include "engine/nn/schema.h"
+
+namespace strata {
+namespace {
+
+using framework::ArgumentRules;
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+
+// Flags of the frameworks' implementations.
+bool IsImplementationFlag(v1::Dialect dialect, const std::string& key) {
+  if (dialect == v1::PYTORCH) {
+    return key == "foreach" || key == "fused" || key == "capturable" || key == "differentiable";
+  }
+  return key == "name" || key == "jit_compile" || key == "is_legacy_optimizer" || key == "ema_momentum" ||
+         key == "ema_overwrite_frequency";
+}
+
+absl::Status SetBetas(const Json& value, Message* kind) {
+  if (!value.is_array() || value.size() != 2) return WrongValue("betas", "two numbers", value);
+  const char* names[] = {"beta_1", "beta_2"};
+  for (int i = 0; i < 2; ++i) {
+    const auto* field = kind->GetDescriptor()->FindFieldByName(names[i]);
+    STRATA_RETURN_IF_ERROR(
+        framework::SetField({.dialect = v1::PYTORCH}, absl::StrCat("betas[", i, "]"), value[i], field, kind));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SetClipping(const ArgumentRules& rules, const std::string& key, const Json& value,
+                         v1::Optimizer* optimizer, bool* known) {
+  const FieldDescriptor* field = nn::FindArgument(v1::Clipping::descriptor(), rules.dialect, key);
+  *known = rules.dialect == v1::KERAS && field != nullptr;
+  if (!*known || value.is_null()) return absl::OkStatus();
+  auto* clipping = optimizer->mutable_clipping();
+  STRATA_RETURN_IF_ERROR(framework::SetField(rules, key, value, field, clipping));
+  if (clipping->has_norm() + clipping->has_global_norm() + clipping->has_value() > 1) {
+    return InvalidArgument("clipnorm|global_clipnorm|clipvalue: at most one may be set, got ", key, " too");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SetOption(const ArgumentRules& rules, const std::string& key, const Json& value, Message* kind,
+                       v1::Optimizer* optimizer) {
+  if (key == "betas" && rules.dialect == v1::PYTORCH && kind->GetDescriptor()->FindFieldByName("beta_1") != nullptr) {
+    return SetBetas(value, kind);
+  }
+  if (key == "learning_rate" && value.is_object()) {
+    STRATA_ASSIGN_OR_RETURN(const framework::Form form, framework::FormOf(key, value));
+    return framework::NoComponent(rules.dialect, key, form);
+  }
+  if (const auto* field = nn::FindArgument(kind->GetDescriptor(), rules.dialect, key); field != nullptr) {
+    return framework::SetField(rules, key, value, field, kind);
+  }
+  if (key == "weight_decay") {
+    return framework::SetField(rules, key, value, v1::Optimizer::descriptor()->FindFieldByName(key), optimizer);
+  }
+  bool known = false;
+  STRATA_RETURN_IF_ERROR(SetClipping(rules, key, value, optimizer, &known));
+  if (known || IsImplementationFlag(rules.dialect, key)) return absl::OkStatus();
+  if (key == "use_ema" && rules.dialect == v1::KERAS) {
+    STRATA_ASSIGN_OR_RETURN(const bool use, JsonBool(key, value));
+    return use ? absl::UnimplementedError("use_ema: no component for keras moving averages of weights")
+               : absl::OkStatus();
+  }
+  if (key == "decoupled_weight_decay" && optimizer->has_adam()) return JsonBool(key, value).status();
+  return InvalidArgument(key, ": unknown argument, got ", Quote(value));
+}
+
+// AdamW decays unless it is told otherwise.
+void SetAdamwDecay(v1::Dialect dialect, v1::Optimizer* optimizer) {
+  if (optimizer->has_adamw() && !optimizer->has_weight_decay()) {
+    optimizer->set_weight_decay(dialect == v1::PYTORCH ? 0.01 : 0.004);
+  }
+}
+
+absl::Status SetOptions(v1::Dialect dialect, const Json& config, v1::Optimizer* optimizer) {
+  const auto* kind = nn::KindOf(*optimizer);
+  Message* options = optimizer->GetReflection()->MutableMessage(optimizer, kind);
+  for (const auto& [key, value] : config.items()) {
+    STRATA_RETURN_IF_ERROR(SetOption({.dialect = dialect}, key, value, options, optimizer));
+  }
+  const auto decoupled = config.find("decoupled_weight_decay");
+  if (decoupled != config.end() && *decoupled == true && optimizer->has_adam()) {
+    v1::Adam adam = optimizer->adam();
+    *optimizer->mutable_adamw() = adam;
+    if (!optimizer->has_weight_decay()) optimizer->set_weight_decay(0);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<v1::Optimizer> ImportOptimizer(v1::Dialect dialect, std::string_view text) {
+  STRATA_ASSIGN_OR_RETURN(const Json json, ParseJson(text));
+  STRATA_ASSIGN_OR_RETURN(const framework::Form form, framework::FormOf("", json));
+  const auto* family = v1::Optimizer::descriptor();
+  const FieldDescriptor* kind = nn::FindClass(family, dialect, form.name);
+  if (kind == nullptr && form.kind == framework::Form::Kind::kString)
+    kind = nn::FindFunction(family, dialect, form.name);
+  if (kind == nullptr)
+    return framework::NoComponent(dialect, form.kind == framework::Form::Kind::kString ? "optimizer" : "", form);
+  v1::Optimizer optimizer;
+  optimizer.GetReflection()->MutableMessage(&optimizer, kind);
+  if (form.config != nullptr) STRATA_RETURN_IF_ERROR(SetOptions(dialect, *form.config, &optimizer));
+  SetAdamwDecay(dialect, &optimizer);
+  STRATA_RETURN_IF_ERROR(nn::Fill(dialect, "", &optimizer));
+  return optimizer;
+}
+
+absl::StatusOr<v1::ParameterGroup> ImportParameterGroup(const v1::Optimizer& optimizer, std::string_view text) {
+  STRATA_ASSIGN_OR_RETURN(const Json json, ParseJson(text));
+  if (!json.is_object()) return WrongValue("groups", "objects", json);
+  v1::ParameterGroup group;
+  v1::Optimizer own;
+  const auto* kind = nn::KindOf(optimizer);
+  if (kind == nullptr) return InvalidArgument("optimizer.kind: must be set, got nothing");
+  own.GetReflection()->MutableMessage(&own, kind);
+  Json config = json;
+  config.erase("params");
+  STRATA_RETURN_IF_ERROR(SetOptions(v1::PYTORCH, config, &own));
+  for (const Json& name : json.value("params", Json::array())) {
+    STRATA_ASSIGN_OR_RETURN(*group.add_parameters(), JsonString("params", name));
+  }
+  if (own.has_weight_decay()) group.set_weight_decay(own.weight_decay());
+  own.clear_weight_decay();
+  Message* options = own.GetReflection()->MutableMessage(&own, kind);
+  const auto* rate = options->GetDescriptor()->FindFieldByName("learning_rate");
+  if (options->GetReflection()->HasField(*options, rate)) {
+    group.set_learning_rate(options->GetReflection()->GetDouble(*options, rate));
+    options->GetReflection()->ClearField(options, rate);
+  }
+  if (options->ByteSizeLong() > 0) *group.mutable_options() = own;
+  return group;
+}
+
+absl::StatusOr<v1::Clipping> ImportClipping(std::string_view text) {
+  STRATA_ASSIGN_OR_RETURN(const Json json, ParseJson(text));
+  STRATA_ASSIGN_OR_RETURN(const framework::Form form, framework::FormOf("", json));
+  v1::Clipping clipping;
+  const bool by_norm = form.name == "clip_grad_norm_";
+  if (!by_norm && form.name != "clip_grad_value_") return framework::NoComponent(v1::PYTORCH, "", form);
+  const Json config = form.config == nullptr ? Json::object() : *form.config;
+  for (const auto& [key, value] : config.items()) {
+    const char* field = nullptr;
+    if (by_norm && key == "max_norm") field = "global_norm";
+    if (by_norm && key == "norm_type") field = "norm_type";
+    if (!by_norm && key == "clip_value") field = "value";
+    if (field == nullptr) {
+      if (key == "foreach" || key == "error_if_nonfinite") continue;
+      return InvalidArgument(key, ": unknown argument, got ", Quote(value));
+    }
+    STRATA_RETURN_IF_ERROR(framework::SetField({.dialect = v1::PYTORCH}, key, value,
+                                               v1::Clipping::descriptor()->FindFieldByName(field), &clipping));
+  }
+  STRATA_RETURN_IF_ERROR(nn::Fill(v1::PYTORCH, "", &clipping));
+  return clipping;
+}
+
+}  // namespace strata

@@ -1,0 +1,127 @@
+// Trees of torch.nn classes. Sequential is a model; TakeOutput, which picks one of a tuple's outputs, becomes an edge.
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/status.h"
+#include "engine/import/component.h"
+#include "engine/import/framework.h"
+
+namespace strata {
+namespace framework {
+namespace {
+
+constexpr int kMaxDepth = 32;
+
+// Outputs of a layer's forward, in PyTorch.
+int NumOutputs(const v1::Layer& layer) {
+  switch (layer.kind_case()) {
+    case v1::Layer::kLstm:
+      return 3;
+    case v1::Layer::kSimpleRnn:
+      return 2;
+    case v1::Layer::kMaxPool1D:
+      return layer.max_pool1d().return_indices() ? 2 : 1;
+    case v1::Layer::kMaxPool2D:
+      return layer.max_pool2d().return_indices() ? 2 : 1;
+    case v1::Layer::kMaxPool3D:
+      return layer.max_pool3d().return_indices() ? 2 : 1;
+    case v1::Layer::kModel:
+      return std::max(1, layer.model().outputs_size());
+    default:
+      return 1;
+  }
+}
+
+absl::StatusOr<v1::Model> SequentialFrom(const std::string& path, const Json& config, int depth,
+                                         const std::vector<v1::Input>& inputs);
+
+absl::StatusOr<v1::Layer> AnyLayerFrom(const std::string& path, const Json& json, int depth) {
+  if (!json.is_object() || json.value("class_name", Json()) != "Sequential") return LayerFrom(v1::PYTORCH, path, json);
+  v1::Layer layer;
+  STRATA_ASSIGN_OR_RETURN(const Form form, FormOf(path, json));
+  const Json config = form.config == nullptr ? Json::object() : *form.config;
+  STRATA_ASSIGN_OR_RETURN(*layer.mutable_model(), SequentialFrom(path, config, depth + 1, {}));
+  if (json.contains("name")) {
+    STRATA_ASSIGN_OR_RETURN(*layer.mutable_name(), JsonString(Below(path, "name"), json["name"]));
+  }
+  return layer;
+}
+
+absl::StatusOr<int64_t> TakenOutput(const std::string& path, const Json& json, int64_t available) {
+  STRATA_ASSIGN_OR_RETURN(const Form form, FormOf(path, json));
+  const Json config = form.config == nullptr ? Json::object() : *form.config;
+  const std::string at = Below(path, "index");
+  STRATA_ASSIGN_OR_RETURN(int64_t index, JsonInt(at, config.value("index", Json())));
+  if (index < -available || index >= available) {
+    return WrongValue(at, absl::StrCat("the number of one of ", available, " outputs"), config["index"]);
+  }
+  return index < 0 ? index + available : index;
+}
+
+absl::StatusOr<v1::Model> SequentialFrom(const std::string& path, const Json& config, int depth,
+                                         const std::vector<v1::Input>& inputs) {
+  if (depth >= kMaxDepth) return InvalidArgument(path, ": models may be nested ", kMaxDepth, " deep, got more");
+  const Json layers = config.value("layers", Json());
+  const std::string list = Below(path, "layers");
+  if (!layers.is_array()) return WrongValue(list, "a list", layers);
+  v1::Model model;
+  model.set_dialect(v1::PYTORCH);
+  model.mutable_inputs()->Add(inputs.begin(), inputs.end());
+  if (model.inputs().empty()) model.add_inputs();
+  if (model.inputs_size() == 1 && model.inputs(0).name().empty()) {
+    // Calls and inputs share one space of names.
+    std::string name = "input";
+    for (const Json& layer : layers) {
+      while (layer.is_object() && layer.value("name", Json()) == name) name += "_";
+    }
+    model.mutable_inputs(0)->set_name(name);
+  }
+
+  // What the next layer takes: one output of the last call, or the inputs.
+  v1::Edge current;
+  current.set_call(model.inputs(0).name());
+  int available = 1;
+  for (size_t i = 0; i < layers.size(); ++i) {
+    const std::string at = absl::StrCat(list, "[", i, "]");
+    if (layers[i].is_object() && layers[i].value("class_name", Json()) == "TakeOutput") {
+      STRATA_ASSIGN_OR_RETURN(const int64_t output, TakenOutput(at, layers[i], available));
+      current.set_output(static_cast<int32_t>(output));
+      available = 1;
+      continue;
+    }
+    STRATA_ASSIGN_OR_RETURN(v1::Layer layer, AnyLayerFrom(at, layers[i], depth));
+    if (layer.name().empty()) layer.set_name(absl::StrCat(i));
+    v1::Call* call = model.add_calls();
+    call->set_layer(layer.name());
+    call->set_name(layer.name());
+    if (model.calls_size() == 1) {
+      for (const v1::Input& input : model.inputs()) call->add_args()->set_call(input.name());
+    } else {
+      *call->add_args() = current;
+    }
+    current.set_call(layer.name());
+    current.set_output(0);
+    available = NumOutputs(layer);
+    *model.add_layers() = std::move(layer);
+  }
+  for (int i = 0; i < available; ++i) {
+    v1::Edge edge = current;
+    if (available > 1) edge.set_output(i);
+    *model.add_outputs()->mutable_edge() = edge;
+  }
+  return model;
+}
+
+}  // namespace
+}  // namespace framework
+
+absl::StatusOr<v1::Model> ImportPytorch(std::string_view text, const std::vector<v1::Input>& inputs) {
+  STRATA_ASSIGN_OR_RETURN(const Json json, ParseJson(text));
+  STRATA_ASSIGN_OR_RETURN(const framework::Form form, framework::FormOf("", json));
+  const Json config = form.config == nullptr ? Json::object() : *form.config;
+  if (form.name == "Sequential") return framework::SequentialFrom("config", config, 0, inputs);
+  // A single module is a model of one layer.
+  return framework::SequentialFrom("config", Json{{"layers", Json::array({json})}}, 0, inputs);
+}
+
+}  // namespace strata
