@@ -28,6 +28,13 @@ absl::StatusOr<Json> ParseJson(std::string_view text) {
   return json;
 }
 
+const Json& Member(const Json& object, const char* key) {
+  static const Json& null = *new Json();
+  if (!object.is_object()) return null;
+  const auto it = object.find(key);
+  return it == object.end() ? null : *it;
+}
+
 std::string Quote(const Json& value) {
   std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
   if (text.size() > 60) text = text.substr(0, 57) + "...";

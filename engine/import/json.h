@@ -16,6 +16,9 @@ using Json = nlohmann::json;
 // INVALID_ARGUMENT with the reason if `text` is no JSON, larger than 64 MiB, or nested deeper than 256.
 absl::StatusOr<Json> ParseJson(std::string_view text);
 
+// A member of an object; null where there is none, or no object.
+const Json& Member(const Json& object, const char* key);
+
 // A value as an error quotes it, cut to 60 characters.
 std::string Quote(const Json& value);
 

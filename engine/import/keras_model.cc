@@ -56,7 +56,7 @@ absl::StatusOr<v1::Input> InputFrom(const std::string& path, const Json& config,
     if (config.contains(key)) STRATA_RETURN_IF_ERROR(SetShape(Below(path, key), config[key], &input));
   }
   for (const char* key : {"sparse", "ragged"}) {
-    if (config.value(key, Json(false)) != false) {
+    if (Member(config, key) == true) {
       return absl::UnimplementedError(absl::StrCat(Below(path, key), ": must be false, got ", Quote(config[key])));
     }
   }
@@ -82,7 +82,7 @@ absl::StatusOr<v1::Layer> AnyLayerFrom(const std::string& path, const Json& json
   STRATA_ASSIGN_OR_RETURN(*layer.mutable_model(), ModelFrom(path, json, depth + 1));
   layer.set_name(layer.model().name());
   const Json& config = json["config"];
-  if (config.is_object() && config.value("trainable", Json(true)) == false) layer.set_trainable(false);
+  if (Member(config, "trainable") == false) layer.set_trainable(false);
   return layer;
 }
 
@@ -90,12 +90,13 @@ absl::Status SequentialFrom(const std::string& path, const Json& layers, int dep
   for (size_t i = 0; i < layers.size(); ++i) {
     const std::string at = absl::StrCat(path, "[", i, "]");
     STRATA_ASSIGN_OR_RETURN(const std::string class_name, ClassOf(at, layers[i]));
-    const Json config = layers[i].value("config", Json::object());
+    const Json& config = Member(layers[i], "config");
     if (!config.is_object() && !config.is_array()) return WrongValue(Below(at, "config"), "an object", config);
     if (class_name == "InputLayer") {
       if (i > 0) return WrongValue(at, "a layer behind the first", layers[i]["class_name"]);
+      const Json& name = Member(config, "name");
       STRATA_ASSIGN_OR_RETURN(*model->add_inputs(),
-                              InputFrom(at, config, config.value("name", std::string("input_1"))));
+                              InputFrom(at, config, name.is_string() ? name.get<std::string>() : "input_1"));
       continue;
     }
     STRATA_ASSIGN_OR_RETURN(*model->add_layers(), AnyLayerFrom(at, layers[i], depth));
@@ -123,8 +124,8 @@ class Functional {
     if (layers == config.end() || !layers->is_array()) return WrongValue(Below(path_, "layers"), "a list", config);
     STRATA_RETURN_IF_ERROR(ReadLayers(*layers));
     STRATA_RETURN_IF_ERROR(ReadCalls(*layers));
-    STRATA_RETURN_IF_ERROR(OrderInputs(config.value("input_layers", Json::array())));
-    return ReadOutputs(config.value("output_layers", Json::array()));
+    STRATA_RETURN_IF_ERROR(OrderInputs(Member(config, "input_layers")));
+    return ReadOutputs(Member(config, "output_layers"));
   }
 
  private:
@@ -139,10 +140,12 @@ class Functional {
     for (size_t i = 0; i < layers.size(); ++i) {
       const std::string at = absl::StrCat(Below(path_, "layers"), "[", i, "]");
       STRATA_ASSIGN_OR_RETURN(const std::string class_name, ClassOf(at, layers[i]));
-      const Json config = layers[i].value("config", Json::object());
-      const Json name = layers[i].contains("name") ? layers[i]["name"] : config.value("name", Json());
+      const Json& config = Member(layers[i], "config");
+      const Json& name = layers[i].contains("name") ? layers[i]["name"] : Member(config, "name");
       STRATA_ASSIGN_OR_RETURN(const std::string key, JsonString(Below(at, "name"), name));
       Entry entry;
+      const Json& nodes = Member(layers[i], "inbound_nodes");
+      if (!nodes.is_array() && !nodes.is_null()) return WrongValue(Below(at, "inbound_nodes"), "a list", nodes);
       if (class_name == "InputLayer") {
         entry.input = true;
         entry.calls = {key};
@@ -164,7 +167,7 @@ class Functional {
   absl::Status ReadCalls(const Json& layers) {
     for (const Json& layer : layers) {
       Entry& entry = EntryOf(layer);
-      const Json nodes = layer.value("inbound_nodes", Json::array());
+      const Json& nodes = Member(layer, "inbound_nodes");
       for (size_t i = 0; i < nodes.size() && !entry.input; ++i) {
         std::string name = model_->layers(entry.layer).name();
         const std::string base = name;
@@ -175,7 +178,7 @@ class Functional {
     for (size_t i = 0; i < layers.size(); ++i) {
       const Entry& entry = EntryOf(layers[i]);
       if (entry.input) continue;
-      const Json nodes = layers[i].value("inbound_nodes", Json::array());
+      const Json& nodes = Member(layers[i], "inbound_nodes");
       for (size_t k = 0; k < nodes.size(); ++k) {
         v1::Call* call = model_->add_calls();
         call->set_layer(model_->layers(entry.layer).name());
@@ -188,8 +191,8 @@ class Functional {
   }
 
   Entry& EntryOf(const Json& layer) {
-    const Json config = layer.value("config", Json::object());
-    return entries_[(layer.contains("name") ? layer["name"] : config["name"]).get<std::string>()];
+    const Json& own = Member(layer, "name");
+    return entries_[(own.is_null() ? Member(Member(layer, "config"), "name") : own).get<std::string>()];
   }
 
   // [[layer, node, tensor, {keyword: value}], ...]: one entry per tensor.
@@ -313,7 +316,7 @@ absl::StatusOr<v1::Model> ModelFrom(const std::string& path, const Json& json, i
     STRATA_RETURN_IF_ERROR(Functional(at, depth, &model).Read(*config));
     return model;
   }
-  const Json layers = config->is_object() ? config->value("layers", Json()) : *config;
+  const Json layers = config->is_object() ? Member(*config, "layers") : *config;
   if (!layers.is_array()) return WrongValue(Below(at, "layers"), "a list", layers);
   STRATA_RETURN_IF_ERROR(SequentialFrom(Below(at, "layers"), layers, depth, &model));
   return model;

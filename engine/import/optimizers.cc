@@ -126,7 +126,7 @@ absl::StatusOr<v1::ParameterGroup> ImportParameterGroup(const v1::Optimizer& opt
   Json config = json;
   config.erase("params");
   STRATA_RETURN_IF_ERROR(SetOptions(v1::PYTORCH, config, &own));
-  for (const Json& name : json.value("params", Json::array())) {
+  for (const Json& name : Member(json, "params")) {
     STRATA_ASSIGN_OR_RETURN(*group.add_parameters(), JsonString("params", name));
   }
   if (own.has_weight_decay()) group.set_weight_decay(own.weight_decay());

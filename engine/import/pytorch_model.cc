@@ -36,7 +36,7 @@ absl::StatusOr<v1::Model> SequentialFrom(const std::string& path, const Json& co
                                          const std::vector<v1::Input>& inputs);
 
 absl::StatusOr<v1::Layer> AnyLayerFrom(const std::string& path, const Json& json, int depth) {
-  if (!json.is_object() || json.value("class_name", Json()) != "Sequential") return LayerFrom(v1::PYTORCH, path, json);
+  if (Member(json, "class_name") != "Sequential") return LayerFrom(v1::PYTORCH, path, json);
   v1::Layer layer;
   STRATA_ASSIGN_OR_RETURN(const Form form, FormOf(path, json));
   const Json config = form.config == nullptr ? Json::object() : *form.config;
@@ -51,9 +51,9 @@ absl::StatusOr<int64_t> TakenOutput(const std::string& path, const Json& json, i
   STRATA_ASSIGN_OR_RETURN(const Form form, FormOf(path, json));
   const Json config = form.config == nullptr ? Json::object() : *form.config;
   const std::string at = Below(path, "index");
-  STRATA_ASSIGN_OR_RETURN(int64_t index, JsonInt(at, config.value("index", Json())));
+  STRATA_ASSIGN_OR_RETURN(int64_t index, JsonInt(at, Member(config, "index")));
   if (index < -available || index >= available) {
-    return WrongValue(at, absl::StrCat("the number of one of ", available, " outputs"), config["index"]);
+    return WrongValue(at, absl::StrCat("the number of one of ", available, " outputs"), Member(config, "index"));
   }
   return index < 0 ? index + available : index;
 }
@@ -61,7 +61,7 @@ absl::StatusOr<int64_t> TakenOutput(const std::string& path, const Json& json, i
 absl::StatusOr<v1::Model> SequentialFrom(const std::string& path, const Json& config, int depth,
                                          const std::vector<v1::Input>& inputs) {
   if (depth >= kMaxDepth) return InvalidArgument(path, ": models may be nested ", kMaxDepth, " deep, got more");
-  const Json layers = config.value("layers", Json());
+  const Json& layers = Member(config, "layers");
   const std::string list = Below(path, "layers");
   if (!layers.is_array()) return WrongValue(list, "a list", layers);
   v1::Model model;
@@ -72,7 +72,7 @@ absl::StatusOr<v1::Model> SequentialFrom(const std::string& path, const Json& co
     // Calls and inputs share one space of names.
     std::string name = "input";
     for (const Json& layer : layers) {
-      while (layer.is_object() && layer.value("name", Json()) == name) name += "_";
+      while (Member(layer, "name") == name) name += "_";
     }
     model.mutable_inputs(0)->set_name(name);
   }
@@ -83,7 +83,7 @@ absl::StatusOr<v1::Model> SequentialFrom(const std::string& path, const Json& co
   int available = 1;
   for (size_t i = 0; i < layers.size(); ++i) {
     const std::string at = absl::StrCat(list, "[", i, "]");
-    if (layers[i].is_object() && layers[i].value("class_name", Json()) == "TakeOutput") {
+    if (Member(layers[i], "class_name") == "TakeOutput") {
       STRATA_ASSIGN_OR_RETURN(const int64_t output, TakenOutput(at, layers[i], available));
       current.set_output(static_cast<int32_t>(output));
       available = 1;

@@ -105,12 +105,13 @@ absl::StatusOr<bool> PytorchVariance(const std::string& path, const Form& form, 
   } else {
     STRATA_RETURN_IF_ERROR(OnlyArguments(path, config, {"a", "mode", "nonlinearity"}));
     STRATA_ASSIGN_OR_RETURN(const double a, NumberOf(path, config, {"a"}, 0));
-    const Json mode = config.value("mode", Json("fan_in"));
+    const Json mode = config.contains("mode") ? config["mode"] : Json("fan_in");
     if (mode != "fan_in" && mode != "fan_out") return WrongValue(Below(path, "mode"), "fan_in or fan_out", mode);
     fan = mode == "fan_in" ? v1::VarianceScalingInitializer::FAN_IN : v1::VarianceScalingInitializer::FAN_OUT;
     const std::string nonlinearity_path = Below(path, "nonlinearity");
+    const Json& given = Member(config, "nonlinearity");
     STRATA_ASSIGN_OR_RETURN(const std::string nonlinearity,
-                            JsonString(nonlinearity_path, config.value("nonlinearity", Json("leaky_relu"))));
+                            JsonString(nonlinearity_path, given.is_null() ? Json("leaky_relu") : given));
     const auto known = CalculateGain(nonlinearity, a);
     if (!known.ok()) return WrongValue(nonlinearity_path, "a nonlinearity with a known gain", Json(nonlinearity));
     gain = *known;
