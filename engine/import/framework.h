@@ -38,6 +38,8 @@ absl::StatusOr<v1::Constraint> ImportConstraint(std::string_view json);    // Ke
 absl::StatusOr<v1::ParameterGroup> ImportParameterGroup(const v1::Optimizer& optimizer, std::string_view json);
 // clip_grad_norm_ or clip_grad_value_ of torch.nn.utils, as a component.
 absl::StatusOr<v1::Clipping> ImportClipping(std::string_view json);
+// {"class_name", "config"} with every argument, as Keras' get_config() and serialize() write it.
+absl::StatusOr<std::string> ExportKerasOptimizer(const v1::Optimizer& optimizer);
 // torch.nn.init.calculate_gain.
 absl::StatusOr<double> CalculateGain(const std::string& nonlinearity, double negative_slope);
 

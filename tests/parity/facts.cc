@@ -1,0 +1,198 @@
+// Kinds `text`, `parameters` and `config`, and facts of models.
+#include "tests/parity/facts.h"
+
+#include <algorithm>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "engine/base/status.h"
+#include "engine/import/framework.h"
+#include "engine/nn/build.h"
+#include "engine/nn/complete.h"
+#include "engine/session.h"
+#include "tests/parity/forward.h"
+
+namespace strata::parity {
+namespace {
+
+v1::DataType TypeOf(DType t) {
+  switch (t) {
+    case DType::kI64:
+      return v1::INT64;
+    case DType::kI32:
+      return v1::INT32;
+    case DType::kBool:
+      return v1::BOOL;
+    default:
+      return v1::FLOAT32;
+  }
+}
+
+v1::Input InputLike(const Case& c, const std::string& name) {
+  v1::Input input;
+  input.set_name(name);
+  const Tensor* t = c.Find("input." + name);
+  if (t == nullptr) return input;
+  for (size_t d = 1; d < t->shape().size(); ++d) input.add_shape(t->shape()[d]);
+  if (t->shape().empty()) input.set_batched(false);
+  input.set_dtype(TypeOf(t->dtype()));
+  return input;
+}
+
+bool IsSequential(const Json& json) { return json.is_object() && json.value("class_name", Json()) == "Sequential"; }
+
+// The first layer that is no model.
+const v1::Layer* FirstLayer(const v1::Model& model) {
+  if (model.layers().empty()) return nullptr;
+  const v1::Layer& layer = model.layers(0);
+  return layer.has_model() ? FirstLayer(layer.model()) : &layer;
+}
+
+// The first difference of two texts, as a line of each.
+std::string Difference(const std::string& got, const std::string& want) {
+  size_t i = 0;
+  while (i < got.size() && i < want.size() && got[i] == want[i]) ++i;
+  const auto line = [i](const std::string& s) {
+    const size_t begin = i == 0 ? 0 : s.rfind('\n', std::min(i, s.size()) - 1) + 1;
+    return s.substr(begin, std::min(s.find('\n', i), begin + 100) - begin);
+  };
+  return absl::StrCat("at ", i, " is \"", line(got), "\", wanted \"", line(want), "\"");
+}
+
+void CheckText(const std::string& what, const absl::StatusOr<std::string>& got, const std::string& want,
+               Result* result) {
+  result->Take(what, got.status());
+  if (got.ok()) result->Check(*got == want, absl::StrCat(what, ": ", Difference(*got, want)));
+}
+
+}  // namespace
+
+absl::StatusOr<Shape> InputShapeFor(const v1::Layer& layer) {
+  const auto image = [](int64_t channels, int axes) {
+    Shape shape{2, channels};
+    for (int i = 0; i < axes; ++i) shape.push_back(8);
+    return shape;
+  };
+  switch (layer.kind_case()) {
+    case v1::Layer::kLinear:
+      return Shape{2, layer.linear().in_features()};
+    case v1::Layer::kConv1D:
+      return image(layer.conv1d().in_channels(), 1);
+    case v1::Layer::kConv2D:
+      return image(layer.conv2d().in_channels(), 2);
+    case v1::Layer::kConv3D:
+      return image(layer.conv3d().in_channels(), 3);
+    case v1::Layer::kBatchNorm1D:
+      return image(layer.batch_norm1d().num_features(), 1);
+    case v1::Layer::kBatchNorm2D:
+      return image(layer.batch_norm2d().num_features(), 2);
+    case v1::Layer::kBatchNorm3D:
+      return image(layer.batch_norm3d().num_features(), 3);
+    case v1::Layer::kLstm:
+      return Shape{3, 2, layer.lstm().input_size()};
+    case v1::Layer::kSimpleRnn:
+      return Shape{3, 2, layer.simple_rnn().input_size()};
+    default:
+      return Shape{2, 3};
+  }
+}
+
+absl::StatusOr<v1::Model> ModelOf(const Case& c, const Json& json, const std::vector<std::string>& names) {
+  if (c.dialect == v1::KERAS) return ImportKeras(c.Text(json));
+  std::vector<v1::Input> inputs;
+  for (const std::string& name : names) inputs.push_back(InputLike(c, name));
+  STRATA_ASSIGN_OR_RETURN(v1::Model model, ImportPytorch(c.Text(json), inputs));
+  const v1::Layer* first = FirstLayer(model);
+  if (inputs.empty() && first != nullptr) {
+    STRATA_ASSIGN_OR_RETURN(const Shape shape, InputShapeFor(*first));
+    for (size_t d = 1; d < shape.size(); ++d) model.mutable_inputs(0)->add_shape(shape[d]);
+    if (first->has_embedding()) model.mutable_inputs(0)->set_dtype(v1::INT64);
+  }
+  return model;
+}
+
+void CheckModelFacts(const Case& c, const v1::Model& model, const nn::Collected& collected, Result* result) {
+  if (c.call.contains("count_params")) {
+    int64_t count = 0;
+    for (const nn::ParamSpec& p : collected.params) count += NumElements(p.shape);
+    result->Check(c.call["count_params"] == count, absl::StrCat("call.count_params: is ", count));
+  }
+  if (c.call.contains("summary")) CheckText("call.summary", Summarize(model, "keras"), c.call["summary"], result);
+}
+
+Result RunText(const Case& c) {
+  Result result;
+  const auto model = ModelOf(c, c.component, {});
+  result.Take("import", model.status());
+  if (!model.ok()) return result;
+  auto text = Summarize(*model, "pytorch");
+  // A module alone is its line in a Sequential of one.
+  if (text.ok() && !IsSequential(c.component)) {
+    const size_t begin = text->find("(0): ");
+    const size_t end = text->rfind("\n)");
+    if (begin != std::string::npos && end != std::string::npos) *text = text->substr(begin + 5, end - begin - 5);
+  }
+  CheckText("call.text", text, c.call["text"], &result);
+  return result;
+}
+
+Result RunParameters(const Case& c) {
+  Result result;
+  const auto imported = ModelOf(c, c.component, {});
+  result.Take("import", imported.status());
+  if (!imported.ok()) return result;
+  const auto model = Complete(*imported);
+  result.Take("complete", model.status());
+  if (!model.ok()) return result;
+  const auto facts = Inspect(*model, nullptr, 2);
+  result.Take("inspect", facts.status());
+  if (!facts.ok()) return result;
+  const Json frozen = c.call.value("frozen", Json::array());
+  Json parameters = Json::array(), buffers = Json::array();
+  int64_t total = 0, trainable = 0;
+  for (const ParameterSpec& p : facts->parameters) {
+    const std::string name = IsSequential(c.component) ? p.name : p.name.substr(p.name.find('.') + 1);
+    (p.buffer ? buffers : parameters).push_back({name, p.shape});
+    if (p.buffer) continue;
+    total += NumElements(p.shape);
+    if (std::find(frozen.begin(), frozen.end(), name) == frozen.end()) trainable += NumElements(p.shape);
+  }
+  const Json got = {{"parameters", parameters},
+                    {"buffers", buffers},
+                    {"total_params", total},
+                    {"trainable_params", trainable},
+                    {"non_trainable_params", total - trainable}};
+  for (const auto& [key, want] : c.call["expect"].items()) {
+    result.Check(got.contains(key) && got[key] == want,
+                 absl::StrCat("call.expect.", key, ": is ", got.contains(key) ? got[key].dump() : "unknown"));
+  }
+  return result;
+}
+
+Result RunConfig(const Case& c) {
+  Result result;
+  for (const auto& [key, value] : c.call.items()) {
+    if (key != "of" && key != "config")
+      result.Unsupported(absl::StrCat("call.", key, ": no shape inference of Keras' own"));
+  }
+  if (c.call["of"] != "optimizer") result.Unsupported("call.of: only optimizers write their configuration");
+  if (!result.passed()) return result;
+  const auto optimizer = ImportOptimizer(c.dialect, c.ComponentText());
+  result.Take("import", optimizer.status());
+  if (!optimizer.ok()) return result;
+  const auto text = ExportKerasOptimizer(*optimizer);
+  result.Take("export", text.status());
+  if (!text.ok()) return result;
+  const Json got = Json::parse(*text, nullptr, false), want = c.call["config"];
+  result.Check(got.contains("config") && got["config"] == want,
+               absl::StrCat("call.config: is ", got.contains("config") ? got["config"].dump() : *text));
+  const auto again = ImportOptimizer(c.dialect, *text);
+  result.Take("import again", again.status());
+  if (again.ok()) {
+    const auto second = ExportKerasOptimizer(*again);
+    result.Check(second.ok() && *second == *text, "call.config: reading it back gives another object");
+  }
+  return result;
+}
+
+}  // namespace strata::parity

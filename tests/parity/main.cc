@@ -1,0 +1,142 @@
+// strata-parity: runs golden cases.
+//
+//   strata-parity [--rows A1,L2] [--kinds layer,loss] [--list] [--verbose] [--case NAME] DIRECTORY...
+//
+// One line a case, then the numbers of passed, failed and skipped (not supported) cases, binding and companion apart.
+// Exits with 1 if a binding case failed or is not supported, 2 for wrong usage.
+#include <algorithm>
+#include <cstdio>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "tests/parity/case.h"
+#include "tests/parity/result.h"
+
+namespace strata::parity {
+namespace {
+
+struct Options {
+  std::set<std::string> rows, kinds;
+  std::string only;  // name of a case
+  bool list = false, verbose = false;
+  std::vector<std::string> directories;
+};
+
+constexpr char kUsage[] =
+    "usage: strata-parity [--rows A1,L2] [--kinds layer,loss] [--case NAME] [--list] [--verbose] DIRECTORY...\n"
+    "  --list     only the cases that are not supported, each with what is missing\n"
+    "  --verbose  also the details of passed cases\n";
+
+std::set<std::string> Set(const std::string& text) { return absl::StrSplit(text, ',', absl::SkipEmpty()); }
+
+bool ParseOptions(int argc, char** argv, Options* options) {
+  for (int i = 1; i < argc; ++i) {
+    std::string arg = argv[i], value;
+    const bool takes_value =
+        absl::StartsWith(arg, "--rows") || absl::StartsWith(arg, "--kinds") || absl::StartsWith(arg, "--case");
+    if (takes_value) {
+      const size_t equals = arg.find('=');
+      if (equals != std::string::npos) {
+        value = arg.substr(equals + 1);
+        arg = arg.substr(0, equals);
+      } else if (++i < argc) {
+        value = argv[i];
+      } else {
+        return false;
+      }
+    }
+    if (arg == "--rows") {
+      options->rows = Set(value);
+    } else if (arg == "--kinds") {
+      options->kinds = Set(value);
+    } else if (arg == "--case") {
+      options->only = value;
+    } else if (arg == "--list") {
+      options->list = true;
+    } else if (arg == "--verbose") {
+      options->verbose = true;
+    } else if (absl::StartsWith(arg, "-")) {
+      return false;
+    } else {
+      options->directories.push_back(arg);
+    }
+  }
+  return !options->directories.empty();
+}
+
+struct Tally {
+  int passed = 0, failed = 0, skipped = 0;
+  void Add(const Result& r) {
+    passed += r.verdict == Result::Verdict::kPassed;
+    failed += r.verdict == Result::Verdict::kFailed;
+    skipped += r.verdict == Result::Verdict::kUnsupported;
+  }
+  void Print(const char* what) const {
+    std::printf("%s: %d passed, %d failed, %d skipped\n", what, passed, failed, skipped);
+  }
+};
+
+void PrintCase(const Options& options, const Case& c, const std::string& label, const Result& r) {
+  const bool skipped = r.verdict == Result::Verdict::kUnsupported;
+  if (options.list && !skipped) return;
+  const char* word = skipped ? "skipped" : r.passed() ? "passed" : "FAILED";
+  std::printf("%-7s %s%s", word, label.c_str(), c.binding ? "" : " (companion)");
+  if (!r.passed()) std::printf("  %s", r.detail.c_str());
+  if (r.passed() && options.verbose) std::printf("  %d compared", r.compared);
+  std::printf("\n");
+}
+
+int Main(int argc, char** argv) {
+  Options options;
+  if (!ParseOptions(argc, argv, &options)) {
+    std::fputs(kUsage, stderr);
+    return 2;
+  }
+  Tally binding, companion;
+  for (const std::string& directory : options.directories) {
+    const auto paths = FindCases(directory);
+    if (!paths.ok()) {
+      std::fprintf(stderr, "strata-parity: %s\n", std::string(paths.status().message()).c_str());
+      return 2;
+    }
+    for (const std::string& path : *paths) {
+      std::vector<std::string> parts = absl::StrSplit(path, '/');
+      const std::string row = parts.size() > 1 ? parts[parts.size() - 2] : "";
+      if (!options.rows.empty() && options.rows.count(row) == 0) continue;
+      const size_t keep = std::min<size_t>(parts.size(), 3);
+      std::string label;
+      for (size_t i = parts.size() - keep; i < parts.size(); ++i)
+        absl::StrAppend(&label, label.empty() ? "" : "/", parts[i]);
+      label = label.substr(0, label.size() - 5);
+      if (!options.only.empty() && !absl::StrContains(label, options.only)) continue;
+      auto c = ReadCase(path);
+      Result result;
+      if (!c.ok()) {
+        result.Fail(std::string(c.status().message()));
+        c = Case();
+      } else {
+        if (!options.kinds.empty() && options.kinds.count(c->kind) == 0) continue;
+        result = RunCase(*c);
+      }
+      (c->binding ? binding : companion).Add(result);
+      PrintCase(options, *c, label, result);
+    }
+  }
+  binding.Print("binding");
+  companion.Print("companion");
+  if (binding.passed + binding.failed + binding.skipped + companion.passed + companion.failed + companion.skipped ==
+      0) {
+    std::fprintf(stderr, "strata-parity: no case found\n");
+    return 2;
+  }
+  return binding.failed + binding.skipped > 0 ? 1 : 0;
+}
+
+}  // namespace
+}  // namespace strata::parity
+
+int main(int argc, char** argv) { return strata::parity::Main(argc, argv); }

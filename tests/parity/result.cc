@@ -1,0 +1,74 @@
+#include "tests/parity/result.h"
+
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "engine/import/component.h"
+
+namespace strata::parity {
+namespace {
+
+bool Close(double got, double want, double rtol, double atol) {
+  if (std::isnan(want)) return std::isnan(got);
+  if (std::isinf(want)) return got == want;
+  return std::abs(got - want) <= atol + rtol * std::abs(want);
+}
+
+}  // namespace
+
+void Result::Take(const std::string& doing, const absl::Status& status) {
+  if (status.ok()) return;
+  const std::string why = absl::StrCat(doing, ": ", status.message());
+  if (status.code() == absl::StatusCode::kUnimplemented || framework::IsNoComponent(status)) {
+    Unsupported(why);
+  } else {
+    Fail(why);
+  }
+}
+
+void Result::Compare(const Case& c, const std::string& what, const RefTensor& got, const Tensor& want) {
+  ++compared;
+  if (got.shape != want.shape()) {
+    Fail(absl::StrCat(what, ": shape is ", ShapeString(got.shape), ", wanted ", ShapeString(want.shape())));
+    return;
+  }
+  for (size_t i = 0; i < got.data.size(); ++i) {
+    const double w = want.At(static_cast<int64_t>(i));
+    if (Close(got.data[i], w, c.rtol, c.atol)) continue;
+    Fail(absl::StrFormat("%s[%d]: is %.9g, wanted %.9g", what, i, got.data[i], w));
+    return;
+  }
+}
+
+void Result::CompareTo(const Case& c, const std::string& what, const RefTensor& got, const std::string& tensor) {
+  const Tensor* want = c.Find(tensor);
+  if (want == nullptr) {
+    Fail(absl::StrCat(tensor, ": the case has no such tensor"));
+    return;
+  }
+  Compare(c, absl::StrCat(what, " ", tensor), got, *want);
+}
+
+Result RunCase(const Case& c) {
+  Result result;
+  if (c.kind == "layer") return RunLayer(c);
+  if (c.kind == "model") return RunModel(c);
+  if (c.kind == "loss") return RunLoss(c);
+  if (c.kind == "metric") return RunMetric(c);
+  if (c.kind == "optimizer") return RunOptimizer(c);
+  if (c.kind == "clip") return RunClip(c);
+  if (c.kind == "regularizer") return RunRegularizer(c);
+  if (c.kind == "constraint") return RunConstraint(c);
+  if (c.kind == "initializer") return RunInitializer(c);
+  if (c.kind == "calculate_gain") return RunCalculateGain(c);
+  if (c.kind == "training") return RunTraining(c);
+  if (c.kind == "rejects") return RunRejects(c);
+  if (c.kind == "text") return RunText(c);
+  if (c.kind == "parameters") return RunParameters(c);
+  if (c.kind == "config") return RunConfig(c);
+  result.Unsupported(absl::StrCat("kind: no runner for ", c.kind));
+  return result;
+}
+
+}  // namespace strata::parity
