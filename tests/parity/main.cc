@@ -91,6 +91,7 @@ void PrintCase(const Options& options, const Case& c, const std::string& label, 
 }
 
 int Main(int argc, char** argv) {
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);  // a crash must not hide the cases before it
   Options options;
   if (!ParseOptions(argc, argv, &options)) {
     std::fputs(kUsage, stderr);

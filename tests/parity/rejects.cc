@@ -91,7 +91,8 @@ class Attempt {
       if (name.empty()) continue;
       args.positional.push_back(built_.Input(name));
     }
-    const nn::Outputs outputs = nn::BuildLayer(scope.Enter("layer", "layer", true, std::nullopt), layer, args);
+    nn::Scope inner = scope.Enter("layer", "layer", true, std::nullopt);
+    nn::BuildLayer(inner, layer, args);
     if (!built_.graph()->ok()) return built_.graph()->status();
     return Predict(layer);
   }
@@ -114,7 +115,7 @@ class Attempt {
     *model.add_layers() = layer;
     NamedTensors weights;
     for (const nn::ParamSpec& p : built_.collected().params) {
-      weights["0" + p.name.substr(5)] = Tensor(p.dtype, p.shape);
+      weights[absl::StrCat("0", p.name.substr(5))] = Tensor(p.dtype, p.shape);
     }
     model.mutable_layers(0)->set_name("0");
     STRATA_ASSIGN_OR_RETURN(const auto version, Version::Create(model, weights, {}));
