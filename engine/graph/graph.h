@@ -8,6 +8,7 @@
 //   if (!g.status().ok()) ...     // the first error sticks; later ops return empty values
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <span>
 #include <string>
@@ -95,8 +96,8 @@ class Graph {
   const absl::Status& status() const { return status_; }
   bool ok() const { return status_.ok(); }
 
-  const std::vector<Node>& nodes() const { return nodes_; }
-  const std::vector<ValueInfo>& values() const { return values_; }
+  const std::deque<Node>& nodes() const { return nodes_; }
+  const std::deque<ValueInfo>& values() const { return values_; }
   const std::vector<NamedValue>& inputs() const { return inputs_; }
   const std::vector<NamedValue>& outputs() const { return outputs_; }
   const std::vector<VariableInfo>& variables() const { return variables_; }
@@ -113,8 +114,9 @@ class Graph {
 
  private:
   absl::Status status_;
-  std::vector<Node> nodes_;
-  std::vector<ValueInfo> values_;
+  // References to nodes and to values' shapes stay valid while more are added.
+  std::deque<Node> nodes_;
+  std::deque<ValueInfo> values_;
   std::vector<NamedValue> inputs_;
   std::vector<NamedValue> outputs_;
   std::vector<VariableInfo> variables_;

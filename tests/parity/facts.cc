@@ -10,6 +10,7 @@
 #include "engine/nn/build.h"
 #include "engine/nn/complete.h"
 #include "engine/session.h"
+#include "engine/summary.h"
 #include "tests/parity/forward.h"
 
 namespace strata::parity {
@@ -123,8 +124,14 @@ void CheckModelFacts(const Case& c, const v1::Model& model, const nn::Collected&
 Result RunText(const Case& c) {
   Result result;
   const auto model = ModelOf(c, c.component, {});
-  result.Take("import", model.status());
-  if (!model.ok()) return result;
+  if (!model.ok()) {
+    if (const auto loss = ImportLoss(c.dialect, c.ComponentText()); loss.ok()) {
+      CheckText("call.text", PytorchText(*loss), c.call["text"], &result);
+    } else {
+      result.Take("import", model.status());
+    }
+    return result;
+  }
   auto text = Summarize(*model, "pytorch");
   // A module alone is its line in a Sequential of one.
   if (text.ok() && !IsSequential(c.component)) {
