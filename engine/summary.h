@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/session.h"
+#include "strata/v1/losses.pb.h"
 
 namespace strata {
 
@@ -32,5 +33,6 @@ std::string TorchkerasTable(const SummaryTable& table);
 // print(net): classes with their arguments, nested models indented. `layer` is complete (nn/schema.h).
 std::string PrintPytorch(const v1::Layer& layer);
 std::string PrintPytorch(const v1::Model& model);
+std::string PrintPytorch(const v1::Loss& loss);
 
 }  // namespace strata

@@ -211,4 +211,11 @@ std::string PrintPytorch(const v1::Model& model) {
   return out + ")";
 }
 
+std::string PrintPytorch(const v1::Loss& loss) {
+  const auto* kind = nn::KindOf(loss);
+  if (kind == nullptr) return "";
+  const v1::ComponentSchema& schema = nn::SchemaOfComponent(kind);
+  return absl::StrCat(schema.pytorch().empty() ? kind->name() : schema.pytorch(0), "()");
+}
+
 }  // namespace strata

@@ -123,21 +123,17 @@ void CheckModelFacts(const Case& c, const v1::Model& model, const nn::Collected&
 
 Result RunText(const Case& c) {
   Result result;
-  const auto model = ModelOf(c, c.component, {});
-  if (!model.ok()) {
-    if (const auto loss = ImportLoss(c.dialect, c.ComponentText()); loss.ok()) {
-      CheckText("call.text", PytorchText(*loss), c.call["text"], &result);
-    } else {
-      result.Take("import", model.status());
-    }
+  std::string text;
+  if (const auto model = ModelOf(c, c.component, {}); model.ok()) {
+    const auto complete = Complete(*model);
+    result.Take("complete", complete.status());
+    if (!complete.ok()) return result;
+    text = IsSequential(c.component) ? PrintPytorch(*complete) : PrintPytorch(complete->layers(0));
+  } else if (const auto loss = ImportLoss(c.dialect, c.ComponentText()); loss.ok()) {
+    text = PrintPytorch(*loss);
+  } else {
+    result.Take("import", model.status());
     return result;
-  }
-  auto text = Summarize(*model, "pytorch");
-  // A module alone is its line in a Sequential of one.
-  if (text.ok() && !IsSequential(c.component)) {
-    const size_t begin = text->find("(0): ");
-    const size_t end = text->rfind("\n)");
-    if (begin != std::string::npos && end != std::string::npos) *text = text->substr(begin + 5, end - begin - 5);
   }
   CheckText("call.text", text, c.call["text"], &result);
   return result;
