@@ -60,10 +60,13 @@ std::string Difference(const std::string& got, const std::string& want) {
   return absl::StrCat("at ", i, " is \"", line(got), "\", wanted \"", line(want), "\"");
 }
 
-void CheckText(const std::string& what, const absl::StatusOr<std::string>& got, const std::string& want,
-               Result* result) {
-  result->Take(what, got.status());
-  if (got.ok()) result->Check(*got == want, absl::StrCat(what, ": ", Difference(*got, want)));
+void CheckText(const std::string& what, const absl::StatusOr<std::string>& text, const std::string& want, Result* result) {
+  result->Take(what, text.status());
+  if (!text.ok()) return;
+  // The last line's end belongs to whoever prints.
+  std::string got = *text;
+  if (!got.empty() && got.back() == '\n') got.pop_back();
+  result->Check(got == want, absl::StrCat(what, ": ", Difference(got, want)));
 }
 
 }  // namespace
