@@ -86,6 +86,7 @@ std::string Table(const std::vector<std::string>& columns, const std::vector<std
   if (scols_print_table_to_string(table.get(), &text) != 0 || text == nullptr) return "";
   std::string result(text);
   std::free(text);
+  if (!result.empty() && result.back() != '\n') result += '\n';
   return result;
 }
 

@@ -41,8 +41,12 @@ namespace {
 // machine makes steps tens of times slower; a short spin costs nothing on a quiet one.
 void SetOpenMpEnvironment(char** argv) {
   if (getenv("GOMP_SPINCOUNT") != nullptr || getenv("OMP_WAIT_POLICY") != nullptr) return;
+  char path[4096];
+  const ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - 1);
+  if (length <= 0) return;  // without /proc the default stays
+  path[length] = '\0';
   setenv("GOMP_SPINCOUNT", "2000", 0);
-  execv("/proc/self/exe", argv);  // without /proc the default stays
+  execv(path, argv);
 }
 
 void RaiseFileLimit() {

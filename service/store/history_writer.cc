@@ -1,5 +1,7 @@
 #include "service/store/history_writer.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -39,6 +41,7 @@ absl::Status HistoryWriter::Flush() {
 }
 
 void HistoryWriter::Loop() {
+  pthread_setname_np(pthread_self(), "history");
   bool stop = false;
   while (!stop) {
     std::vector<HistoryRow> rows;

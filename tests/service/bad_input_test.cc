@@ -68,7 +68,8 @@ TEST_P(BadInput, Infer) {
       {"no inputs", bare(R"(model_name: "m")"), StatusCode::INVALID_ARGUMENT, "inputs[\"x\"]: must be given"},
       {"unknown input", bare(R"(model_name: "m" inputs { name: "z" datatype: "FP32" shape: [1, 2] })"),
        StatusCode::INVALID_ARGUMENT, "inputs[\"z\"]: the model has no such input"},
-      {"input twice", Infer(R"(inputs { name: "x" datatype: "FP32" shape: [1, 2] } raw_input_contents: "\0\0\0\0\0\0\0\0")"),
+      {"input twice",
+       Infer(R"(inputs { name: "x" datatype: "FP32" shape: [1, 2] } raw_input_contents: "\0\0\0\0\0\0\0\0")"),
        StatusCode::INVALID_ARGUMENT, "inputs[\"x\"]: must be given once"},
       {"wrong type", bare(R"(model_name: "m" inputs { name: "x" datatype: "INT64" shape: [1, 2] })"),
        StatusCode::INVALID_ARGUMENT, "inputs[\"x\"].datatype: must be FP32, got \"INT64\""},
@@ -81,8 +82,7 @@ TEST_P(BadInput, Infer) {
        "inputs[\"x\"].shape[0]: must be >= 0, got -1"},
       {"no rows", bare(x + "shape: [0, 2] } raw_input_contents: \"\""), StatusCode::INVALID_ARGUMENT,
        "shape: must have a row"},
-      {"absurd size", bare(x + "shape: [4611686018427387904, 2] }"), StatusCode::INVALID_ARGUMENT,
-       "too many elements"},
+      {"absurd size", bare(x + "shape: [4611686018427387904, 2] }"), StatusCode::INVALID_ARGUMENT, "too many elements"},
       {"absurd rank", bare(x + "shape: [1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1] }"), StatusCode::INVALID_ARGUMENT,
        "must have at most 16 axes, got 20"},
       {"large shape without data", bare(x + "shape: [1000000000, 2] }"), StatusCode::INVALID_ARGUMENT,
@@ -158,7 +158,8 @@ TEST_P(BadInput, Models) {
        "name: must be given"},
       {"create with a path as name", [&] { return create("name: \"../m\" model { " + good + " }"); },
        StatusCode::INVALID_ARGUMENT, "name: must match"},
-      {"create with a long name", [&] { return create("name: \"" + std::string(64, 'a') + "\" model { " + good + " }"); },
+      {"create with a long name",
+       [&] { return create("name: \"" + std::string(64, 'a') + "\" model { " + good + " }"); },
        StatusCode::INVALID_ARGUMENT, "name: must match"},
       {"create with a zero byte", [&] { return create("name: \"a\\0b\" model { " + good + " }"); },
        StatusCode::INVALID_ARGUMENT, "got \"a\\x00\\x62\""},
@@ -188,7 +189,8 @@ TEST_P(BadInput, Models) {
        "run: must exist, got \"nobody\""},
       {"publish another model's run", [&] { return publish("model: \"other\" run: \"done\""); },
        StatusCode::INVALID_ARGUMENT, "run: must train model \"other\", got \"done\" of model \"m\""},
-      {"publish a novel", [&] { return publish("model: \"m\" run: \"done\" description: \"" + std::string(2000, 'a') + "\""); },
+      {"publish a novel",
+       [&] { return publish("model: \"m\" run: \"done\" description: \"" + std::string(2000, 'a') + "\""); },
        StatusCode::INVALID_ARGUMENT, "description: must have at most 1024 bytes, got 2000"},
       {"roll back too far", [&] { return rollback("model: \"m\""); }, StatusCode::FAILED_PRECONDITION,
        "has no version before the one that serves"},
@@ -265,8 +267,8 @@ TEST_P(BadInput, LaterMessagesOfATrainStream) {
        "too many elements"},
       {"truncated", batch("dtype: FLOAT32 shape: [1, 2] data: \"1234567\""), StatusCode::INVALID_ARGUMENT,
        "batch.tensors[\"x\"].data: needs 8 bytes for FLOAT32 [1,2], got 7"},
-      {"the engine's rule", batch("dtype: FLOAT32 shape: [1, 3] data: \"123456789012\""),
-       StatusCode::INVALID_ARGUMENT, "batch.x: must have shape"},
+      {"the engine's rule", batch("dtype: FLOAT32 shape: [1, 3] data: \"123456789012\""), StatusCode::INVALID_ARGUMENT,
+       "batch.x: must have shape"},
       {"evaluation label", "evaluate { name: \"a\\nb\" }", StatusCode::INVALID_ARGUMENT,
        "evaluate.name: has a control character"},
       {"evaluation without tensors", "evaluate {}", StatusCode::INVALID_ARGUMENT,
@@ -306,7 +308,8 @@ TEST_P(BadInput, Runs) {
                "page_token: must come from an earlier answer");
   list.clear_page_token();
   list.set_model("nobody");
-  ExpectStatus(Call(*training_, &v1::Training::Stub::ListRuns, list, &listed), StatusCode::NOT_FOUND, "model: must exist");
+  ExpectStatus(Call(*training_, &v1::Training::Stub::ListRuns, list, &listed), StatusCode::NOT_FOUND,
+               "model: must exist");
   v1::WatchRunRequest watch;
   watch.set_run("nobody");
   grpc::ClientContext context;

@@ -200,10 +200,11 @@ TEST_P(Inference, MetricsSayWhatHappened) {
   ASSERT_TRUE(Infer(Request("m", {1, 1}), &response).ok());
   ASSERT_FALSE(Infer(Request("invented", {1, 1}), &response).ok());
   const std::string text = server_->MetricsText();
-  for (const char* line : {"strata_training_steps_total{model=\"m\"} 5", "strata_training_step{model=\"m\",run=\"r\"} 5",
-                           "strata_inference_requests_total{code=\"OK\",model=\"m\"} 1",
-                           "strata_rpc_handled_total{code=\"NOT_FOUND\",method=\"GRPCInferenceService/ModelInfer\"} 1",
-                           "strata_build_info{version=\"0.1.0\"} 1", "strata_versions_loaded 1"}) {
+  for (const char* line :
+       {"strata_training_steps_total{model=\"m\"} 5", "strata_training_step{model=\"m\",run=\"r\"} 5",
+        "strata_inference_requests_total{code=\"OK\",model=\"m\"} 1",
+        "strata_rpc_handled_total{code=\"NOT_FOUND\",method=\"GRPCInferenceService/ModelInfer\"} 1",
+        "strata_build_info{version=\"0.1.0\"} 1", "strata_versions_loaded 1"}) {
     EXPECT_NE(text.find(line), std::string::npos) << line << " is missing in\n" << text;
   }
   EXPECT_EQ(text.find("invented"), std::string::npos);

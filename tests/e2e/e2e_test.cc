@@ -1,0 +1,261 @@
+// The server and the client as users run them.
+
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <memory>
+
+#include "strata/v1/services.grpc.pb.h"
+#include "tests/e2e/process.h"
+#include "tests/service/temp_dir.h"
+
+namespace strata::e2e {
+namespace {
+
+using service::TempDir;
+
+const char kModel[] = STRATA_SOURCE "/examples/fashion_mnist/mlp.json";
+
+class Api {
+ public:
+  explicit Api(const std::string& address)
+      : channel_(grpc::CreateChannel(address, grpc::InsecureChannelCredentials())),
+        models_(v1::Models::NewStub(channel_)),
+        training_(v1::Training::NewStub(channel_)) {}
+
+  v1::RunInfo GetRun(const std::string& run) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
+    context.set_wait_for_ready(true);
+    v1::GetRunRequest request;
+    request.set_run(run);
+    v1::RunInfo info;
+    training_->GetRun(&context, request, &info);
+    return info;
+  }
+  v1::ListVersionsResponse Versions(const std::string& model) {
+    grpc::ClientContext context;
+    v1::ListVersionsRequest request;
+    request.set_model(model);
+    v1::ListVersionsResponse response;
+    models_->ListVersions(&context, request, &response);
+    return response;
+  }
+  // Reads the history of a run until `done` says so or the stream ends.
+  void Watch(const std::string& run, uint64_t from_step, const std::function<bool(const v1::RunEvent&)>& done) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(120));
+    v1::WatchRunRequest request;
+    request.set_run(run);
+    request.set_from_step(from_step);
+    const auto reader = training_->WatchRun(&context, request);
+    v1::RunEvent event;
+    while (reader->Read(&event)) {
+      if (!done(event)) continue;
+      context.TryCancel();
+      while (reader->Read(&event)) {
+      }
+      break;
+    }
+    reader->Finish();
+  }
+
+ private:
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<v1::Models::Stub> models_;
+  std::unique_ptr<v1::Training::Stub> training_;
+};
+
+std::vector<std::string> Client(const std::string& server, std::vector<std::string> words) {
+  words.insert(words.begin(), {STRATA_BIN "/strata", "--server", server});
+  return words;
+}
+
+class EndToEnd : public testing::Test {
+ protected:
+  // Runs a client command to its end.
+  Process& Run(const std::string& server, const std::vector<std::string>& words, int want) {
+    clients_.push_back(
+        std::make_unique<Process>(Client(server, words), dir_ / ("client" + std::to_string(clients_.size()))));
+    Process& process = *clients_.back();
+    EXPECT_EQ(process.Wait(120), want) << process.Output() << process.Errors();
+    return process;
+  }
+  std::vector<std::string> TrainCommand() {
+    return {"train",    "fashion_mlp", "--limit", "7000", "--validation", "600", "--batch",   "64",
+            "--epochs", "4",           "--seed",  "5",    "--run",        "r",   "--publish", "--checkpoint-every",
+            "20"};
+  }
+
+  TempDir dir_;
+  std::vector<std::unique_ptr<Process>> clients_;
+};
+
+constexpr int kSteps = 4 * 100;
+
+// The client goes on by itself after the server was killed, twice, and the weights are the same bytes as those of a run
+// that nothing disturbed.
+TEST_F(EndToEnd, SigkillDuringTrainingChangesNoBitOfTheResult) {
+  std::string undisturbed;
+  {
+    ServerProcess server(dir_ / "a", dir_ / "server-a");
+    ASSERT_FALSE(server.grpc().empty()) << server.process().Errors();
+    Run(server.grpc(), {"models", "create", kModel}, 0);
+    Run(server.grpc(), TrainCommand(), 0);
+    const auto versions = Api(server.grpc()).Versions("fashion_mlp");
+    ASSERT_EQ(versions.versions_size(), 1);
+    EXPECT_EQ(versions.versions(0).step(), kSteps);
+    undisturbed = versions.versions(0).digest();
+    server.process().Signal(SIGTERM);
+    EXPECT_EQ(server.process().Wait(30), 0);
+  }
+  auto server = std::make_unique<ServerProcess>(dir_ / "b", dir_ / "server-b0");
+  const std::string address = server->grpc();
+  ASSERT_FALSE(address.empty());
+  Run(address, {"models", "create", kModel}, 0);
+  Process client(Client(address, TrainCommand()), dir_ / "trainer");
+  client.AwaitLine("run r:", 30);
+  for (const uint64_t kill_at : {uint64_t{50}, uint64_t{230}}) {
+    uint64_t step = 0;
+    for (int attempt = 0; attempt < 100 && step < kill_at; ++attempt) {
+      // The run may not exist yet.
+      Api(address).Watch("r", 1, [&](const v1::RunEvent& event) {
+        if (event.has_step()) step = event.step().step();
+        return step >= kill_at;
+      });
+    }
+    ASSERT_GE(step, kill_at);
+    server->process().Signal(SIGKILL);
+    ASSERT_EQ(server->process().Wait(10), 128 + SIGKILL);
+    server = std::make_unique<ServerProcess>(dir_ / "b", dir_ / ("server-b" + std::to_string(kill_at)), address);
+    ASSERT_EQ(server->grpc(), address) << server->process().Errors();
+  }
+  ASSERT_EQ(client.Wait(120), 0) << client.Output() << client.Errors();
+  const auto versions = Api(address).Versions("fashion_mlp");
+  ASSERT_EQ(versions.versions_size(), 1);
+  EXPECT_EQ(versions.versions(0).step(), kSteps);
+  EXPECT_EQ(versions.versions(0).digest(), undisturbed);
+  // Every step is in the history once, in order.
+  std::vector<uint64_t> steps;
+  int evaluations = 0;
+  Api(address).Watch("r", 1, [&](const v1::RunEvent& event) {
+    if (event.has_step()) steps.push_back(event.step().step());
+    if (event.has_evaluation()) ++evaluations;
+    return false;
+  });
+  ASSERT_EQ(steps.size(), static_cast<size_t>(kSteps));
+  for (size_t i = 0; i < steps.size(); ++i) ASSERT_EQ(steps[i], i + 1);
+  EXPECT_EQ(evaluations, 4);
+}
+
+TEST_F(EndToEnd, ARestartInOrderKeepsNamesVersionsAndHistory) {
+  std::string digest, address;
+  {
+    ServerProcess server(dir_ / "data", dir_ / "server");
+    address = server.grpc();
+    Run(address, {"models", "create", kModel}, 0);
+    Run(address, TrainCommand(), 0);
+    digest = Api(address).Versions("fashion_mlp").versions(0).digest();
+    server.process().Signal(SIGTERM);
+    ASSERT_EQ(server.process().Wait(30), 0) << server.process().Errors();
+  }
+  ServerProcess server(dir_ / "data", dir_ / "again");
+  Api api(server.grpc());
+  EXPECT_EQ(api.Versions("fashion_mlp").versions(0).digest(), digest);
+  EXPECT_TRUE(api.Versions("fashion_mlp").versions(0).serving());
+  EXPECT_EQ(api.GetRun("r").state(), v1::SUCCEEDED);
+  EXPECT_EQ(api.GetRun("r").step(), static_cast<uint64_t>(kSteps));
+  uint64_t next = 395;
+  api.Watch("r", next, [&](const v1::RunEvent& event) {
+    if (event.has_step()) {
+      EXPECT_EQ(event.step().step(), next++);
+    }
+    return false;
+  });
+  EXPECT_EQ(next, kSteps + 1u);
+  EXPECT_NE(Run(server.grpc(), {"infer", "fashion_mlp", "--limit", "1000"}, 0).Output().find("test accuracy 0."),
+            std::string::npos);
+}
+
+TEST_F(EndToEnd, SigtermDuringTrainingIsACheckpointAndTheClientGoesOn) {
+  auto server = std::make_unique<ServerProcess>(dir_ / "data", dir_ / "server");
+  const std::string address = server->grpc();
+  Run(address, {"models", "create", kModel}, 0);
+  Process client(Client(address, TrainCommand()), dir_ / "trainer");
+  client.AwaitLine("run r:", 30);
+  uint64_t step = 0;
+  for (int attempt = 0; attempt < 100 && step < 50; ++attempt) {
+    Api(address).Watch("r", 1, [&](const v1::RunEvent& event) {
+      if (event.has_step()) step = event.step().step();
+      return step >= 50;
+    });
+  }
+  server->process().Signal(SIGTERM);
+  ASSERT_EQ(server->process().Wait(30), 0) << server->process().Errors();
+  server = std::make_unique<ServerProcess>(dir_ / "data", dir_ / "again", address);
+  ASSERT_EQ(client.Wait(120), 0) << client.Output() << client.Errors();
+  EXPECT_EQ(Api(address).GetRun("r").step(), static_cast<uint64_t>(kSteps));
+}
+
+TEST_F(EndToEnd, WhatCannotStartSaysWhy) {
+  ServerProcess server(dir_ / "data", dir_ / "server");
+  ASSERT_FALSE(server.grpc().empty());
+  const std::string bin = STRATA_BIN "/strata-server";
+  const struct {
+    const char* name;
+    std::vector<std::string> flags;
+    int code;
+    std::string words;
+  } kCases[] = {
+      {"directory in use", {"--data_dir=" + (dir_ / "data")}, 1, "is in use by another strata-server"},
+      {"port in use",
+       {"--data_dir=" + (dir_ / "other"), "--grpc_address=" + server.grpc(), "--http_address="},
+       1,
+       "--grpc_address: cannot listen on " + server.grpc()},
+      {"metrics port in use",
+       {"--data_dir=" + (dir_ / "other"), "--grpc_address=127.0.0.1:0", "--http_address=" + server.http()},
+       1,
+       "--http_address: cannot listen on"},
+      {"no directory", {}, 2, "--data_dir must be given"},
+      {"bad number", {"--data_dir=x", "--window=0"}, 2, "--window must be >= 1"},
+      {"argument", {"--data_dir=x", "y"}, 2, "takes no arguments but flags"},
+      {"directory that cannot be made", {"--data_dir=/proc/strata"}, 1, "data_dir: cannot create"},
+  };
+  for (const auto& c : kCases) {
+    SCOPED_TRACE(c.name);
+    std::vector<std::string> command{bin};
+    command.insert(command.end(), c.flags.begin(), c.flags.end());
+    Process process(command, dir_ / "refused");
+    EXPECT_EQ(process.Wait(30), c.code) << process.Errors();
+    EXPECT_NE(process.Errors().find(c.words), std::string::npos) << process.Errors();
+  }
+}
+
+TEST_F(EndToEnd, TheClientsExitCodes) {
+  ServerProcess server(dir_ / "data", dir_ / "server");
+  Run(server.grpc(), {"health"}, 0);
+  Run(server.grpc(), {"models", "get", "nobody"}, 1);
+  Run(server.grpc(), {"no", "such", "command"}, 2);
+  Run("127.0.0.1:1", {"models", "list"}, 3);
+}
+
+// An unmodified client of another project, where its package is installed (pip install tritonclient[grpc]).
+TEST_F(EndToEnd, TritonsPythonClient) {
+  const char* asked = std::getenv("STRATA_TEST_PYTHON");
+  const std::string python = asked != nullptr ? asked : "/usr/bin/python3";
+  if (!std::filesystem::exists(python)) GTEST_SKIP() << python << " is missing";
+  Process probe({python, "-c", "import tritonclient.grpc, numpy"}, dir_ / "probe");
+  if (probe.Wait(60) != 0) GTEST_SKIP() << "tritonclient is not installed for " << python;
+  ServerProcess server(dir_ / "data", dir_ / "server");
+  Run(server.grpc(), {"models", "create", kModel}, 0);
+  Run(server.grpc(), TrainCommand(), 0);
+  Process client({python, STRATA_SOURCE "/tests/e2e/triton_client.py", server.grpc()}, dir_ / "triton");
+  EXPECT_EQ(client.Wait(120), 0) << client.Output() << client.Errors();
+}
+
+}  // namespace
+}  // namespace strata::e2e
