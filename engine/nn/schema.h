@@ -23,8 +23,8 @@ namespace strata::nn {
 // INVALID_ARGUMENT names the field below `path`. Idempotent.
 absl::Status Fill(v1::Dialect dialect, std::string_view path, google::protobuf::Message* message);
 
-// Checks one field that is set, as Fill does, but fills nothing and calls it `path`: for definitions in other words than ours.
-// `spatial_axes` is the component's (0: unknown).
+// Checks one field that is set, as Fill does, but fills nothing and calls it `path`: for definitions in other words
+// than ours. `spatial_axes` is the component's (0: unknown).
 absl::Status CheckField(v1::Dialect dialect, int spatial_axes, const std::string& path,
                         const google::protobuf::FieldDescriptor* field, google::protobuf::Message* message);
 

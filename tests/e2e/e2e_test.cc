@@ -201,6 +201,24 @@ TEST_F(EndToEnd, SigtermDuringTrainingIsACheckpointAndTheClientGoesOn) {
   EXPECT_EQ(Api(address).GetRun("r").step(), static_cast<uint64_t>(kSteps));
 }
 
+// A balancer learns that the server goes before the server goes.
+TEST_F(EndToEnd, TheLameDuckAnswers) {
+  ServerProcess server(dir_ / "data", dir_ / "server", "127.0.0.1:0", {"--lame_duck=3s"});
+  Run(server.grpc(), {"models", "create", kModel}, 0);
+  Run(server.grpc(), {"health"}, 0);
+  server.process().Signal(SIGTERM);
+  while (server.process().Errors().find("stopping") == std::string::npos) ASSERT_EQ(server.process().Wait(0), -1);
+  // Health says no within the three seconds, and requests are answered.
+  int health = 0;
+  for (int i = 0; i < 100 && health == 0; ++i) {
+    Process process(Client(server.grpc(), {"health"}), dir_ / "health");
+    health = process.Wait(10);
+  }
+  EXPECT_EQ(health, 1);
+  Run(server.grpc(), {"models", "get", "fashion_mlp"}, 0);
+  EXPECT_EQ(server.process().Wait(30), 0) << server.process().Errors();
+}
+
 TEST_F(EndToEnd, WhatCannotStartSaysWhy) {
   ServerProcess server(dir_ / "data", dir_ / "server");
   ASSERT_FALSE(server.grpc().empty());

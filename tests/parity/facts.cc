@@ -60,7 +60,8 @@ std::string Difference(const std::string& got, const std::string& want) {
   return absl::StrCat("at ", i, " is \"", line(got), "\", wanted \"", line(want), "\"");
 }
 
-void CheckText(const std::string& what, const absl::StatusOr<std::string>& text, const std::string& want, Result* result) {
+void CheckText(const std::string& what, const absl::StatusOr<std::string>& text, const std::string& want,
+               Result* result) {
   result->Take(what, text.status());
   if (!text.ok()) return;
   // The last line's end belongs to whoever prints.

@@ -1,5 +1,7 @@
 // The Open Inference Protocol over the wire.
 
+#include <google/protobuf/wrappers.pb.h>
+#include <grpcpp/generic/generic_stub.h>
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -59,6 +61,38 @@ TEST_P(Inference, ServerAndModelReadiness) {
   inference::ServerMetadataResponse server;
   ASSERT_TRUE(Call(*inference_, &Stub::ServerMetadata, inference::ServerMetadataRequest(), &server).ok());
   EXPECT_EQ(server.name(), "strata");
+}
+
+// grpc.health.v1: request and answer have one field each, as the wrapper types have.
+TEST_P(Inference, HealthFollowsTheModels) {
+  const auto check = [&](const std::string& service) {
+    google::protobuf::StringValue request;
+    request.set_value(service);
+    google::protobuf::Int32Value response;
+    grpc::TemplatedGenericStub<google::protobuf::StringValue, google::protobuf::Int32Value> stub(channel_);
+    grpc::ClientContext context;
+    grpc::CompletionQueue queue;
+    const auto call = stub.PrepareUnaryCall(&context, "/grpc.health.v1.Health/Check", request, &queue);
+    call->StartCall();
+    grpc::Status status;
+    call->Finish(&response, &status, nullptr);
+    void* tag;
+    bool ok;
+    EXPECT_TRUE(queue.Next(&tag, &ok));
+    return status.ok() ? response.value() : -static_cast<int>(status.error_code());
+  };
+  constexpr int kServing = 1, kNotServing = 2;
+  EXPECT_EQ(check(""), kServing);
+  EXPECT_EQ(check("strata.v1.Training"), kServing);
+  EXPECT_EQ(check("m"), -StatusCode::NOT_FOUND);
+  CreateModel();
+  TrainAndPublish("m", "r");
+  EXPECT_EQ(check("m"), kServing);
+  v1::DeleteModelRequest remove;
+  remove.set_name("m");
+  v1::DeleteModelResponse removed;
+  ASSERT_TRUE(Call(*models_, &v1::Models::Stub::Delete, remove, &removed).ok());
+  EXPECT_EQ(check("m"), kNotServing);
 }
 
 TEST_P(Inference, MetadataAndConfig) {

@@ -25,7 +25,7 @@ class ServerTest : public testing::TestWithParam<Transport> {
   ~ServerTest() override;
 
   void StartServer();
-  // As a crash would, but for the process: no checkpoints, no goodbye. Then a new server on the same directory.
+  // Stops the server in order and starts another on the same directory.
   void Restart();
 
   // "m" with `features` inputs; OK is expected.
