@@ -52,7 +52,8 @@ bool Context::Run(std::span<const void* const> inputs) {
   STRATA_CHECK(inputs.size() == inputs_.size());
   std::copy(inputs.begin(), inputs.end(), inputs_.begin());
   for (const Patch& p : patches_) in_[p.slot] = inputs[p.input];
-  if (omp_get_max_threads() != plan_->threads) omp_set_num_threads(plan_->threads);
+  // oneDNN's own threads stay unused: kernels share their work themselves (kernels/parallel.h).
+  if (omp_get_max_threads() != 1) omp_set_num_threads(1);
   RunSteps(0, plan_->first_write);
   if (plan_->commit >= 0 && *static_cast<const uint8_t*>(Resolve(plan_->commit)) == 0) return false;
   RunSteps(plan_->first_write, plan_->steps.size());

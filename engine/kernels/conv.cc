@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "engine/kernels/onednn.h"
+#include "engine/kernels/parallel.h"
+#include "engine/kernels/vector_ops.h"
 
 namespace strata {
 namespace {
@@ -44,171 +46,239 @@ memory::desc Weights(const ConvAttrs& at, const Shape& shape) {
 
 memory::desc AnyLayout(const memory::desc& d) { return memory::desc(d.dims(), kF32, memory::format_tag::any); }
 
-// Where a call's argument lives: an operand or result of the node, or scratch memory.
+// Where an argument lives: an operand or result of the node, the kernel's scratch memory, or that of one thread; and
+// its offset in bytes.
 struct Source {
-  enum class Kind : uint8_t { kIn, kOut, kScratch } kind;
-  int64_t index;
+  enum class Kind : uint8_t { kIn, kOut, kScratch, kSlot } kind;
+  int64_t index = 0;
+  int64_t offset = 0;
 };
 
+struct Argument {
+  int id;
+  memory::desc desc;
+  Source source;
+};
+struct Call {
+  dnnl::primitive primitive;
+  std::vector<Argument> arguments;
+};
+
+// Weights go to the primitive's layout; ranges of the batch are convolved side by side; a weight gradient's ranges are
+// added, in order, and go back to the weights' own layout.
 class ConvKernel : public Kernel {
  public:
-  explicit ConvKernel(const KernelRequest& r) : op_(r.node.op) {
-    const ThreadsScope threads(r.threads);
-    const auto& at = r.node.as<ConvAttrs>();
-    for (size_t d = 0; d < at.stride.size(); ++d) {
-      stride_.push_back(at.stride[d]);
-      dilation_.push_back(at.dilation[d] - 1);
-      pad_lo_.push_back(at.pad_lo[d]);
-      pad_hi_.push_back(at.pad_hi[d]);
+  explicit ConvKernel(const KernelRequest& r)
+      : op_(r.node.op), at_(r.node.as<ConvAttrs>()), threads_(r.threads), v_(GetVectorOps()) {
+    const OneThreadScope one_thread;
+    for (size_t d = 0; d < at_.stride.size(); ++d) {
+      stride_.push_back(at_.stride[d]);
+      dilation_.push_back(at_.dilation[d] - 1);
+      pad_lo_.push_back(at_.pad_lo[d]);
+      pad_hi_.push_back(at_.pad_hi[d]);
     }
-    if (op_ == Op::kConv) {
-      MakeForward(r, at);
-    } else if (op_ == Op::kConvGradInput) {
-      MakeGradInput(r, at);
-    } else {
-      MakeGradWeight(r, at);
-    }
+    const bool input = op_ == Op::kConvGradInput, weight = op_ == Op::kConvGradWeight;
+    x_ = input ? r.out(0).shape : r.in(0).shape;
+    y_ = op_ == Op::kConv ? r.out(0).shape : input ? r.in(0).shape : r.in(1).shape;
+    w_ = Weights(at_, weight ? r.out(0).shape : r.in(1).shape);
+    const int64_t work = NumElements(y_) * w_.get_size() / 4 / y_.back();
+    // Partial weight gradients have to be added: fewer ranges.
+    const int64_t chunks = CountChunks(work, weight ? 1 << 23 : 1 << 20, x_[0]);
+    const int64_t size = (x_[0] + chunks - 1) / chunks;
+    for (int64_t i = 0; i < x_[0]; i += size) AddRange(i, std::min(size, x_[0] - i));
+    if (weight) FinishGradWeight();
   }
 
   const char* name() const override { return name_.c_str(); }
-  int64_t scratch_bytes() const override { return scratch_; }
+  int64_t scratch_bytes() const override { return scratch_ + slot_ * threads_; }
 
   struct State : KernelState {
-    std::vector<DnnlArguments> calls;
+    std::vector<DnnlArguments> before, ranges, after;
   };
   std::unique_ptr<KernelState> MakeState() const override {
     auto state = std::make_unique<State>();
-    for (const Call& call : calls_) {
-      state->calls.emplace_back(call.primitive);
-      for (const Argument& a : call.arguments) state->calls.back().Add(a.id, a.desc);
-    }
+    const auto add = [](const std::vector<Call>& calls, std::vector<DnnlArguments>* to) {
+      for (const Call& call : calls) {
+        to->emplace_back(call.primitive);
+        for (const Argument& a : call.arguments) to->back().Add(a.id, a.desc);
+      }
+    };
+    add(before_, &state->before);
+    add(ranges_, &state->ranges);
+    add(after_, &state->after);
     return state;
   }
 
   void Run(const KernelArgs& args) const override {
     auto& state = *static_cast<State*>(args.state);
-    for (size_t c = 0; c < calls_.size(); ++c) {
-      for (size_t a = 0; a < calls_[c].arguments.size(); ++a) {
-        const Source s = calls_[c].arguments[a].source;
-        state.calls[c].Point(a, s.kind == Source::Kind::kIn    ? args.in[s.index]
-                                : s.kind == Source::Kind::kOut ? args.out[s.index]
-                                                               : static_cast<const char*>(args.scratch) + s.index);
-      }
-      state.calls[c].Execute();
+    for (size_t i = 0; i < before_.size(); ++i) Execute(args, before_[i], &state.before[i], 0);
+    ParallelFor(threads_, static_cast<int64_t>(ranges_.size()),
+                [&](int64_t i, int slot) { Execute(args, ranges_[i], &state.ranges[i], slot); });
+    for (size_t i = 1; i < ranges_.size() && op_ == Op::kConvGradWeight; ++i) {
+      float* sum = reinterpret_cast<float*>(static_cast<char*>(args.scratch) + partial_);
+      const float* part = sum + static_cast<int64_t>(i) * partial_bytes_ / 4;
+      v_.block[static_cast<int>(BlockOp::kAdd)](sum, sum, part, nullptr, static_cast<size_t>(partial_bytes_ / 4));
     }
+    for (size_t i = 0; i < after_.size(); ++i) Execute(args, after_[i], &state.after[i], 0);
   }
 
  private:
-  struct Argument {
-    int id;
-    memory::desc desc;
-    Source source;
-  };
-  struct Call {
-    dnnl::primitive primitive;
-    std::vector<Argument> arguments;
-  };
+  void Execute(const KernelArgs& args, const Call& call, DnnlArguments* state, int slot) const {
+    for (size_t a = 0; a < call.arguments.size(); ++a) state->Point(a, Address(args, call.arguments[a].source, slot));
+    state->Execute();
+  }
+
+  const void* Address(const KernelArgs& args, const Source& s, int slot) const {
+    switch (s.kind) {
+      case Source::Kind::kIn:
+        return static_cast<const char*>(args.in[s.index]) + s.offset;
+      case Source::Kind::kOut:
+        return static_cast<const char*>(args.out[s.index]) + s.offset;
+      case Source::Kind::kScratch:
+        return static_cast<const char*>(args.scratch) + s.offset;
+      case Source::Kind::kSlot:
+        return static_cast<const char*>(args.scratch) + scratch_ + slot * slot_ + s.offset;
+    }
+    return nullptr;
+  }
 
   Source Scratch(int64_t bytes) {
-    const Source s{Source::Kind::kScratch, scratch_};
+    const Source s{Source::Kind::kScratch, 0, scratch_};
     scratch_ += RoundUp64(bytes);
     return s;
   }
 
-  void AddReorder(const memory::desc& from, Source source, const memory::desc& to, Source target) {
+  void AddScratchpad(Call* call, const memory::desc& desc) {
+    const int64_t bytes = static_cast<int64_t>(desc.get_size());
+    if (bytes == 0) return;
+    slot_ = std::max(slot_, RoundUp64(bytes));
+    call->arguments.push_back({DNNL_ARG_SCRATCHPAD, desc, {Source::Kind::kSlot}});
+  }
+
+  Call Reorder(const memory::desc& from, Source source, const memory::desc& to, Source target) {
     const dnnl::reorder::primitive_desc pd(CpuEngine(), from, CpuEngine(), to, UserScratchpad());
     Call call{dnnl::reorder(pd), {{DNNL_ARG_FROM, from, source}, {DNNL_ARG_TO, to, target}}};
     AddScratchpad(&call, pd.scratchpad_desc());
-    calls_.push_back(std::move(call));
+    return call;
   }
 
-  void AddScratchpad(Call* call, const memory::desc& desc) {
-    if (desc.get_size() > 0)
-      call->arguments.push_back({DNNL_ARG_SCRATCHPAD, desc, Scratch(static_cast<int64_t>(desc.get_size()))});
+  // The weights in the layout that the primitive wants: every range wants the same one, or gets a copy of its own.
+  Argument WeightArgument(const memory::desc& wanted) {
+    if (wanted == w_) return {DNNL_ARG_WEIGHTS, w_, {Source::Kind::kIn, 1}};
+    for (const Argument& a : packed_) {
+      if (a.desc == wanted) return a;
+    }
+    packed_.push_back({DNNL_ARG_WEIGHTS, wanted, Scratch(static_cast<int64_t>(wanted.get_size()))});
+    before_.push_back(Reorder(w_, {Source::Kind::kIn, 1}, wanted, packed_.back().source));
+    return packed_.back();
   }
 
-  // An operand in the layout that the primitive wants.
-  Argument Input(int id, int64_t index, const memory::desc& user, const memory::desc& wanted) {
-    const Source source{Source::Kind::kIn, index};
-    if (user == wanted) return {id, user, source};
-    const Source copy = Scratch(static_cast<int64_t>(wanted.get_size()));
-    AddReorder(user, source, wanted, copy);
-    return {id, wanted, copy};
+  // A range of the batch of an activation.
+  static memory::desc RangeOf(Shape shape, int64_t count) {
+    shape[0] = count;
+    return Activations(shape);
+  }
+  static Source At(Source::Kind kind, int64_t index, const Shape& shape, int64_t first) {
+    return {kind, index, first * (NumElements(shape) / shape[0]) * static_cast<int64_t>(sizeof(float))};
   }
 
-  // Adds the convolution itself; its result is reordered if it does not have the layout `user`.
-  void AddConv(dnnl::primitive primitive, std::vector<Argument> arguments, int result, const memory::desc& user,
-               const memory::desc& made, const memory::desc& scratchpad) {
-    const Source out{Source::Kind::kOut, 0};
-    const Source target = user == made ? out : Scratch(static_cast<int64_t>(made.get_size()));
-    arguments.push_back({result, made, target});
-    Call call{std::move(primitive), std::move(arguments)};
-    AddScratchpad(&call, scratchpad);
-    calls_.push_back(std::move(call));
-    if (!(user == made)) AddReorder(made, target, user, out);
-  }
-
-  dnnl::convolution_forward::primitive_desc Forward(const memory::desc& x, const memory::desc& w,
-                                                    const memory::desc* bias, const memory::desc& y, prop_kind kind,
-                                                    bool relu) const {
+  dnnl::convolution_forward::primitive_desc Forward(const memory::desc& x, const memory::desc* bias,
+                                                    const memory::desc& y, prop_kind kind) const {
     dnnl::primitive_attr attr = UserScratchpad();
-    if (relu) {
+    if (at_.relu && kind == prop_kind::forward_inference) {
       dnnl::post_ops post;
       post.append_eltwise(1, dnnl::algorithm::eltwise_relu, 0, 0);
       attr.set_post_ops(post);
     }
     const auto alg = dnnl::algorithm::convolution_direct;
-    const auto desc = bias != nullptr ? dnnl::convolution_forward::desc(kind, alg, x, AnyLayout(w), *bias, y, stride_,
+    const auto desc = bias != nullptr ? dnnl::convolution_forward::desc(kind, alg, x, AnyLayout(w_), *bias, y, stride_,
                                                                         dilation_, pad_lo_, pad_hi_)
-                                      : dnnl::convolution_forward::desc(kind, alg, x, AnyLayout(w), y, stride_,
+                                      : dnnl::convolution_forward::desc(kind, alg, x, AnyLayout(w_), y, stride_,
                                                                         dilation_, pad_lo_, pad_hi_);
     return {desc, attr, CpuEngine()};
   }
 
-  void MakeForward(const KernelRequest& r, const ConvAttrs& at) {
-    const memory::desc x = Activations(r.in(0).shape), w = Weights(at, r.in(1).shape), y = Activations(r.out(0).shape);
-    const memory::desc bias({r.out(0).shape.back()}, kF32, memory::format_tag::a);
-    const auto pd = Forward(x, w, at.bias ? &bias : nullptr, y, prop_kind::forward_inference, at.relu);
-    name_ = absl::StrCat("onednn_conv:", pd.impl_info_str());
-    std::vector<Argument> arguments{Input(DNNL_ARG_SRC, 0, x, pd.src_desc()),
-                                    Input(DNNL_ARG_WEIGHTS, 1, w, pd.weights_desc())};
-    if (at.bias) arguments.push_back({DNNL_ARG_BIAS, bias, {Source::Kind::kIn, 2}});
-    AddConv(dnnl::convolution_forward(pd), std::move(arguments), DNNL_ARG_DST, y, pd.dst_desc(), pd.scratchpad_desc());
+  void AddRange(int64_t first, int64_t count) {
+    const memory::desc x = RangeOf(x_, count), y = RangeOf(y_, count);
+    if (op_ == Op::kConv) {
+      AddForward(x, y, first);
+    } else if (op_ == Op::kConvGradInput) {
+      AddGradInput(x, y, first);
+    } else {
+      AddGradWeight(x, y, first);
+    }
   }
 
-  void MakeGradInput(const KernelRequest& r, const ConvAttrs& at) {
-    const memory::desc dy = Activations(r.in(0).shape), w = Weights(at, r.in(1).shape),
-                       dx = Activations(r.out(0).shape);
-    const auto hint = Forward(dx, w, nullptr, dy, prop_kind::forward_training, false);
-    const dnnl::convolution_backward_data::desc desc(dnnl::algorithm::convolution_direct, dx, AnyLayout(w), dy, stride_,
-                                                     dilation_, pad_lo_, pad_hi_);
+  void AddForward(const memory::desc& x, const memory::desc& y, int64_t first) {
+    const memory::desc bias({y_.back()}, kF32, memory::format_tag::a);
+    const auto pd = Forward(x, at_.bias ? &bias : nullptr, y, prop_kind::forward_inference);
+    name_ = absl::StrCat("onednn_conv:", pd.impl_info_str());
+    Call call{dnnl::convolution_forward(pd),
+              {{DNNL_ARG_SRC, x, At(Source::Kind::kIn, 0, x_, first)},
+               WeightArgument(pd.weights_desc()),
+               {DNNL_ARG_DST, y, At(Source::Kind::kOut, 0, y_, first)}}};
+    if (at_.bias) call.arguments.push_back({DNNL_ARG_BIAS, bias, {Source::Kind::kIn, 2}});
+    AddScratchpad(&call, pd.scratchpad_desc());
+    ranges_.push_back(std::move(call));
+  }
+
+  void AddGradInput(const memory::desc& dx, const memory::desc& dy, int64_t first) {
+    const auto hint = Forward(dx, nullptr, dy, prop_kind::forward_training);
+    const dnnl::convolution_backward_data::desc desc(dnnl::algorithm::convolution_direct, dx, AnyLayout(w_), dy,
+                                                     stride_, dilation_, pad_lo_, pad_hi_);
     const dnnl::convolution_backward_data::primitive_desc pd(desc, UserScratchpad(), CpuEngine(), hint);
     name_ = absl::StrCat("onednn_conv_grad_input:", pd.impl_info_str());
-    std::vector<Argument> arguments{Input(DNNL_ARG_DIFF_DST, 0, dy, pd.diff_dst_desc()),
-                                    Input(DNNL_ARG_WEIGHTS, 1, w, pd.weights_desc())};
-    AddConv(dnnl::convolution_backward_data(pd), std::move(arguments), DNNL_ARG_DIFF_SRC, dx, pd.diff_src_desc(),
-            pd.scratchpad_desc());
+    Call call{dnnl::convolution_backward_data(pd),
+              {{DNNL_ARG_DIFF_DST, dy, At(Source::Kind::kIn, 0, y_, first)},
+               WeightArgument(pd.weights_desc()),
+               {DNNL_ARG_DIFF_SRC, dx, At(Source::Kind::kOut, 0, x_, first)}}};
+    AddScratchpad(&call, pd.scratchpad_desc());
+    ranges_.push_back(std::move(call));
   }
 
-  void MakeGradWeight(const KernelRequest& r, const ConvAttrs& at) {
-    const memory::desc x = Activations(r.in(0).shape), dy = Activations(r.in(1).shape),
-                       dw = Weights(at, r.out(0).shape);
-    const auto hint = Forward(x, dw, nullptr, dy, prop_kind::forward_training, false);
-    const dnnl::convolution_backward_weights::desc desc(dnnl::algorithm::convolution_direct, x, AnyLayout(dw), dy,
-                                                        stride_, dilation_, pad_lo_, pad_hi_);
+  // The ranges of a weight gradient all write the layout of the first one, side by side in scratch memory.
+  void AddGradWeight(const memory::desc& x, const memory::desc& dy, int64_t first) {
+    const auto hint = Forward(x, nullptr, dy, prop_kind::forward_training);
+    const memory::desc wanted = ranges_.empty() ? AnyLayout(w_) : made_;
+    const dnnl::convolution_backward_weights::desc desc(dnnl::algorithm::convolution_direct, x, wanted, dy, stride_,
+                                                        dilation_, pad_lo_, pad_hi_);
     const dnnl::convolution_backward_weights::primitive_desc pd(desc, UserScratchpad(), CpuEngine(), hint);
     name_ = absl::StrCat("onednn_conv_grad_weight:", pd.impl_info_str());
-    std::vector<Argument> arguments{Input(DNNL_ARG_SRC, 0, x, pd.src_desc()),
-                                    Input(DNNL_ARG_DIFF_DST, 1, dy, pd.diff_dst_desc())};
-    AddConv(dnnl::convolution_backward_weights(pd), std::move(arguments), DNNL_ARG_DIFF_WEIGHTS, dw,
-            pd.diff_weights_desc(), pd.scratchpad_desc());
+    made_ = pd.diff_weights_desc();
+    partial_bytes_ = RoundUp64(static_cast<int64_t>(made_.get_size()));
+    const Source target = Scratch(partial_bytes_);
+    if (ranges_.empty()) partial_ = target.offset;
+    Call call{dnnl::convolution_backward_weights(pd),
+              {{DNNL_ARG_SRC, x, At(Source::Kind::kIn, 0, x_, first)},
+               {DNNL_ARG_DIFF_DST, dy, At(Source::Kind::kIn, 1, y_, first)},
+               {DNNL_ARG_DIFF_WEIGHTS, made_, target}}};
+    AddScratchpad(&call, pd.scratchpad_desc());
+    ranges_.push_back(std::move(call));
+  }
+
+  void FinishGradWeight() {
+    const Source out{Source::Kind::kOut};
+    if (ranges_.size() == 1 && made_ == w_) {
+      for (Argument& a : ranges_[0].arguments) {
+        if (a.id == DNNL_ARG_DIFF_WEIGHTS) a.source = out;
+      }
+      return;
+    }
+    after_.push_back(Reorder(made_, {Source::Kind::kScratch, 0, partial_}, w_, out));
   }
 
   Op op_;
+  ConvAttrs at_;
+  int threads_;
+  const VectorOps& v_;
   std::string name_;
   memory::dims stride_, dilation_, pad_lo_, pad_hi_;
-  std::vector<Call> calls_;
-  int64_t scratch_ = 0;
+  Shape x_, y_;
+  memory::desc w_, made_;  // the weights as stored; a weight gradient as made
+  std::vector<Argument> packed_;
+  std::vector<Call> before_, ranges_, after_;
+  int64_t scratch_ = 0, slot_ = 0;  // bytes; the second of each thread
+  int64_t partial_ = 0, partial_bytes_ = 0;
 };
 
 bool AnyNegative(const std::vector<int64_t>& v) {

@@ -90,64 +90,130 @@ class SmallMatMulKernel : public Kernel {
   int64_t columns_, pack_;
 };
 
+// A range of a product's rows, columns or batch entries, as one primitive call.
+struct Part {
+  int64_t a = 0, b = 0, y = 0, bias = 0;  // offsets in elements
+  size_t variant = 0;                     // which primitive
+};
+
 class DnnlMatMulKernel : public Kernel {
  public:
-  explicit DnnlMatMulKernel(const KernelRequest& r) : p_(ProductOf(r)) {
-    const ThreadsScope threads(r.threads);
+  explicit DnnlMatMulKernel(const KernelRequest& r) : p_(ProductOf(r)), threads_(r.threads) {
+    const OneThreadScope one_thread;
+    Cut();
+    for (Variant& v : variants_) scratch_ = std::max(scratch_, RoundUp64(static_cast<int64_t>(v.scratch.get_size())));
+  }
+
+  const char* name() const override { return "onednn_matmul"; }
+  int64_t scratch_bytes() const override { return scratch_ * threads_; }
+
+  struct State : KernelState {
+    std::vector<DnnlArguments> parts;
+  };
+  std::unique_ptr<KernelState> MakeState() const override {
+    auto s = std::make_unique<State>();
+    for (const Part& part : parts_) {
+      const Variant& v = variants_[part.variant];
+      DnnlArguments& call = s->parts.emplace_back(v.primitive);
+      call.Add(DNNL_ARG_SRC, v.a);
+      call.Add(DNNL_ARG_WEIGHTS, v.b);
+      call.Add(DNNL_ARG_DST, v.y);
+      call.Add(DNNL_ARG_SCRATCHPAD, v.scratch);
+      if (p_.bias) call.Add(DNNL_ARG_BIAS, v.bias);
+    }
+    return s;
+  }
+
+  void Run(const KernelArgs& args) const override {
+    auto& state = *static_cast<State*>(args.state);
+    ParallelFor(threads_, static_cast<int64_t>(parts_.size()), [&](int64_t i, int slot) {
+      const Part& part = parts_[i];
+      DnnlArguments& call = state.parts[i];
+      call.Point(0, static_cast<const float*>(args.in[0]) + part.a);
+      call.Point(1, static_cast<const float*>(args.in[1]) + part.b);
+      call.Point(2, static_cast<float*>(args.out[0]) + part.y);
+      call.Point(3, static_cast<char*>(args.scratch) + slot * scratch_);
+      if (p_.bias) call.Point(4, static_cast<const float*>(args.in[2]) + part.bias);
+      call.Execute();
+    });
+  }
+
+ private:
+  struct Variant {
+    int64_t batch, m, n;
+    memory::desc a, b, y, bias, scratch;
+    dnnl::matmul primitive;
+  };
+
+  // Batches are cut into ranges of batch entries. A single product is cut along the rows or the columns of its result,
+  // so that the operand that the primitive has to transpose is cut too.
+  void Cut() {
+    constexpr int64_t kLeast = 1 << 20, kRows = 32, kColumns = 64;
+    const int64_t work = p_.batch * p_.m * p_.n * p_.k;
+    if (p_.batch > 1) {
+      const int64_t chunks = CountChunks(work, kLeast, p_.batch), size = (p_.batch + chunks - 1) / chunks;
+      for (int64_t i = 0; i < p_.batch; i += size) {
+        const size_t v = VariantOf(std::min(size, p_.batch - i), p_.m, p_.n);
+        parts_.push_back({i * p_.m * p_.k, i * p_.k * p_.n, i * p_.m * p_.n, 0, v});
+      }
+      return;
+    }
+    const int64_t by_rows = CountChunks(work, kLeast, p_.m / kRows),
+                  by_columns = CountChunks(work, kLeast, p_.n / kColumns);
+    const bool prefer_columns = p_.tb != p_.ta ? p_.tb : p_.n >= p_.m;
+    const bool columns = by_rows == by_columns ? prefer_columns : by_columns > by_rows;
+    const int64_t total = columns ? p_.n : p_.m, chunks = std::max(by_rows, by_columns);
+    const int64_t size = ((total + chunks - 1) / chunks + 15) / 16 * 16;
+    for (int64_t i = 0; i < total; i += size) {
+      const int64_t count = std::min(size, total - i);
+      if (columns) {
+        parts_.push_back({0, i * (p_.tb ? p_.k : 1), i, i, VariantOf(1, p_.m, count)});
+      } else {
+        parts_.push_back({i * (p_.ta ? 1 : p_.k), 0, i * p_.n, 0, VariantOf(1, count, p_.n)});
+      }
+    }
+  }
+
+  size_t VariantOf(int64_t batch, int64_t m, int64_t n) {
+    for (size_t i = 0; i < variants_.size(); ++i) {
+      if (variants_[i].batch == batch && variants_[i].m == m && variants_[i].n == n) return i;
+    }
+    variants_.push_back(MakeVariant(batch, m, n));
+    return variants_.size() - 1;
+  }
+
+  Variant MakeVariant(int64_t batch, int64_t m, int64_t n) const {
     const auto type = memory::data_type::f32;
-    const auto desc = [&](int64_t rows, int64_t columns, bool transposed) {
-      const memory::dim row = transposed ? 1 : columns, column = transposed ? rows : 1;
+    // Strides are the whole product's.
+    const auto desc = [&](int64_t rows, int64_t columns, int64_t row, int64_t column, int64_t entry) {
       return p_.batch == 1 ? memory::desc({rows, columns}, type, {row, column})
-                           : memory::desc({p_.batch, rows, columns}, type, {rows * columns, row, column});
+                           : memory::desc({batch, rows, columns}, type, {entry, row, column});
     };
-    a_ = desc(p_.m, p_.k, p_.ta);
-    b_ = desc(p_.k, p_.n, p_.tb);
-    y_ = desc(p_.m, p_.n, false);
-    bias_ = p_.batch == 1 ? memory::desc({1, p_.n}, type, memory::dims{p_.n, 1})
-                          : memory::desc({1, 1, p_.n}, type, memory::dims{p_.n, p_.n, 1});
+    Variant v{batch, m, n};
+    v.a = desc(m, p_.k, p_.ta ? 1 : p_.k, p_.ta ? p_.m : 1, p_.m * p_.k);
+    v.b = desc(p_.k, n, p_.tb ? 1 : p_.n, p_.tb ? p_.k : 1, p_.k * p_.n);
+    v.y = desc(m, n, p_.n, 1, p_.m * p_.n);
+    v.bias = p_.batch == 1 ? memory::desc({1, n}, type, memory::dims{n, 1})
+                           : memory::desc({1, 1, n}, type, memory::dims{n, n, 1});
     dnnl::primitive_attr attr = UserScratchpad();
     if (p_.relu) {
       dnnl::post_ops post;
       post.append_eltwise(1, dnnl::algorithm::eltwise_relu, 0, 0);
       attr.set_post_ops(post);
     }
-    const dnnl::matmul::desc op = p_.bias ? dnnl::matmul::desc(a_, b_, bias_, y_) : dnnl::matmul::desc(a_, b_, y_);
+    const dnnl::matmul::desc op =
+        p_.bias ? dnnl::matmul::desc(v.a, v.b, v.bias, v.y) : dnnl::matmul::desc(v.a, v.b, v.y);
     const dnnl::matmul::primitive_desc pd(op, attr, CpuEngine());
-    scratch_ = pd.scratchpad_desc();
-    primitive_ = dnnl::matmul(pd);
+    v.scratch = pd.scratchpad_desc();
+    v.primitive = dnnl::matmul(pd);
+    return v;
   }
 
-  const char* name() const override { return "onednn_matmul"; }
-  int64_t scratch_bytes() const override { return static_cast<int64_t>(scratch_.get_size()); }
-
-  struct State : KernelState {
-    explicit State(dnnl::primitive p) : call(std::move(p)) {}
-    DnnlArguments call;
-  };
-  std::unique_ptr<KernelState> MakeState() const override {
-    auto s = std::make_unique<State>(primitive_);
-    s->call.Add(DNNL_ARG_SRC, a_);
-    s->call.Add(DNNL_ARG_WEIGHTS, b_);
-    s->call.Add(DNNL_ARG_DST, y_);
-    s->call.Add(DNNL_ARG_SCRATCHPAD, scratch_);
-    if (p_.bias) s->call.Add(DNNL_ARG_BIAS, bias_);
-    return s;
-  }
-
-  void Run(const KernelArgs& args) const override {
-    DnnlArguments& call = static_cast<State*>(args.state)->call;
-    call.Point(0, args.in[0]);
-    call.Point(1, args.in[1]);
-    call.Point(2, args.out[0]);
-    call.Point(3, args.scratch);
-    if (p_.bias) call.Point(4, args.in[2]);
-    call.Execute();
-  }
-
- private:
   Product p_;
-  memory::desc a_, b_, y_, bias_, scratch_;
-  dnnl::matmul primitive_;
+  int threads_;
+  int64_t scratch_ = 0;  // bytes of one thread
+  std::vector<Variant> variants_;
+  std::vector<Part> parts_;
 };
 
 // Below this many multiply-adds (measured), or with one or two rows, a library call does not pay.

@@ -19,15 +19,23 @@ inline const dnnl::engine& CpuEngine() {
   return *engine;
 }
 
-// oneDNN cuts its work for the number of threads at creation.
-class ThreadsScope {
+// Primitives are made for one thread: kernels cut their work into chunks of fixed sizes, one primitive call each.
+class OneThreadScope {
  public:
-  explicit ThreadsScope(int threads) : before_(omp_get_max_threads()) { omp_set_num_threads(threads); }
-  ~ThreadsScope() { omp_set_num_threads(before_); }
+  OneThreadScope() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
+  ~OneThreadScope() { omp_set_num_threads(before_); }
 
  private:
   int before_;
 };
+
+// How many chunks (a power of two, at most 8) an amount of work is cut into: each at least `least` multiply-adds, and
+// no more than `most` chunks.
+inline int64_t CountChunks(int64_t work, int64_t least, int64_t most) {
+  int64_t n = 1;
+  while (n < 8 && 2 * n <= most && work / (2 * n) >= least) n *= 2;
+  return n;
+}
 
 // The memory objects and argument list of one primitive in one context.
 class DnnlArguments {
