@@ -48,7 +48,7 @@ class FusedKernel : public Kernel {
     if (p_->num_chunks == 1) {
       RunChunk(args, 0);
     } else {
-      ParallelChunks(threads_, p_->num_chunks, 1, [&](int64_t c, int64_t) { RunChunk(args, c); });
+      ParallelFor(threads_, p_->num_chunks, [&](int64_t c, int) { RunChunk(args, c); });
     }
     Combine(args);
   }

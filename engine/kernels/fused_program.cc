@@ -4,6 +4,7 @@
 
 #include "engine/base/status.h"
 #include "engine/kernels/broadcast.h"
+#include "engine/kernels/parallel.h"
 
 namespace strata {
 namespace {
@@ -265,6 +266,7 @@ class Compiler {
     if (Has(Store::kSumColumns)) p_->grain = std::max<int64_t>(p_->grain, 8);
     if (p_->tile_rows > 0) p_->grain = (p_->grain + p_->tile_rows - 1) / p_->tile_rows * p_->tile_rows;
     p_->grain = (p_->grain + p_->rows_per_sum - 1) / p_->rows_per_sum * p_->rows_per_sum;
+    while (p_->units() / p_->grain >= WorkerPool::kMaxChunks) p_->grain *= 2;
     p_->num_chunks = std::max<int64_t>((p_->units() + p_->grain - 1) / p_->grain, 1);
   }
 

@@ -207,9 +207,11 @@ class IntegerKernel : public Kernel {
       return;
     }
     const int64_t segments = (columns_ + kGrain - 1) / kGrain;
-    ParallelChunks(threads_, rows_ * segments, 1, [&](int64_t u, int64_t) {
-      const int64_t from = u % segments * kGrain, to = std::min(columns_, from + kGrain);
-      for (int64_t c = from; c < to; c += kBlock) Block(args, u / segments, 1, c, std::min(kBlock, to - c));
+    ParallelChunks(threads_, rows_ * segments, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t u = begin; u < end; ++u) {
+        const int64_t from = u % segments * kGrain, to = std::min(columns_, from + kGrain);
+        for (int64_t c = from; c < to; c += kBlock) Block(args, u / segments, 1, c, std::min(kBlock, to - c));
+      }
     });
   }
 

@@ -148,7 +148,7 @@ class DnnlMatMulKernel : public Kernel {
   // Batches are cut into ranges of batch entries. A single product is cut along the rows or the columns of its result,
   // so that the operand that the primitive has to transpose is cut too.
   void Cut() {
-    constexpr int64_t kLeast = 1 << 20, kRows = 32, kColumns = 64;
+    constexpr int64_t kLeast = 1 << 20, kRows = 32, kColumns = 128;
     const int64_t work = p_.batch * p_.m * p_.n * p_.k;
     if (p_.batch > 1) {
       const int64_t chunks = CountChunks(work, kLeast, p_.batch), size = (p_.batch + chunks - 1) / chunks;

@@ -15,6 +15,11 @@ namespace {
 // are a few microseconds; waking a thread takes tens.
 constexpr auto kSpin = std::chrono::microseconds(100);
 
+// Bits of each of a ticket's two counts.
+constexpr int kBits = 20;
+constexpr uint64_t kMask = (uint64_t{1} << kBits) - 1;
+static_assert(WorkerPool::kMaxChunks <= static_cast<int64_t>(kMask));
+
 // Spins until `done` or for kSpin; returns done().
 template <typename Done>
 bool SpinUntil(Done done) {
@@ -51,11 +56,12 @@ struct WorkerPool::Shared {
       const uint32_t all = chunks.load(std::memory_order_relaxed);
       const auto f = function.load(std::memory_order_relaxed);
       void* const c = context.load(std::memory_order_relaxed);
-      const uint32_t next = static_cast<uint32_t>(t);
-      if (next >= all) return;
+      const uint64_t front = t >> kBits & kMask, back = t & kMask;
+      if (front + back >= all) return;
       // If this succeeds, the job was current all along: what was read above belongs to it.
-      if (!ticket.compare_exchange_weak(t, t + 1, std::memory_order_acq_rel)) continue;
-      f(c, next, slot);
+      if (!ticket.compare_exchange_weak(t, t + (slot == 0 ? uint64_t{1} << kBits : 1), std::memory_order_acq_rel))
+        continue;
+      f(c, static_cast<int64_t>(slot == 0 ? front : all - 1 - back), slot);
       if (done.fetch_add(1) + 1 == all && caller_sleeps.load()) done.notify_all();
     }
   }
@@ -95,8 +101,8 @@ void WorkerPool::Run(int64_t chunks, void (*f)(void*, int64_t, int), void* conte
   s.function.store(f, std::memory_order_relaxed);
   s.context.store(context, std::memory_order_relaxed);
   s.chunks.store(0, std::memory_order_relaxed);
-  const uint64_t number = (s.ticket.load(std::memory_order_relaxed) >> 32) + 1;
-  s.ticket.store(number << 32, std::memory_order_release);
+  const uint64_t number = (s.ticket.load(std::memory_order_relaxed) >> 2 * kBits) + 1;
+  s.ticket.store(number << 2 * kBits, std::memory_order_release);
   s.chunks.store(all, std::memory_order_release);
   s.job.fetch_add(1, std::memory_order_seq_cst);
   if (s.sleepers.load(std::memory_order_seq_cst) > 0) s.job.notify_all();

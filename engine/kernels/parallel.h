@@ -20,9 +20,11 @@ class WorkerPool {
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
 
+  static constexpr int64_t kMaxChunks = 1 << 18;
+
   int workers() const;
-  // Calls f(context, chunk, slot) for every chunk; calls that overlap have different slots in [0, workers()]. Returns
-  // when all are done. `f` does not throw and does not call Run.
+  // Calls f(context, chunk, slot) for every chunk (at most kMaxChunks); calls that overlap have different slots in [0,
+  // workers()]. Returns when all are done. `f` does not throw and does not call Run.
   void Run(int64_t chunks, void (*f)(void* context, int64_t chunk, int slot), void* context);
 
  private:
@@ -48,6 +50,7 @@ void ParallelFor(int threads, int64_t chunks, F f) {
 // Calls f(begin, end) for consecutive chunks of [0, n) of at most `grain`.
 template <typename F>
 void ParallelChunks(int threads, int64_t n, int64_t grain, F f) {
+  grain = std::max(grain, n / WorkerPool::kMaxChunks + 1);
   ParallelFor(threads, (n + grain - 1) / grain, [&](int64_t c, int) { f(c * grain, std::min(n, (c + 1) * grain)); });
 }
 
