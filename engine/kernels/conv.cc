@@ -63,6 +63,8 @@ struct Call {
   dnnl::primitive primitive;
   std::vector<Argument> arguments;
 };
+// Place of the result among a convolution's arguments.
+constexpr size_t kResult = 2;
 
 // Weights go to the primitive's layout; ranges of the batch are convolved side by side; a weight gradient's ranges are
 // added, in order, and go back to the weights' own layout.
@@ -112,8 +114,11 @@ class ConvKernel : public Kernel {
   void Run(const KernelArgs& args) const override {
     auto& state = *static_cast<State*>(args.state);
     for (size_t i = 0; i < before_.size(); ++i) Execute(args, before_[i], &state.before[i], 0);
-    ParallelFor(threads_, static_cast<int64_t>(ranges_.size()),
-                [&](int64_t i, int slot) { Execute(args, ranges_[i], &state.ranges[i], slot); });
+    ParallelFor(threads_, static_cast<int64_t>(ranges_.size()), [&](int64_t i, int slot) {
+      Execute(args, ranges_[i], &state.ranges[i], slot);
+      // oneDNN's own relu turns NaN into 0 and would hide it from the finite check. The range is still in the cache.
+      if (at_.relu) Relu(args, ranges_[i]);
+    });
     for (size_t i = 1; i < ranges_.size() && op_ == Op::kConvGradWeight; ++i) {
       float* sum = reinterpret_cast<float*>(static_cast<char*>(args.scratch) + partial_);
       const float* part = sum + static_cast<int64_t>(i) * partial_bytes_ / 4;
@@ -126,6 +131,12 @@ class ConvKernel : public Kernel {
   void Execute(const KernelArgs& args, const Call& call, DnnlArguments* state, int slot) const {
     for (size_t a = 0; a < call.arguments.size(); ++a) state->Point(a, Address(args, call.arguments[a].source, slot));
     state->Execute();
+  }
+
+  void Relu(const KernelArgs& args, const Call& call) const {
+    const Argument& y = call.arguments[kResult];
+    float* data = static_cast<float*>(const_cast<void*>(Address(args, y.source, 0)));
+    v_.block[static_cast<int>(BlockOp::kRelu)](data, data, nullptr, nullptr, y.desc.get_size() / sizeof(float));
   }
 
   const void* Address(const KernelArgs& args, const Source& s, int slot) const {
@@ -184,18 +195,12 @@ class ConvKernel : public Kernel {
 
   dnnl::convolution_forward::primitive_desc Forward(const memory::desc& x, const memory::desc* bias,
                                                     const memory::desc& y, prop_kind kind) const {
-    dnnl::primitive_attr attr = UserScratchpad();
-    if (at_.relu && kind == prop_kind::forward_inference) {
-      dnnl::post_ops post;
-      post.append_eltwise(1, dnnl::algorithm::eltwise_relu, 0, 0);
-      attr.set_post_ops(post);
-    }
     const auto alg = dnnl::algorithm::convolution_direct;
     const auto desc = bias != nullptr ? dnnl::convolution_forward::desc(kind, alg, x, AnyLayout(w_), *bias, y, stride_,
                                                                         dilation_, pad_lo_, pad_hi_)
                                       : dnnl::convolution_forward::desc(kind, alg, x, AnyLayout(w_), y, stride_,
                                                                         dilation_, pad_lo_, pad_hi_);
-    return {desc, attr, CpuEngine()};
+    return {desc, UserScratchpad(), CpuEngine()};
   }
 
   void AddRange(int64_t first, int64_t count) {

@@ -129,8 +129,9 @@ class Compiler {
       if (const int16_t m = Absorbed(c); m >= 0) {
         const auto& first = attrs_.code[m - inputs];
         if (c.op == Op::kSelect) {
-          op = first.b == c.b ? BlockOp::kRelu : BlockOp::kReluGrad;
-          a = first.b;
+          op = first.a == c.c ? BlockOp::kRelu : BlockOp::kReluGrad;
+          a = first.a;
+          b = c.c;
           third = -1;
         } else {
           op = c.op == Op::kAdd ? BlockOp::kMulAdd : m == c.b ? BlockOp::kNegMulAdd : BlockOp::kMulSub;
@@ -170,7 +171,8 @@ class Compiler {
     };
     if (c.op == Op::kAdd && c.a != c.b) return is(c.a, Op::kMul) ? c.a : is(c.b, Op::kMul) ? c.b : int16_t{-1};
     if (c.op == Op::kSub && c.a != c.b) return is(c.b, Op::kMul) ? c.b : is(c.a, Op::kMul) ? c.a : int16_t{-1};
-    if (c.op == Op::kSelect && is(c.a, Op::kLess) && IsZero(c.c) && IsZero(attrs_.code[c.a - inputs].a)) return c.a;
+    if (c.op == Op::kSelect && is(c.a, Op::kLessEqual) && IsZero(c.b) && IsZero(attrs_.code[c.a - inputs].b))
+      return c.a;
     return -1;
   }
 

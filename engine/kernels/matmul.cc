@@ -2,6 +2,7 @@
 #include "engine/kernels/onednn.h"
 #include "engine/kernels/parallel.h"
 #include "engine/kernels/small_matmul.h"
+#include "engine/kernels/vector_ops.h"
 
 namespace strata {
 namespace {
@@ -135,6 +136,7 @@ class DnnlMatMulKernel : public Kernel {
       call.Point(3, static_cast<char*>(args.scratch) + slot * scratch_);
       if (p_.bias) call.Point(4, static_cast<const float*>(args.in[2]) + part.bias);
       call.Execute();
+      if (p_.relu) Relu(variants_[part.variant], static_cast<float*>(args.out[0]) + part.y);
     });
   }
 
@@ -144,6 +146,13 @@ class DnnlMatMulKernel : public Kernel {
     memory::desc a, b, y, bias, scratch;
     dnnl::matmul primitive;
   };
+
+  // oneDNN's own relu turns NaN into 0 and would hide it from the finite check. The part is still in the cache.
+  void Relu(const Variant& v, float* y) const {
+    const bool whole = v.n == p_.n;
+    const int64_t rows = whole ? 1 : v.batch * v.m, columns = whole ? v.batch * v.m * v.n : v.n;
+    for (int64_t i = 0; i < rows; ++i, y += p_.n) relu_(y, y, nullptr, nullptr, static_cast<size_t>(columns));
+  }
 
   // Batches are cut into ranges of batch entries. A single product is cut along the rows or the columns of its result,
   // so that the operand that the primitive has to transpose is cut too.
@@ -195,15 +204,9 @@ class DnnlMatMulKernel : public Kernel {
     v.y = desc(m, n, p_.n, 1, p_.m * p_.n);
     v.bias = p_.batch == 1 ? memory::desc({1, n}, type, memory::dims{n, 1})
                            : memory::desc({1, 1, n}, type, memory::dims{n, n, 1});
-    dnnl::primitive_attr attr = UserScratchpad();
-    if (p_.relu) {
-      dnnl::post_ops post;
-      post.append_eltwise(1, dnnl::algorithm::eltwise_relu, 0, 0);
-      attr.set_post_ops(post);
-    }
     const dnnl::matmul::desc op =
         p_.bias ? dnnl::matmul::desc(v.a, v.b, v.bias, v.y) : dnnl::matmul::desc(v.a, v.b, v.y);
-    const dnnl::matmul::primitive_desc pd(op, attr, CpuEngine());
+    const dnnl::matmul::primitive_desc pd(op, UserScratchpad(), CpuEngine());
     v.scratch = pd.scratchpad_desc();
     v.primitive = dnnl::matmul(pd);
     return v;
@@ -211,6 +214,7 @@ class DnnlMatMulKernel : public Kernel {
 
   Product p_;
   int threads_;
+  BlockFn relu_ = GetVectorOps().block[static_cast<int>(BlockOp::kRelu)];
   int64_t scratch_ = 0;  // bytes of one thread
   std::vector<Variant> variants_;
   std::vector<Part> parts_;

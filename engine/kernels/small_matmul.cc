@@ -45,7 +45,7 @@ HWY_INLINE void Tile(const SmallMatMulArgs& g, const float* b, int64_t b_row, in
                                      : hn::MaskedLoad(m, d, g.bias + at);
     for (int i = 0; i < kRows; ++i) {
       V y = hn::Add(acc[i][v], bias);
-      if (g.relu) y = hn::IfThenElseZero(hn::Gt(y, hn::Zero(d)), y);
+      if (g.relu) y = hn::IfThenZeroElse(hn::Le(y, hn::Zero(d)), y);
       hn::BlendedStore(y, m, d, g.y + (row + i) * g.n + at);
     }
   }
@@ -90,7 +90,7 @@ HWY_INLINE void Dots(const SmallMatMulArgs& g) {
                              hn::GetLane(hn::SumOfLanes(d, s2)), hn::GetLane(hn::SumOfLanes(d, s3))};
       for (int64_t c = 0; c < count; ++c) {
         const float y = sums[c] + (g.bias != nullptr ? g.bias[g.one_bias ? 0 : j + c] : 0.0f);
-        g.y[row * g.n + j + c] = g.relu && !(y > 0) ? 0.0f : y;
+        g.y[row * g.n + j + c] = g.relu && y <= 0 ? 0.0f : y;
       }
     }
   }

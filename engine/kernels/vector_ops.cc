@@ -79,8 +79,8 @@ STRATA_BLOCK(Select, 3, hn::IfThenElse(ToMask(x), z, w))
 STRATA_BLOCK(MulAdd, 3, hn::MulAdd(x, z, w))
 STRATA_BLOCK(NegMulAdd, 3, hn::NegMulAdd(x, z, w))
 STRATA_BLOCK(MulSub, 3, hn::MulSub(x, z, w))
-STRATA_BLOCK(Relu, 1, hn::IfThenElseZero(hn::Gt(x, hn::Zero(F())), x))
-STRATA_BLOCK(ReluGrad, 2, hn::IfThenElseZero(hn::Gt(x, hn::Zero(F())), z))
+STRATA_BLOCK(Relu, 1, hn::IfThenZeroElse(hn::Le(x, hn::Zero(F())), x))
+STRATA_BLOCK(ReluGrad, 2, hn::IfThenZeroElse(hn::Le(x, hn::Zero(F())), z))
 #undef STRATA_BLOCK
 
 // The library's pow knows every special case; powers that matter for speed are rewritten by passes.

@@ -45,8 +45,8 @@ enum class BlockOp : uint8_t {
   kMulAdd,     // a b + c
   kNegMulAdd,  // c - a b
   kMulSub,     // a b - c
-  kRelu,       // a > 0 ? a : 0
-  kReluGrad,   // a > 0 ? b : 0
+  kRelu,       // a <= 0 ? 0 : a (a NaN stays)
+  kReluGrad,   // a <= 0 ? 0 : b
   kCount
 };
 

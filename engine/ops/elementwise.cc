@@ -275,8 +275,9 @@ Value operator/(double a, Value b) { return Like(b, a) / b; }
 Value Like(Value x, double value) { return Scalar(x.graph, value, x.dtype()); }
 
 Value Relu(Value x) {
+  // A NaN is not <= 0 and stays.
   const Value zero = Like(x, 0);
-  return Select(Greater(x, zero), x, zero);
+  return Select(LessEqual(x, zero), zero, x);
 }
 
 Value Softplus(Value x) { return Max(x, 0) + Log1p(Exp(-Abs(x))); }

@@ -66,7 +66,7 @@ void Reference(const Attrs& attrs, std::span<const RefTensor* const> in, std::sp
   for (size_t i = 0; i < out[0].data.size(); ++i) {
     double& v = out[0].data[i];
     if (at.bias) v += in[2]->data[i % s.n];
-    if (at.relu) v = v > 0 ? v : 0;
+    if (at.relu) v = v <= 0 ? 0 : v;
   }
 }
 

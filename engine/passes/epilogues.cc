@@ -70,17 +70,17 @@ Graph AddBiases(const Graph& from) {
   });
 }
 
-// relu(y) = select(0 < y, y, 0). Other readers of 0 < y (the gradient's mask) read 0 < relu(y), which is the same.
+// relu(y) = select(y <= 0, 0, y). Other readers of y <= 0 (the gradient's mask) read relu(y) <= 0, which is the same.
 Graph AddRelus(const Graph& from) {
   const std::vector<int> uses = CountUses(from);
-  // By value of 0 < y: the select that reads it, if the pattern holds.
+  // By value of y: whether the pattern holds.
   std::vector<bool> selected(from.values().size(), false);
   for (const Node& node : from.nodes()) {
     if (node.op != Op::kSelect) continue;
     const Node& less = from.producer(node.inputs[0]);
-    const ValueId y = node.inputs[1];
-    if (less.op != Op::kLess || !IsZero(from, less.inputs[0]) || less.inputs[1] != y || !IsZero(from, node.inputs[2]))
-      continue;
+    const ValueId y = node.inputs[2];
+    if (less.op != Op::kLessEqual || less.inputs[0] != y || !IsZero(from, less.inputs[1])) continue;
+    if (!IsZero(from, node.inputs[1])) continue;
     const Node& product = from.producer(y);
     if (uses[y] != 2 || !IsProduct(product, false) || from.info(node.outputs[0]).shape != from.info(y).shape) continue;
     if (from.info(y).dtype == DType::kF32) selected[y] = true;
@@ -88,17 +88,17 @@ Graph AddRelus(const Graph& from) {
   std::vector<Value> relu(from.values().size());
   Rewriter w(from);
   return w.Run([&](const Node& node, std::span<const Value> in, std::vector<Value>* out) {
-    if (node.op == Op::kLess && selected[node.inputs[1]]) {
-      const ValueId y = node.inputs[1];
-      const Node copy = w.graph().producer(in[1].id);
+    if (node.op == Op::kLessEqual && selected[node.inputs[0]]) {
+      const ValueId y = node.inputs[0];
+      const Node copy = w.graph().producer(in[0].id);
       std::vector<Value> operands;
       for (ValueId v : copy.inputs) operands.push_back(w.graph().value(v));
       relu[y] = EmitProduct(&w.graph(), copy, operands, false, true);
-      *out = {Less(in[0], relu[y])};
+      *out = {LessEqual(relu[y], in[1])};
       return true;
     }
-    if (node.op == Op::kSelect && selected[node.inputs[1]] && relu[node.inputs[1]]) {
-      *out = {relu[node.inputs[1]]};
+    if (node.op == Op::kSelect && selected[node.inputs[2]] && relu[node.inputs[2]]) {
+      *out = {relu[node.inputs[2]]};
       return true;
     }
     return false;

@@ -30,5 +30,16 @@ TEST(MatMulKernel, ShapesAndTransposes) {
   }
 }
 
+TEST(MatMulKernel, ReluKeepsNaN) {
+  for (const int64_t n : {int64_t{1}, int64_t{9}, int64_t{200}}) {
+    Graph g;
+    const Value in[] = {g.AddInput("a", DType::kF32, {40, 100}), g.AddInput("b", DType::kF32, {100, n})};
+    const Value y = Emit(&g, Op::kMatMul, MatMulAttrs{.relu = true}, in)[0];
+    g.MarkOutput("finite", Unary(Op::kIsFinite, y));
+    g.MarkOutput("y", y);
+    ExpectMatchesReference(g, {.tolerance = 1e-6, .scale = 30, .special = true});
+  }
+}
+
 }  // namespace
 }  // namespace strata
