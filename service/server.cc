@@ -193,9 +193,10 @@ void Server::Shutdown() {
   absl::SleepFor(impl_->options.lame_duck);
   const absl::Time deadline = absl::Now() + impl_->options.drain;
   if (!impl_->runs->Drain(deadline)) std::fprintf(stderr, "error: some runs could not write their last checkpoint\n");
-  impl_->grpc_server->Shutdown(absl::ToChronoTime(std::max(deadline, absl::Now() + absl::Seconds(1))));
+  // gRPC would also wait for idle connections, and a client that does not look at its own keeps it for seconds.
+  while (impl_->metrics->rpcs_in_flight() > 0 && absl::Now() < deadline) absl::SleepFor(absl::Milliseconds(5));
+  impl_->grpc_server->Shutdown(absl::ToChronoTime(absl::Now() + absl::Milliseconds(200)));
   impl_->grpc_server->Wait();
-  impl_->metrics_server = nullptr;
   impl_->grpc_server = nullptr;
 }
 

@@ -56,7 +56,8 @@ class Server {
   // What a scrape would get (without the process's own figures).
   std::string MetricsText() const;
 
-  // Not ready, lame duck, checkpoints, end of calls. Returns when all is durable and no thread is left.
+  // Not ready, lame duck, checkpoints, end of calls. Returns when all is durable and no call is left; /metrics still
+  // answers.
   void Shutdown();
 
  private:

@@ -149,15 +149,15 @@ uint64_t Run::state_version() const {
   return state_version_;
 }
 
-void Run::Forget() {
+void Run::Forget(absl::Status why) {
   {
     absl::MutexLock lock(&mutex_);
-    forgotten_ = true;
+    forgotten_ = std::move(why);
   }
   NotifyWatchers();
 }
 
-bool Run::forgotten() const {
+absl::Status Run::forgotten() const {
   absl::MutexLock lock(&mutex_);
   return forgotten_;
 }
@@ -238,7 +238,8 @@ void Run::DoAttach(std::shared_ptr<TrainSink> sink, uint64_t request_id) {
     return sink->Finish(absl::FailedPreconditionError(
         absl::StrCat(Where(), ": has ended: ", v1::RunState_Name(static_cast<v1::RunState>(record_.state)))));
   }
-  if (stopping_ || forgotten()) return sink->Finish(absl::UnavailableError("the server is shutting down"));
+  if (stopping_) return sink->Finish(absl::UnavailableError("the server is shutting down"));
+  if (const absl::Status gone = forgotten(); !gone.ok()) return sink->Finish(gone);
   if (finishing_) return sink->Finish(absl::UnavailableError(absl::StrCat(Where(), ": is finishing")));
   const bool attached_before = sink_ != nullptr;
   if (attached_before) {

@@ -83,9 +83,10 @@ class Run final : public Actor, public std::enable_shared_from_this<Run> {
 
   v1::RunInfo Info() const;
   int state() const;
-  // The model is deleted: watchers end.
-  void Forget();
-  bool forgotten() const;
+  // The run is deleted, or the server stops: watchers end with `why`, and nobody attaches any more.
+  void Forget(absl::Status why);
+  // OK unless the run is forgotten.
+  absl::Status forgotten() const;
 
   // Changes with every state; for watchers.
   uint64_t state_version() const;
@@ -151,7 +152,7 @@ class Run final : public Actor, public std::enable_shared_from_this<Run> {
   bool scheduled_ ABSL_GUARDED_BY(mutex_) = false;
   v1::RunInfo info_ ABSL_GUARDED_BY(mutex_);
   uint64_t state_version_ ABSL_GUARDED_BY(mutex_) = 1;
-  bool forgotten_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Status forgotten_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::weak_ptr<std::function<void()>>> watchers_ ABSL_GUARDED_BY(mutex_);
 
   // Of the executor's thread.

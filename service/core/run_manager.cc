@@ -210,7 +210,9 @@ absl::Status RunManager::DeleteModel(const std::string& name) {
       by_id_.erase(run->id());
     }
   }
-  for (const auto& run : gone) run->Forget();
+  for (const auto& run : gone) {
+    run->Forget(absl::NotFoundError(absl::StrCat("run: was deleted, got ", Quote(run->name()))));
+  }
   return absl::OkStatus();
 }
 
@@ -238,9 +240,14 @@ bool RunManager::Drain(absl::Time deadline) {
       --pending->count;
     });
   }
-  absl::MutexLock lock(&pending->mutex);
-  const auto none = [](Pending* p) ABSL_SHARED_LOCKS_REQUIRED(p->mutex) { return p->count == 0; };
-  return pending->mutex.AwaitWithDeadline(absl::Condition(+none, pending.get()), deadline);
+  bool saved;
+  {
+    absl::MutexLock lock(&pending->mutex);
+    const auto none = [](Pending* p) ABSL_SHARED_LOCKS_REQUIRED(p->mutex) { return p->count == 0; };
+    saved = pending->mutex.AwaitWithDeadline(absl::Condition(+none, pending.get()), deadline);
+  }
+  for (const auto& run : live) run->Forget(absl::UnavailableError("the server is shutting down"));
+  return saved;
 }
 
 }  // namespace strata::service

@@ -4,9 +4,7 @@
 #include <limits>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "engine/base/status.h"
-#include "service/core/names.h"
 
 namespace strata::service {
 
@@ -20,7 +18,7 @@ Watcher::Watcher(std::shared_ptr<Run> run, Store* store, uint64_t from_step, std
 
 absl::StatusOr<Watcher::Events> Watcher::Next() {
   constexpr int kPage = 256;
-  if (run_->forgotten()) return absl::NotFoundError(absl::StrCat("run: was deleted, got ", Quote(run_->name())));
+  STRATA_RETURN_IF_ERROR(run_->forgotten());
   Events result;
   // Read before the rows: a state that is seen here has all its rows in the store.
   const uint64_t state_version = run_->state_version();

@@ -22,7 +22,8 @@ class Watcher {
     // Nothing follows: the run has ended.
     bool last = false;
   };
-  // What is new, at most about 256 events; empty if nothing is. Blocks on the disk. NOT_FOUND once the run is deleted.
+  // What is new, at most about 256 events; empty if nothing is. Blocks on the disk. NOT_FOUND once the run is
+  // deleted, UNAVAILABLE once the server stops.
   absl::StatusOr<Events> Next();
 
  private:

@@ -6,6 +6,7 @@
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
 
+#include <atomic>
 #include <functional>
 #include <vector>
 
@@ -106,6 +107,8 @@ struct Metrics::Families {
 
   Family<Counter>& rpc_started = Make<Counter>("strata_rpc_started_total", "RPCs that began.");
   Family<Counter>& rpc_handled = Make<Counter>("strata_rpc_handled_total", "RPCs that ended, by their gRPC code.");
+  Gauge& in_flight = Make<Gauge>("strata_rpc_in_flight", "RPCs that have begun and not ended.").Add({});
+  std::atomic<int64_t> in_flight_count{0};
   Family<Histogram>& rpc_seconds = Make<Histogram>("strata_rpc_seconds", "Time from an RPC's arrival to its end.");
 
   Family<Gauge>& loss = Make<Gauge>("strata_training_loss", "Loss of the last step, with penalties.");
@@ -214,7 +217,10 @@ std::shared_ptr<prometheus::Registry> Metrics::registry() const { return familie
 
 std::string Metrics::Text() const { return prometheus::TextSerializer().Serialize(families_->registry->Collect()); }
 
+int64_t Metrics::rpcs_in_flight() const { return families_->in_flight_count; }
+
 void Metrics::RpcStarted(absl::string_view method) {
+  families_->in_flight.Set(static_cast<double>(++families_->in_flight_count));
   absl::MutexLock lock(&families_->mutex);
   families_->Rpc(method).started->Increment();
 }
@@ -229,6 +235,7 @@ void Metrics::RpcHandled(absl::string_view method, absl::string_view code, absl:
   }
   it->second->Increment();
   rpc.seconds->Observe(absl::ToDoubleSeconds(took));
+  families_->in_flight.Set(static_cast<double>(--families_->in_flight_count));
 }
 
 void Metrics::StepDone(const std::string& model, const std::string& run, const Step& step, absl::Time now) {

@@ -35,6 +35,7 @@ class Metrics {
 
   // ---- RPCs. `method` is "Service/Method", `code` the name of a gRPC code.
   void RpcStarted(absl::string_view method);
+  int64_t rpcs_in_flight() const;
   void RpcHandled(absl::string_view method, absl::string_view code, absl::Duration took);
 
   // ---- Training.

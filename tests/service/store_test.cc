@@ -3,6 +3,8 @@
 #include "service/store/store.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -196,6 +198,31 @@ TEST(Store, SigkillAtAnyMomentLosesNothingThatWasAcknowledged) {
     ASSERT_EQ(file->tensors.at("w").At(0), static_cast<double>(run.durable_through));
     ASSERT_EQ(Files(dir / "checkpoints").size(), 1u);
   }
+}
+
+// A full disk (here: a limit on the size of files) fails that save and nothing else.
+TEST(Store, AFullDiskLeavesTheOldCheckpoint) {
+  TempDir dir;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    auto store = MustOpen(dir.path());
+    RunRecord run = AddRun(*store, AddModel(*store, "m").id, "r");
+    if (!store->SaveCheckpoint(&run, 1, Weights(1), {}).ok()) ::_exit(1);
+    ::signal(SIGXFSZ, SIG_IGN);
+    const rlimit limit{1 << 20, 1 << 20};
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+    NamedTensors large;
+    large.emplace("w", Tensor(DType::kF32, {1 << 20}));
+    const absl::Status full = store->SaveCheckpoint(&run, 2, large, {});
+    if (full.code() != absl::StatusCode::kResourceExhausted) ::_exit(2);
+    if (run.durable_through != 1 || Files(dir / "checkpoints").size() != 1) ::_exit(3);
+    if (!store->ReadCheckpoint(run).ok()) ::_exit(4);
+    if (!store->SaveCheckpoint(&run, 3, Weights(3), {}).ok()) ::_exit(5);  // there is room again
+    ::_exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 TEST(Store, OneProcessOwnsADirectory) {

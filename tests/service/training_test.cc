@@ -304,6 +304,26 @@ TEST_P(Training, ARestartKeepsEverything) {
   EXPECT_TRUE(stream.Step(MakeBatch(6)).has_step());
 }
 
+TEST_P(Training, WatchersOfAnOpenRunDoNotHoldUpTheServer) {
+  CreateModel();
+  {
+    TrainStream stream(*training_);
+    ASSERT_TRUE(stream.Start("m", "r", Config()).has_attached());
+  }
+  AwaitState("r", v1::INTERRUPTED);
+  grpc::ClientContext context;
+  v1::WatchRunRequest request;
+  request.set_run("r");
+  const auto reader = training_->WatchRun(&context, request);
+  v1::RunEvent event;
+  ASSERT_TRUE(reader->Read(&event));
+  const absl::Time began = absl::Now();
+  server_->Shutdown();
+  EXPECT_LT(absl::Now() - began, absl::Seconds(15));  // the drain's deadline is 30
+  EXPECT_FALSE(reader->Read(&event));
+  ExpectStatus(reader->Finish(), StatusCode::UNAVAILABLE, "");
+}
+
 TEST_P(Training, ARunThatTrainsProtectsItsModel) {
   CreateModel();
   v1::DeleteModelRequest remove;

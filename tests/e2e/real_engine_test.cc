@@ -1,0 +1,195 @@
+// Bad input that only the real engine can judge: the words reach the client, and the server answers the next good
+// request.
+
+#include <google/protobuf/text_format.h>
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <cmath>
+#include <cstring>
+#include <memory>
+
+#include "inference/open_inference.grpc.pb.h"
+#include "strata/v1/services.grpc.pb.h"
+#include "tests/e2e/process.h"
+#include "tests/service/temp_dir.h"
+
+namespace strata::e2e {
+namespace {
+
+using grpc::StatusCode;
+
+template <typename Message>
+Message Parse(const std::string& text) {
+  Message message;
+  EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(text, &message)) << text;
+  return message;
+}
+
+class RealEngine : public testing::Test {
+ protected:
+  RealEngine() : server_(dir_ / "data", dir_ / "server") {
+    channel_ = grpc::CreateChannel(server_.grpc(), grpc::InsecureChannelCredentials());
+    models_ = v1::Models::NewStub(channel_);
+    training_ = v1::Training::NewStub(channel_);
+    inference_ = inference::GRPCInferenceService::NewStub(channel_);
+  }
+  ~RealEngine() override {
+    // Still there, and still able to train.
+    EXPECT_TRUE(
+        Create("name: \"after\" dialect: PYTORCH inputs { name: \"x\" shape: 2 } layers { linear { units: 2 } }").ok());
+    EXPECT_TRUE(Train("after", "after", kConfig, {Batch(1, {1, 2}, {0})}).ok());
+    server_.process().Signal(SIGTERM);
+    EXPECT_EQ(server_.process().Wait(30), 0) << server_.process().Errors();
+  }
+
+  grpc::Status Create(const std::string& model) {
+    v1::CreateModelRequest request;
+    *request.mutable_model() = Parse<v1::Model>(model);
+    return CreateRequest(request);
+  }
+  grpc::Status CreateRequest(const v1::CreateModelRequest& request) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30));
+    v1::ModelInfo info;
+    return models_->Create(&context, request, &info);
+  }
+
+  static v1::TrainRequest Batch(uint64_t sequence, const std::vector<float>& x, const std::vector<int64_t>& target) {
+    v1::TrainRequest request;
+    request.mutable_batch()->set_sequence(sequence);
+    const int64_t rows = static_cast<int64_t>(target.size());
+    v1::Tensor& input = (*request.mutable_batch()->mutable_tensors())["x"];
+    input.set_dtype(v1::FLOAT32);
+    input.add_shape(rows);
+    input.add_shape(static_cast<int64_t>(x.size()) / rows);
+    input.set_data(x.data(), x.size() * sizeof(float));
+    v1::Tensor& labels = (*request.mutable_batch()->mutable_tensors())["target"];
+    labels.set_dtype(v1::INT64);
+    labels.add_shape(rows);
+    labels.set_data(target.data(), target.size() * sizeof(int64_t));
+    return request;
+  }
+  // Starts a run, sends the requests one by one and finishes; how the stream ended.
+  grpc::Status Train(const std::string& model, const std::string& run, const std::string& config,
+                     const std::vector<v1::TrainRequest>& requests, v1::TrainResponse* last = nullptr) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
+    const auto stream = training_->Train(&context);
+    v1::TrainRequest start;
+    start.mutable_start()->set_model(model);
+    start.mutable_start()->set_run(run);
+    *start.mutable_start()->mutable_config() = Parse<v1::TrainingConfig>(config);
+    v1::TrainResponse response;
+    bool good = stream->Write(start) && stream->Read(&response);
+    for (const v1::TrainRequest& request : requests) {
+      good = good && stream->Write(request) && stream->Read(&response);
+      if (good && last != nullptr) *last = response;
+    }
+    v1::TrainRequest finish;
+    finish.mutable_finish();
+    good = good && stream->Write(finish) && stream->Read(&response);
+    while (stream->Read(&response)) {
+    }
+    return stream->Finish();
+  }
+
+  static constexpr const char* kConfig =
+      "objectives { loss { cross_entropy {} } } optimizer { sgd { learning_rate: 0.1 } }";
+  service::TempDir dir_;
+  ServerProcess server_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<v1::Models::Stub> models_;
+  std::unique_ptr<v1::Training::Stub> training_;
+  std::unique_ptr<inference::GRPCInferenceService::Stub> inference_;
+};
+
+void Expect(const grpc::Status& status, StatusCode code, const std::string& words) {
+  EXPECT_EQ(status.error_code(), code) << status.error_message();
+  EXPECT_NE(status.error_message().find(words), std::string::npos)
+      << "\"" << status.error_message() << "\" must contain \"" << words << "\"";
+}
+
+TEST_F(RealEngine, Definitions) {
+  const std::string x = "name: \"m\" inputs { name: \"x\" shape: 4 } ";
+  std::string nested = "linear { units: 1 }";
+  for (int i = 0; i < 40; ++i) nested = "model { inputs { name: \"x\" shape: 4 } layers { " + nested + " } }";
+  const struct {
+    const char* name;
+    std::string model;
+    StatusCode code;
+    const char* words;
+  } kCases[] = {
+      {"no dialect", x + "layers { linear { units: 1 } }", StatusCode::INVALID_ARGUMENT, "dialect"},
+      {"no layers", x + "dialect: PYTORCH", StatusCode::INVALID_ARGUMENT, "layers"},
+      {"required field", x + "dialect: PYTORCH layers { linear {} }", StatusCode::INVALID_ARGUMENT,
+       "layers[0].linear.units"},
+      {"out of range", x + "dialect: PYTORCH layers { linear { units: 0 } }", StatusCode::INVALID_ARGUMENT,
+       "layers[0].linear.units: must be >= 1, got 0"},
+      {"negative", x + "dialect: PYTORCH layers { linear { units: -3 } }", StatusCode::INVALID_ARGUMENT, "got -3"},
+      {"field of the other dialect", x + "dialect: PYTORCH layers { linear { units: 1 activation { relu {} } } }",
+       StatusCode::INVALID_ARGUMENT, "layers[0].linear.activation"},
+      {"layer of the other dialect", x + "dialect: KERAS layers { batch_norm1d {} }", StatusCode::INVALID_ARGUMENT,
+       "layers[0]"},
+      {"unknown edge",
+       x + "dialect: PYTORCH layers { name: \"a\" linear { units: 1 } } calls { layer: \"a\" args { call: \"z\" } }",
+       StatusCode::INVALID_ARGUMENT, "\"z\""},
+      {"unknown layer",
+       x + "dialect: PYTORCH layers { name: \"a\" linear { units: 1 } } calls { layer: \"b\" args { call: \"x\" } }",
+       StatusCode::INVALID_ARGUMENT, "\"b\""},
+      {"shapes that do not fit", x + "dialect: PYTORCH layers { conv2d { filters: 1 kernel_size: 3 } }",
+       StatusCode::INVALID_ARGUMENT, "must have 4 axes"},
+      {"a model bomb", x + "dialect: PYTORCH layers { linear { units: 1000000000000 } }",
+       StatusCode::RESOURCE_EXHAUSTED, "parameters"},
+      {"nesting too deep", x + "dialect: PYTORCH layers { " + nested + " }", StatusCode::INVALID_ARGUMENT, "32"},
+  };
+  for (const auto& c : kCases) {
+    SCOPED_TRACE(c.name);
+    Expect(Create(c.model), c.code, c.words);
+  }
+}
+
+TEST_F(RealEngine, Batches) {
+  ASSERT_TRUE(
+      Create("name: \"m\" dialect: PYTORCH inputs { name: \"x\" shape: 2 } layers { linear { units: 3 } }").ok());
+  const v1::TrainRequest good = Batch(1, {1, 2, 3, 4}, {0, 2});
+  v1::TrainRequest missing = Batch(2, {1, 2}, {0});
+  missing.mutable_batch()->mutable_tensors()->erase("target");
+  v1::TrainRequest extra = Batch(2, {1, 2}, {0});
+  (*extra.mutable_batch()->mutable_tensors())["z"] = extra.batch().tensors().at("x");
+  v1::TrainRequest rows = Batch(2, {1, 2, 3, 4}, {0, 1});
+  rows.mutable_batch()->mutable_tensors()->at("target").set_shape(0, 1);
+  rows.mutable_batch()->mutable_tensors()->at("target").mutable_data()->resize(8);
+  const struct {
+    const char* name;
+    v1::TrainRequest request;
+    const char* words;
+  } kCases[] = {
+      {"target missing", missing, "target"},
+      {"unknown tensor", extra, "z"},
+      {"features", Batch(2, {1, 2, 3}, {0}), "x"},
+      {"rows differ", rows, "rows"},
+  };
+  int i = 0;
+  for (const auto& c : kCases) {
+    SCOPED_TRACE(c.name);
+    Expect(Train("m", "bad" + std::to_string(++i), kConfig, {good, c.request}), StatusCode::INVALID_ARGUMENT, c.words);
+  }
+  v1::TrainResponse last;
+  EXPECT_TRUE(Train("m", "nan", kConfig, {good, Batch(2, {NAN, 2}, {0})}, &last).ok());
+  EXPECT_TRUE(last.step().skipped());
+  Expect(Train("m", "fails", std::string(kConfig) + " non_finite: FAIL_RUN", {good, Batch(2, {INFINITY, 2}, {0})}),
+         StatusCode::FAILED_PRECONDITION, "finite");
+  Expect(Train("m", "no loss", "optimizer { sgd {} }", {}), StatusCode::INVALID_ARGUMENT, "start.run: must match");
+  Expect(Train("m", "noloss", "optimizer { sgd {} }", {}), StatusCode::INVALID_ARGUMENT, "objectives");
+  Expect(Train("m", "nooptimizer", "objectives { loss { cross_entropy {} } }", {}), StatusCode::INVALID_ARGUMENT,
+         "optimizer");
+  Expect(Train("m", "rate", "objectives { loss { cross_entropy {} } } optimizer { sgd { learning_rate: -1 } }", {}),
+         StatusCode::INVALID_ARGUMENT, "learning_rate");
+  Expect(Train("m", "output", "objectives { output: \"z\" loss { cross_entropy {} } } optimizer { sgd {} }", {}),
+         StatusCode::INVALID_ARGUMENT, "");
+}
+
+}  // namespace
+}  // namespace strata::e2e
