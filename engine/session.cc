@@ -26,6 +26,7 @@ struct CompiledTrain {
   std::vector<ScalarSet> scalars;
   std::vector<float> scalar_values;
   std::vector<MetricSpec> metrics;
+  std::vector<RequirementSpec> requirements;
   int64_t samples = 0;
   std::vector<const void*> inputs;
 };
@@ -34,6 +35,7 @@ struct CompiledEvaluate {
   std::unique_ptr<const Plan> plan;
   std::unique_ptr<Context> context;
   std::vector<MetricSpec> metrics;
+  std::vector<RequirementSpec> requirements;
   int64_t samples = 0;
 };
 
@@ -84,6 +86,7 @@ class TrainSessionImpl : public TrainSession {
     c->inputs.push_back(random);
     FillScalars(c);
     const bool committed = c->context->Run(c->inputs);
+    STRATA_RETURN_IF_ERROR(Check(c->requirements, *c->context));
     StepOutcome out;
     out.loss = Scalar(*c->context, TrainStep::kLoss);
     out.penalty = Scalar(*c->context, TrainStep::kPenalty);
@@ -108,6 +111,7 @@ class TrainSessionImpl : public TrainSession {
     std::vector<Tensor> aligned;
     PushBatch(batch, &inputs, &aligned);
     c->context->Run(inputs);
+    STRATA_RETURN_IF_ERROR(Check(c->requirements, *c->context));
     if (first) evaluation_ = {};
     evaluation_.samples += c->samples;
     evaluation_.loss += Scalar(*c->context, EvaluateStep::kLoss) * static_cast<double>(c->samples);
@@ -192,6 +196,10 @@ class TrainSessionImpl : public TrainSession {
   }
 
  private:
+  static absl::Status Check(const std::vector<RequirementSpec>& requirements, const Context& context) {
+    return CheckRequirements(requirements, [&](size_t i) { return context.output(i); });
+  }
+
   static double Scalar(const Context& context, size_t output) {
     return *static_cast<const float*>(context.output(output));
   }
@@ -270,6 +278,7 @@ class TrainSessionImpl : public TrainSession {
     CompiledTrain c;
     c.scalars = std::move(step.scalars);
     c.metrics = std::move(step.metrics);
+    c.requirements = std::move(step.requirements);
     c.samples = step.samples;
     STRATA_RETURN_IF_ERROR(CheckVariables(step.graph));
     STRATA_ASSIGN_OR_RETURN(c.plan, Compile(std::move(step.graph), Options()));
@@ -284,6 +293,7 @@ class TrainSessionImpl : public TrainSession {
     STRATA_ASSIGN_OR_RETURN(EvaluateStep step, BuildEvaluateStep(model_, config_, SignatureOf(batch)));
     CompiledEvaluate c;
     c.metrics = std::move(step.metrics);
+    c.requirements = std::move(step.requirements);
     c.samples = step.samples;
     STRATA_RETURN_IF_ERROR(CheckVariables(step.graph));
     STRATA_ASSIGN_OR_RETURN(c.plan, Compile(std::move(step.graph), Options()));

@@ -18,6 +18,7 @@ namespace {
 // A compiled signature, with contexts that wait for a caller. Callers keep the entry alive while it runs.
 struct Compiled {
   std::unique_ptr<const Plan> plan;
+  std::vector<RequirementSpec> requirements;  // their outputs follow the model's
   absl::Mutex mutex;
   std::vector<std::unique_ptr<Context>> idle ABSL_GUARDED_BY(mutex);
 
@@ -68,11 +69,13 @@ class VersionImpl : public Version {
     context->Run(pointers);
     NamedTensors out;
     const Graph& g = compiled->plan->graph;
-    for (size_t i = 0; i < g.outputs().size(); ++i) {
+    const absl::Status status = CheckRequirements(compiled->requirements, [&](size_t i) { return context->output(i); });
+    for (size_t i = 0; i < ports_.outputs.size() && status.ok(); ++i) {
       const ValueInfo& info = g.info(g.outputs()[i].value);
       out[g.outputs()[i].name] = Tensor::CopyOf({info.dtype, info.shape, context->output(i)});
     }
     compiled->Return(std::move(context));
+    if (!status.ok()) return status;
     return out;
   }
 
@@ -127,8 +130,9 @@ class VersionImpl : public Version {
     STRATA_RETURN_IF_ERROR(graph.status());
     for (size_t i = 0; i < outputs.size(); ++i)
       graph.MarkOutput(model_.outputs(static_cast<int>(i)).name(), outputs[i].value);
-    STRATA_ASSIGN_OR_RETURN(Graph bound, BindVariables(graph, weights_));
     auto compiled = std::make_shared<Compiled>();
+    compiled->requirements = MarkRequirements(collected, &graph);
+    STRATA_ASSIGN_OR_RETURN(Graph bound, BindVariables(graph, weights_));
     STRATA_ASSIGN_OR_RETURN(compiled->plan,
                             Compile(std::move(bound), {.threads = options_.threads, .reference = options_.reference}));
     absl::MutexLock lock(&mutex_);

@@ -5,6 +5,8 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "engine/base/status.h"
 #include "engine/import/component.h"
 #include "engine/nn/schema.h"
@@ -54,6 +56,25 @@ Message* MutableKind(const FieldDescriptor* kind, Message* message) {
   return message->GetReflection()->MutableMessage(message, kind);
 }
 
+// Checks the component with its defaults filled in, and words errors with the framework's names of its arguments.
+absl::Status CheckWhole(v1::Dialect dialect, const std::string& path, const FieldDescriptor* kind,
+                        const v1::Layer& layer) {
+  v1::Layer copy = layer;
+  const absl::Status status = nn::Fill(dialect, "", &copy);
+  if (status.ok()) return status;
+  std::string text(status.message());
+  const std::string prefix = kind->name() + ".";
+  if (!absl::StartsWith(text, prefix)) return status;
+  text = text.substr(prefix.size());
+  const size_t end = text.find(':');
+  std::vector<std::string> names = absl::StrSplit(text.substr(0, end), '|');
+  for (std::string& name : names) {
+    const auto* field = kind->message_type()->FindFieldByName(name);
+    if (field != nullptr) name = nn::ArgumentName(field, dialect);
+  }
+  return absl::InvalidArgumentError(Below(path, absl::StrCat(absl::StrJoin(names, "|"), text.substr(end))));
+}
+
 }  // namespace
 
 absl::StatusOr<v1::Layer> LayerFrom(v1::Dialect dialect, const std::string& path, const Json& json) {
@@ -71,6 +92,7 @@ absl::StatusOr<v1::Layer> LayerFrom(v1::Dialect dialect, const std::string& path
   const Json& config = ConfigOf(form);
   STRATA_RETURN_IF_ERROR(SetArguments(
       {.dialect = dialect, .spatial_axes = nn::SpatialAxes(kind->name()), .layer = true}, path, config, attributes));
+  STRATA_RETURN_IF_ERROR(CheckWhole(dialect, path, kind, layer));
   const auto& named = dialect == v1::KERAS ? config : json;
   if (named.is_object() && named.contains("name")) {
     STRATA_ASSIGN_OR_RETURN(*layer.mutable_name(), JsonString(Below(path, "name"), named["name"]));
@@ -92,6 +114,22 @@ absl::StatusOr<v1::Layer> ImportLayer(v1::Dialect dialect, std::string_view text
   STRATA_ASSIGN_OR_RETURN(v1::Layer layer, framework::LayerFrom(dialect, "", json));
   STRATA_RETURN_IF_ERROR(nn::Fill(dialect, "", &layer));
   return layer;
+}
+
+absl::Status CheckCallForm(const v1::Layer& layer, bool as_list) {
+  switch (layer.kind_case()) {
+    case v1::Layer::kAdd:
+    case v1::Layer::kSubtract:
+    case v1::Layer::kMultiply:
+    case v1::Layer::kAverage:
+    case v1::Layer::kMaximum:
+    case v1::Layer::kMinimum:
+    case v1::Layer::kDot:
+    case v1::Layer::kConcatenate:
+      return as_list ? absl::OkStatus() : InvalidArgument("inputs: must be a list of tensors, got one tensor");
+    default:
+      return absl::OkStatus();
+  }
 }
 
 absl::StatusOr<v1::Loss> ImportLoss(v1::Dialect dialect, std::string_view text) {

@@ -27,6 +27,8 @@ absl::StatusOr<v1::Model> ImportPytorch(std::string_view json, const std::vector
 
 // One component: {"class_name", "config"}, {"function", "config"} or a string that the framework's `get` accepts.
 absl::StatusOr<v1::Layer> ImportLayer(v1::Dialect dialect, std::string_view json);
+// Whether a framework takes this call: Keras' merge layers take a list (of one, even), all others take tensors.
+absl::Status CheckCallForm(const v1::Layer& layer, bool as_list);
 absl::StatusOr<v1::Loss> ImportLoss(v1::Dialect dialect, std::string_view json);
 absl::StatusOr<v1::Metric> ImportMetric(v1::Dialect dialect, std::string_view json);
 absl::StatusOr<v1::Optimizer> ImportOptimizer(v1::Dialect dialect, std::string_view json);

@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "engine/base/status.h"
+#include "engine/nn/rules.h"
 #include "google/protobuf/text_format.h"
 #include "strata/v1/common.pb.h"
 #include "strata/v1/model.pb.h"
@@ -250,7 +251,7 @@ absl::Status Visit(const Walk& walk, const std::string& path, Message* message) 
     STRATA_RETURN_IF_ERROR(
         VisitField(walk, field, absl::StrCat(path, path.empty() ? "" : ".", field->name()), message));
   }
-  return absl::OkStatus();
+  return walk.fill ? CheckRules(walk.dialect, walk.axes, path, *message) : absl::OkStatus();
 }
 
 }  // namespace

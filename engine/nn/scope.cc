@@ -69,6 +69,12 @@ Value Scope::Random(std::string_view purpose, const Shape& shape) {
   return RandomUniform(random_state_, StreamHash(absl::StrCat(call_path_, ":", std::string(purpose))), shape);
 }
 
+void Scope::Require(Value holds, const std::string& rule) {
+  if (!holds || !ok()) return;
+  const Value violations = SumAll(Cast(Not(holds), DType::kF32));
+  collected_->requirements.push_back({violations, absl::StrCat(layer_path_, layer_path_.empty() ? "" : ".", rule)});
+}
+
 void Scope::PenalizeActivity(bool has, const v1::Regularizer& regularizer, Value output) {
   if (!has || !output) return;
   AddPenalty(Penalty(regularizer, output) / static_cast<double>(std::max<int64_t>(output.dim(0), 1)));

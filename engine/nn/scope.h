@@ -75,12 +75,19 @@ struct StateUpdate {
   Value next;
 };
 
+// What the values of a batch must satisfy, which shapes cannot tell: ids below the table's rows, probabilities.
+struct Requirement {
+  Value violations;     // f32 scalar: elements that break the rule
+  std::string message;  // "path.input: must be in [0, 5)"
+};
+
 // Collected over a whole model.
 struct Collected {
   std::vector<ParamSpec> params;     // in order of declaration
   std::vector<StateUpdate> updates;  // of buffers and random state
   std::vector<Value> penalties;      // scalars, added to the loss
-  bool rows_mixed = false;           // an output row depends on other rows
+  std::vector<Requirement> requirements;
+  bool rows_mixed = false;  // an output row depends on other rows
 };
 
 class Scope {
@@ -111,6 +118,8 @@ class Scope {
   void AddPenalty(Value scalar) { collected_->penalties.push_back(scalar); }
   // Adds `regularizer` of a layer's output, divided by the batch size.
   void PenalizeActivity(bool has, const v1::Regularizer& regularizer, Value output);
+  // Refuses batches for which an element of `holds` (bool) is false: `rule` names the argument ("input: must be ...").
+  void Require(Value holds, const std::string& rule);
   void MixRows() { collected_->rows_mixed = true; }
 
   // A scope for a layer inside this one.

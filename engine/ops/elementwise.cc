@@ -280,6 +280,10 @@ Value Relu(Value x) {
   return Select(LessEqual(x, zero), zero, x);
 }
 
-Value Softplus(Value x) { return Max(x, 0) + Log1p(Exp(-Abs(x))); }
+// Each branch is finite on the other's side too, and the gradient at 0 is one half.
+Value Softplus(Value x) {
+  const Value positive = x + Log1p(Exp(-Max(x, 0)));
+  return Select(Greater(x, Like(x, 0)), positive, Log1p(Exp(Min(x, 0))));
+}
 
 }  // namespace strata

@@ -196,6 +196,17 @@ Forward ForwardBuilder::Build(bool training, Value random_state) {
   return f;
 }
 
+std::vector<RequirementSpec> ForwardBuilder::AddRequirements() { return MarkRequirements(*collected_, graph_); }
+
+std::vector<RequirementSpec> MarkRequirements(const nn::Collected& collected, Graph* graph) {
+  std::vector<RequirementSpec> specs;
+  for (const nn::Requirement& r : collected.requirements) {
+    specs.push_back({graph->outputs().size(), r.message});
+    graph->MarkOutput(absl::StrCat("requirement:", specs.size()), r.violations);
+  }
+  return specs;
+}
+
 std::vector<MetricSpec> ForwardBuilder::AddMetrics(const Forward& f) {
   std::vector<MetricSpec> specs;
   nn::Scope s = RootScope(false, {});

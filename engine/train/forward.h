@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/base/port.h"
+#include "engine/base/status.h"
 #include "engine/nn/scope.h"
 #include "strata/v1/model.pb.h"
 #include "strata/v1/training.pb.h"
@@ -20,6 +21,12 @@ struct MetricSpec {
   std::string name;
   size_t first_output = 0, num_sums = 0;
   double (*result)(std::span<const double> sums) = nullptr;
+};
+
+// Where the violations of a requirement stand among a graph's outputs.
+struct RequirementSpec {
+  size_t output = 0;
+  std::string message;
 };
 
 struct Forward {
@@ -45,6 +52,8 @@ class ForwardBuilder {
   Forward Build(bool training, Value random_state);
   // Appends the metrics' sums to the graph's outputs.
   std::vector<MetricSpec> AddMetrics(const Forward& forward);
+  // Appends the requirements' violations to the graph's outputs.
+  std::vector<RequirementSpec> AddRequirements();
 
  private:
   struct Named {
@@ -63,6 +72,19 @@ class ForwardBuilder {
   std::map<std::string, Value> tensors_;
   int64_t samples_ = 0;
 };
+
+// Appends the violations of what a model requires of its batch to a graph's outputs.
+std::vector<RequirementSpec> MarkRequirements(const nn::Collected& collected, Graph* graph);
+
+// INVALID_ARGUMENT for the first requirement that a run's outputs break. `output(i)` points to output i.
+template <typename Outputs>
+absl::Status CheckRequirements(const std::vector<RequirementSpec>& requirements, const Outputs& output) {
+  for (const RequirementSpec& r : requirements) {
+    const float violations = *static_cast<const float*>(output(r.output));
+    if (violations > 0) return InvalidArgument(r.message, ", got ", violations, " elements that are not");
+  }
+  return absl::OkStatus();
+}
 
 // Target of objective or metric `index`: "target", "target_1", ...
 std::string DefaultTarget(size_t index);

@@ -177,9 +177,14 @@ absl::StatusOr<TrainStep> BuildTrainStep(const v1::Model& model, const v1::Train
   g.MarkOutput("penalty", f.penalty ? f.penalty : Scalar(&g, 0));
   g.MarkOutput("gradient_norm", norm);
   step.metrics = builder.AddMetrics(f);
-  if (config.non_finite() != v1::APPLY) {
-    g.MarkOutput("commit", And(Unary(Op::kIsFinite, f.loss), Unary(Op::kIsFinite, norm)));
+  Value commit;
+  if (config.non_finite() != v1::APPLY) commit = And(Unary(Op::kIsFinite, f.loss), Unary(Op::kIsFinite, norm));
+  step.requirements = builder.AddRequirements();
+  for (const nn::Requirement& r : step.collected.requirements) {
+    const Value holds = LessEqual(r.violations, Like(r.violations, 0));
+    commit = commit ? And(commit, holds) : holds;
   }
+  if (commit) g.MarkOutput("commit", commit);
   Updater updater(model, config, &step);
   STRATA_RETURN_IF_ERROR(updater.Update(params, clipped.gradients));
   for (const nn::StateUpdate& u : step.collected.updates) {
@@ -201,6 +206,7 @@ absl::StatusOr<EvaluateStep> BuildEvaluateStep(const v1::Model& model, const v1:
   g.MarkOutput("loss", f.loss);
   g.MarkOutput("penalty", f.penalty ? f.penalty : Scalar(&g, 0));
   step.metrics = builder.AddMetrics(f);
+  step.requirements = builder.AddRequirements();
   STRATA_RETURN_IF_ERROR(g.status());
   return step;
 }

@@ -3,7 +3,7 @@
 // "commit").
 //
 // Inputs: the batch's tensors, then the random state i64[2] (seed, step), then the optimizer's scalars (f32).
-// Outputs: loss, penalty, gradient_norm, the metrics' sums, commit.
+// Outputs: loss, penalty, gradient_norm, the metrics' sums, the requirements' violations, commit.
 #pragma once
 
 #include <functional>
@@ -38,6 +38,7 @@ struct TrainStep {
   std::vector<ScalarSet> scalars;
   std::vector<SlotSpec> slots;
   std::vector<MetricSpec> metrics;
+  std::vector<RequirementSpec> requirements;
   int64_t samples = 0;
 };
 
@@ -46,12 +47,14 @@ absl::StatusOr<TrainStep> BuildTrainStep(const v1::Model& model, const v1::Train
                                          const Signature& batch);
 
 // Loss and metrics in evaluation mode, without updates. Inputs: the batch's tensors. Outputs: loss, penalty, the
-// metrics' sums.
+// metrics' sums, the requirements'
+// violations.
 struct EvaluateStep {
   enum Outputs : size_t { kLoss, kPenalty, kNumOutputs };
   Graph graph;
   nn::Collected collected;
   std::vector<MetricSpec> metrics;
+  std::vector<RequirementSpec> requirements;
   int64_t samples = 0;
 };
 absl::StatusOr<EvaluateStep> BuildEvaluateStep(const v1::Model& model, const v1::TrainingConfig& config,

@@ -97,6 +97,25 @@ TEST(Fill, Refuses) {
        "layers[3].conv2d.kernel_size: must have 1 or 2 elements, got 3"},
       {"padding per axis", v1::PYTORCH, "conv3d { filters: 1 kernel_size: 1 padding { size { values: [1, 2] } } }",
        "layers[3].conv3d.padding: must have 1 or 3 elements, got 2"},
+      {"groups and filters", v1::KERAS, "conv2d { filters: 3 kernel_size: 2 groups: 2 }",
+       "layers[3].conv2d.groups|filters: groups must divide the filters, got 2 and 3"},
+      {"stride and dilation", v1::KERAS, "conv1d { filters: 2 kernel_size: 2 stride: 2 dilation: 2 }",
+       "layers[3].conv1d.dilation|stride: at most one may be > 1, got both"},
+      {"same padding with a stride", v1::PYTORCH,
+       "conv1d { filters: 2 kernel_size: 2 stride: 2 padding { mode: SAME } }",
+       "layers[3].conv1d.padding|stride: SAME needs a stride of 1, got more"},
+      {"causal padding of images", v1::KERAS, "conv2d { filters: 2 kernel_size: 2 padding { mode: CAUSAL } }",
+       "layers[3].conv2d.padding: must be VALID or SAME here, got CAUSAL"},
+      {"numbers as padding in Keras", v1::KERAS, "max_pool1d { padding { size { values: 1 } } }",
+       "layers[3].max_pool1d.padding: must be a rule in KERAS, got numbers"},
+      {"padding row of an embedding", v1::PYTORCH, "embedding { input_dim: 7 output_dim: 1 padding_idx: 7 }",
+       "layers[3].embedding.padding_idx: must name one of 7 rows, got 7"},
+      {"projection of an LSTM", v1::PYTORCH, "lstm { units: 4 proj_size: 4 }",
+       "layers[3].lstm.proj_size: must be < units (4), got 4"},
+      {"two inferred sizes", v1::KERAS, "reshape { target_shape: [-1, -1] }",
+       "layers[3].reshape.target_shape: at most one size may be -1, got 2"},
+      {"an order that is none", v1::KERAS, "permute { dims: [1, 1] }",
+       "layers[3].permute.dims: must be an order of the axes 1 to 2, got something else"},
       {"no kind", v1::KERAS, "name: 'a'", "layers[3].kind: must be set, got nothing"},
       {"no kind inside", v1::KERAS, "linear { units: 1 kernel_initializer {} }",
        "layers[3].linear.kernel_initializer.kind: must be set, got nothing"},
@@ -120,6 +139,25 @@ TEST(Fill, NeedsADialect) {
   v1::Layer layer;
   layer.mutable_tanh();
   EXPECT_EQ(Fill(v1::DIALECT_UNSPECIFIED, "l", &layer).code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(Fill, RefusesOptimizers) {
+  const struct {
+    const char* given;
+    const char* error;
+    v1::Dialect dialect;
+  } cases[] = {
+      {"sgd { nesterov: true }",
+       "o.sgd.nesterov|momentum|dampening: nesterov needs momentum > 0 and dampening 0, got 0 and 0", v1::PYTORCH},
+      {"sgd { momentum: 1.5 }", "o.sgd.momentum: must be <= 1, got 1.5", v1::KERAS},
+      {"sgd {} clipping { norm: 1 value: 1 }", "o.clipping.norm|global_norm|value: at most one may be set, got more",
+       v1::KERAS},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.given);
+    auto optimizer = Parse<v1::Optimizer>(c.given);
+    EXPECT_EQ(Fill(c.dialect, "o", &optimizer).message(), c.error);
+  }
 }
 
 TEST(Fill, LeavesAGroupsAbsentOptionsAbsent) {

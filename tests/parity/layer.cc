@@ -145,6 +145,9 @@ Result RunLayer(const Case& c) {
     result.Unsupported(absl::StrCat("build: no layer ", kind->name()));
     return result;
   }
+  const bool as_list = c.inputs.size() > 1 || c.call.value("as_list", false);
+  if (c.dialect == v1::KERAS) result.Take("call", CheckCallForm(*layer, as_list));
+  if (!result.passed()) return result;
   CaseGraph built(c);
   nn::Scope root = built.MakeScope(c.train);
   const bool trainable = c.call.value("trainable", true);

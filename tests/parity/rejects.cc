@@ -84,6 +84,9 @@ class Attempt {
     STRATA_ASSIGN_OR_RETURN(const v1::Layer layer, ImportLayer(case_.dialect, case_.ComponentText()));
     component_ = nn::KindOf(layer)->message_type();
     if (case_.inputs.empty()) return absl::OkStatus();
+    // Several inputs are one list; a single one is a list only if the case says so.
+    const bool as_list = case_.inputs.size() > 1 || case_.call.value("as_list", false);
+    if (case_.dialect == v1::KERAS) STRATA_RETURN_IF_ERROR(CheckCallForm(layer, as_list));
     nn::Scope scope = built_.MakeScope(case_.train);
     nn::Args args;
     v1::Model model;
@@ -134,12 +137,10 @@ class Attempt {
     }
     nn::BuildLoss(scope, loss, args);
     STRATA_RETURN_IF_ERROR(built_.graph()->status());
-    const Tensor* target = case_.Find("input." + case_.inputs.back());
-    if (target == nullptr || IsFloat(target->dtype())) return absl::OkStatus();
     return TrainOnce(loss);
   }
 
-  // Labels out of range are found when a batch comes.
+  // Labels and probabilities out of range are found when a batch comes.
   absl::Status TrainOnce(const v1::Loss& loss) {
     v1::Model model;
     model.set_dialect(case_.dialect);
@@ -154,6 +155,7 @@ class Attempt {
         batch["target"] = t->view();
         continue;
       }
+      if (t->shape().empty()) return absl::OkStatus();
       v1::Input* input = model.add_inputs();
       input->set_name("input");
       for (size_t d = 1; d < t->shape().size(); ++d) input->add_shape(t->shape()[d]);

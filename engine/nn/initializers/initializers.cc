@@ -77,7 +77,7 @@ absl::Status Orthogonal(v1::Dialect dialect, double gain, Stream* random, Tensor
 
 absl::Status VarianceScaling(v1::Dialect dialect, const v1::VarianceScalingInitializer& a, Stream* random, Tensor* t) {
   if (dialect == v1::PYTORCH && t->shape().size() < 2) {
-    return InvalidArgument("tensor: fans need two axes or more, got ", ShapeString(t->shape()));
+    return InvalidArgument("shape: fans need two axes or more, got ", ShapeString(t->shape()));
   }
   const Fans fans = FansOf(dialect, t->shape());
   const double fan = a.mode() == v1::VarianceScalingInitializer::FAN_IN    ? fans.in

@@ -8,6 +8,7 @@
 #include "engine/base/shape.h"
 #include "engine/nn/component.h"
 #include "engine/ops/ops.h"
+#include "engine/ops/record.h"
 
 namespace strata::nn {
 namespace {
@@ -43,16 +44,22 @@ Value Apply(Scope& s, const v1::HardSigmoid&, Value x) {
 
 // x > threshold (then at most max_value), else slope * (x - threshold).
 Value Apply(Scope&, const v1::Relu& a, Value x) {
-  Value y;
-  if (a.threshold() == 0 && a.negative_slope() == 0) {
-    y = Relu(x);
-  } else {
-    const Value negative = a.negative_slope() == 0 ? Like(x, 0) : (x - a.threshold()) * a.negative_slope();
-    y = Select(Greater(x, Like(x, a.threshold())), x, negative);
+  // As Keras composes it, which decides the gradients at the kinks: at the threshold none, at the maximum all of it but
+  // for relu6, which has a kernel of its own.
+  if (a.threshold() == 0 && !a.has_max_value()) {
+    return a.negative_slope() == 0 ? Relu(x) : Branch(x, x * a.negative_slope());
   }
-  if (!a.has_max_value()) return y;
-  const Value max = Like(x, a.max_value());
-  return Select(GreaterEqual(y, max), max, y);
+  Value y;
+  if (a.threshold() != 0) {
+    y = Select(LessEqual(x, Like(x, a.threshold())), Like(x, 0), x);
+  } else {
+    y = a.max_value() == 6 ? Clip(x, 0, 6) : Relu(x);
+  }
+  if (a.has_max_value() && !(a.threshold() == 0 && a.max_value() == 6)) {
+    const Value max = Like(x, a.max_value());
+    y = Select(Greater(y, max), max, y);
+  }
+  return a.negative_slope() == 0 ? y : y - Relu(a.threshold() - x) * a.negative_slope();
 }
 
 Value Apply(Scope&, const v1::LeakyRelu& a, Value x) { return Branch(x, x * a.negative_slope()); }
@@ -127,6 +134,19 @@ Annotated Apply(Scope& s, const v1::Softmax& a, Value x) {
     y.maker = Annotated::Maker::kSoftmax;
   }
   return y;
+}
+
+// As a layer, Keras' softmax leaves masked positions out: they get a large negative number first.
+Outputs BuildSoftmax(Scope& s, const v1::Softmax& a, const Args& args) {
+  Value x = args[0].value;
+  const Value mask = args.Named("mask").value ? args.Named("mask").value : args[0].mask;
+  if (!s.pytorch() && mask) {
+    if (!BroadcastShape(mask.shape(), x.shape()).ok()) {
+      return {s.Fail(absl::StrCat("mask: ", ShapeString(mask.shape()), " does not fit ", ShapeString(x.shape())))};
+    }
+    x = x + (1.0 - Cast(mask, x.dtype())) * -1e9;
+  }
+  return {Apply(s, a, x)};
 }
 
 Value Apply(Scope& s, const v1::LogSoftmax& a, Value x) {
@@ -234,7 +254,9 @@ Annotated Activate(Scope& s, const v1::Activation& a, Annotated x) {
 std::vector<Component> ActivationLayers() {
   std::vector<Component> list;
   list.push_back(Elementwise<v1::Sigmoid>("sigmoid").With("", {{2, 3}}).With("", {{5}}).With("", {{1, 2, 7}}));
-  list.push_back(Elementwise<v1::Softmax>("softmax")
+  list.push_back(Layer<v1::Softmax>("softmax", &BuildSoftmax)
+                     .Shapes("x[...] -> y[...]")
+                     .Mask(MaskRule::kPass)
                      .With("axis: -1", {{2, 3}})
                      .With("axis: 1", {{2, 3, 4}})
                      .With("axis: 1", {{1, 10}}));

@@ -72,6 +72,8 @@ Outputs BuildEmbedding(Scope& s, const v1::Embedding& a, const Args& args) {
   } else if (ids.dtype() != DType::kI64) {
     ids = Cast(ids, DType::kI32);
   }
+  s.Require(And(GreaterEqual(ids, Like(ids, 0)), Less(ids, Like(ids, static_cast<double>(a.input_dim())))),
+            absl::StrCat("input: ids must be in [0, ", a.input_dim(), ")"));
   if (s.pytorch()) return BuildPytorch(s, a, ids);
   const Value table = s.Param("embeddings", {a.input_dim(), a.output_dim()},
                               {.initializer = a.embeddings_initializer(),

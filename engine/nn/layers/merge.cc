@@ -125,7 +125,7 @@ std::vector<Component> MergeLayers() {
   const auto with_samples = [](Component c, int max) {
     return std::move(c)
         .Shapes("x[N, ...], ... -> y[N, ...]")
-        .Inputs(2, max)
+        .Inputs(max == 2 ? 2 : 1, max)
         .Mask(MaskRule::kConsume)
         .With("", {{2, 3}, {2, 3}})
         .With("", {{2, 1, 3}, {2, 4, 3}})

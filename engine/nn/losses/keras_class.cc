@@ -58,10 +58,16 @@ LossTerms BuildSparse(Scope& s, const v1::Loss& loss, const LossArgs& args) {
   }
   if (label.dtype() != DType::kI64) label = Cast(label, DType::kI32);
   Value values = -PickLast(log_p, label);
-  if (a.has_ignore_class()) {
-    values = Select(Equal(label, Like(label, static_cast<double>(a.ignore_class()))), Like(values, 0), values);
+  const Value in_range =
+      And(GreaterEqual(label, Like(label, 0)), Less(label, Like(label, static_cast<double>(log_p.dim(-1)))));
+  const std::string rule = absl::StrCat("y_true: classes must be in [0, ", log_p.dim(-1), ")");
+  if (!a.has_ignore_class()) {
+    s.Require(in_range, rule);
+    return {values, {}, {}};
   }
-  return {values, {}};
+  const Value ignored = Equal(label, Like(label, static_cast<double>(a.ignore_class())));
+  s.Require(Or(in_range, ignored), rule);
+  return {Select(ignored, Like(values, 0), values), {}, Not(ignored)};
 }
 
 }  // namespace

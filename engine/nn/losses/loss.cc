@@ -116,6 +116,7 @@ Value BuildLoss(Scope& s, const v1::Loss& loss, const LossArgs& given) {
   if (!s.ok() || !terms.values) return {s.graph(), -1};
   if (!keras) return Reduce(terms.values, terms.divisor, reduction);
   if (loss.function_form()) return terms.values;
+  if (terms.valid) args.prediction.mask = args.prediction.mask ? And(args.prediction.mask, terms.valid) : terms.valid;
   return Reduce(Weigh(s, terms.values, args, reduction), {}, reduction);
 }
 

@@ -29,6 +29,7 @@ Value BuildObjective(Scope& s, const v1::Loss& loss, const LossArgs& args);
 struct LossTerms {
   Value values;   // unreduced
   Value divisor;  // what PyTorch's mean divides the sum by; empty: the number of values
+  Value valid;    // Keras: which values count (bool); empty: all
 };
 
 // A loss as the catalog holds it; `name` is the member of Loss.kind.

@@ -31,6 +31,9 @@ LossTerms BuildProbabilities(Scope& s, const v1::Loss& loss, const LossArgs& arg
   if (!SameShape(s, args)) return {};
   const auto& a = loss.binary_cross_entropy_probabilities();
   const Value p = args.prediction.value, t = LikePrediction(args);
+  const auto probabilities = [](Value v) { return And(GreaterEqual(v, Like(v, 0)), LessEqual(v, Like(v, 1))); };
+  s.Require(probabilities(p), "input: must be in [0, 1]");
+  s.Require(probabilities(t), "target: must be in [0, 1]");
   const auto log = [](Value v) { return Max(Log(v), -100.0); };
   const Value exact = Detach(-(t * log(p) + (1 - t) * log(1 - p)));
   // The gradient is PyTorch's own formula, which is bounded where the logarithms are clamped; that of the target is

@@ -45,6 +45,9 @@ LossTerms OfIndices(Scope& s, const ClassOptions& o, Value log_p, Value target) 
   const Value weights = ClassWeights(s, o, classes);
   if (!s.ok()) return {};
   const Value valid = Not(Equal(target, Like(target, static_cast<double>(o.ignore_index))));
+  const Value in_range =
+      And(GreaterEqual(target, Like(target, 0)), Less(target, Like(target, static_cast<double>(classes))));
+  s.Require(Or(in_range, Not(valid)), absl::StrCat("target: classes must be in [0, ", classes, ")"));
   const Value zero = Like(log_p, 0);
   Value w = Select(valid, Like(log_p, 1), Like(log_p, 0));
   if (weights) w = Select(valid, PickLast(Broadcast(weights, log_p.shape()), target), zero);

@@ -35,6 +35,7 @@ Clipped Clip(v1::Dialect dialect, const v1::Clipping& c, const std::vector<Value
   } else if (c.has_global_norm()) {
     const double p = c.has_norm_type() ? c.norm_type() : 2;
     const Value norm = p == 2 ? out.norm : NormOf(gradients, p);
+    out.norm = norm;
     const Value factor = dialect == v1::PYTORCH ? Min(c.global_norm() / (norm + 1e-6), 1.0)
                                                 : c.global_norm() / Max(norm, c.global_norm());
     for (Value& g : out.gradients) g = g * factor;

@@ -39,7 +39,7 @@ bool Matches(const std::string& name, const google::protobuf::RepeatedPtrField<s
 
 struct Clipped {
   std::vector<Value> gradients;
-  Value norm;  // of all gradients before clipping
+  Value norm;  // of all gradients before clipping: the norm that a global clipping bounds, otherwise the 2-norm
 };
 // Applies the clipping to gradients of several parameters at once.
 Clipped Clip(v1::Dialect dialect, const v1::Clipping& clipping, const std::vector<Value>& gradients);
