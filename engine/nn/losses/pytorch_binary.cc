@@ -31,7 +31,8 @@ LossTerms BuildProbabilities(Scope& s, const v1::Loss& loss, const LossArgs& arg
   if (!SameShape(s, args)) return {};
   const auto& a = loss.binary_cross_entropy_probabilities();
   const Value p = args.prediction.value, t = LikePrediction(args);
-  const auto probabilities = [](Value v) { return And(GreaterEqual(v, Like(v, 0)), LessEqual(v, Like(v, 1))); };
+  // A NaN passes: what becomes of a step that is not finite is the configuration's to say.
+  const auto probabilities = [](Value v) { return Not(Or(Less(v, Like(v, 0)), Greater(v, Like(v, 1)))); };
   s.Require(probabilities(p), "input: must be in [0, 1]");
   s.Require(probabilities(t), "target: must be in [0, 1]");
   const auto log = [](Value v) { return Max(Log(v), -100.0); };
