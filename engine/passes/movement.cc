@@ -90,6 +90,49 @@ Value SimplifyReduce(Simplifier* s, const Proposal& c) {
   return s->Broadcast(scaled, c.result.shape);
 }
 
+// The axis along which a zero padding adds cells, if there is exactly one and nothing is cropped; -1 otherwise.
+int64_t PaddedAxis(const Value& v) {
+  if (ProducerOf(v).op != Op::kPad) return -1;
+  const auto& at = ProducerOf(v).as<PadAttrs>();
+  int64_t axis = -1;
+  for (size_t d = 0; d < at.lo.size(); ++d) {
+    if (at.lo[d] == 0 && at.hi[d] == 0) continue;
+    if (axis >= 0 || at.lo[d] < 0 || at.hi[d] < 0) return -1;
+    axis = static_cast<int64_t>(d);
+  }
+  return at.value == 0 ? axis : -1;
+}
+
+// The gradient of slices that lie side by side is their gradients, side by side.
+Value SimplifySumOfPads(Simplifier* s, const Proposal& c) {
+  Value a = c.in[0], b = c.in[1];
+  const int64_t axis = PaddedAxis(a);
+  if (axis < 0 || axis != PaddedAxis(b) || a.shape() != b.shape()) return {};
+  if (ProducerOf(a).as<PadAttrs>().lo[axis] > ProducerOf(b).as<PadAttrs>().lo[axis]) std::swap(a, b);
+  const PadAttrs first = ProducerOf(a).as<PadAttrs>(), second = ProducerOf(b).as<PadAttrs>();
+  if (first.lo[axis] + OperandOf(a, 0).shape()[axis] != second.lo[axis]) return {};
+  const Value joined = s->Make(Op::kConcat, AxesAttrs{{axis}}, {OperandOf(a, 0), OperandOf(b, 0)});
+  PadAttrs rest = first;
+  rest.hi[axis] = second.hi[axis];
+  if (rest.lo[axis] == 0 && rest.hi[axis] == 0) return joined;
+  return s->Make(Op::kPad, rest, {joined});
+}
+
+Value SimplifyConcat(Simplifier* s, const Proposal& c) {
+  if (c.in.size() == 1) return c.in[0];
+  const AxesAttrs& at = std::get<AxesAttrs>(c.attrs);
+  std::vector<Value> flat;
+  for (const Value& v : c.in) {
+    const Node& n = ProducerOf(v);
+    if (n.op != Op::kConcat || n.as<AxesAttrs>().axes != at.axes) {
+      flat.push_back(v);
+      continue;
+    }
+    for (size_t i = 0; i < n.inputs.size(); ++i) flat.push_back(OperandOf(v, i));
+  }
+  return flat.size() == c.in.size() ? Value{} : s->Make(Op::kConcat, at, std::move(flat));
+}
+
 }  // namespace
 
 Value SimplifyMovement(Simplifier* s, const Proposal& c) {
@@ -106,7 +149,9 @@ Value SimplifyMovement(Simplifier* s, const Proposal& c) {
       if (ProducerOf(c.in[0]).op == Op::kBroadcast) return s->Broadcast(OperandOf(c.in[0], 0), c.result.shape);
       return c.in[0].num_elements() == NumElements(c.result.shape) ? s->Reshape(c.in[0], c.result.shape) : Value{};
     case Op::kConcat:
-      return c.in.size() == 1 ? c.in[0] : Value{};
+      return SimplifyConcat(s, c);
+    case Op::kAdd:
+      return SimplifySumOfPads(s, c);
     case Op::kReverse: {
       const auto& axes = std::get<AxesAttrs>(c.attrs).axes;
       const bool nothing = std::all_of(axes.begin(), axes.end(), [&](int64_t a) { return c.in[0].shape()[a] == 1; });

@@ -18,6 +18,9 @@ Graph Simplify(const Graph& graph);
 // transposed weights become a flag of the convolution.
 Graph ChooseLayouts(const Graph& graph);
 
+// Moves products out of scans: one product over all steps instead of one a step.
+Graph LiftFromScans(const Graph& graph);
+
 // Elementwise chains, with reductions at their end and assignments in place, become single nodes; bias and relu join
 // the convolution before them.
 Graph Fuse(const Graph& graph);

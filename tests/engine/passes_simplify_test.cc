@@ -55,6 +55,12 @@ TEST(Simplify, Identities) {
       {"select of equals", [](Graph*, Value x) { return Select(Less(x, Like(x, 0)), x, x); }, 0},
       {"product of transposes",
        [](Graph*, Value x) { return MatMul(SwapAxes(x, 0, 1), SwapAxes(SwapAxes(x, 0, 1), 0, 1)); }, 1},
+      {"gradients of slices side by side",
+       [](Graph*, Value x) {
+         const Value a = SliceAxis(x, 1, 0, 1), b = SliceAxis(x, 1, 1, 2), d = SliceAxis(x, 1, 3, 1);
+         return Pad(Exp(d), {0, 3}, {0, 0}) + Pad(Exp(b), {0, 1}, {0, 1}) + Pad(Exp(a), {0, 0}, {0, 3});
+       },
+       7},
       {"transpose of a product", [](Graph*, Value x) { return SwapAxes(MatMul(x, x, false, true), 0, 1); }, 1},
   };
   for (const Row& row : kRows) {
