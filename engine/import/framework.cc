@@ -137,7 +137,7 @@ absl::StatusOr<v1::Loss> ImportLoss(v1::Dialect dialect, std::string_view text) 
   STRATA_ASSIGN_OR_RETURN(const Form form, framework::FormOf("", json));
   bool function = false;
   const auto* kind = framework::Find(v1::Loss::descriptor(), dialect, form, &function);
-  if (kind == nullptr) return framework::NoComponent(dialect, "", form);
+  if (kind == nullptr) return framework::NoComponent(dialect, form.kind == Form::Kind::kString ? "loss" : "", form);
   v1::Loss loss;
   STRATA_RETURN_IF_ERROR(framework::SetArguments({.dialect = dialect, .layer = true}, "", framework::ConfigOf(form),
                                                  framework::MutableKind(kind, &loss)));
@@ -152,7 +152,7 @@ absl::StatusOr<v1::Metric> ImportMetric(v1::Dialect dialect, std::string_view te
   STRATA_ASSIGN_OR_RETURN(const Form form, framework::FormOf("", json));
   bool function = false;
   const auto* kind = framework::Find(v1::Metric::descriptor(), dialect, form, &function);
-  if (kind == nullptr) return framework::NoComponent(dialect, "", form);
+  if (kind == nullptr) return framework::NoComponent(dialect, form.kind == Form::Kind::kString ? "metric" : "", form);
   v1::Metric metric;
   const Json& config = framework::ConfigOf(form);
   STRATA_RETURN_IF_ERROR(

@@ -50,7 +50,9 @@ void Result::CompareTo(const Case& c, const std::string& what, const RefTensor& 
   Compare(c, absl::StrCat(what, " ", tensor), got, *want);
 }
 
-Result RunCase(const Case& c) {
+namespace {
+
+Result RunKind(const Case& c) {
   Result result;
   if (c.kind == "layer") return RunLayer(c);
   if (c.kind == "model") return RunModel(c);
@@ -69,6 +71,19 @@ Result RunCase(const Case& c) {
   if (c.kind == "config") return RunConfig(c);
   result.Unsupported(absl::StrCat("kind: no runner for ", c.kind));
   return result;
+}
+
+}  // namespace
+
+Result RunCase(const Case& c) {
+  // The JSON library throws where a case's member has another type than its kind needs.
+  try {
+    return RunKind(c);
+  } catch (const Json::exception& e) {
+    Result result;
+    result.Fail(absl::StrCat("case: ", e.what()));
+    return result;
+  }
 }
 
 }  // namespace strata::parity

@@ -76,9 +76,14 @@ OptimizerRule MakeAdam(v1::Dialect dialect, const v1::Adam& a) {
   const double b1 = a.beta_1(), b2 = a.beta_2(), eps = a.epsilon();
   const bool amsgrad = a.amsgrad(), keras = dialect == v1::KERAS;
   r.scalars = [=](int64_t t, double rate) {
+    if (keras) {
+      // Keras computes these in float32, where 1 - beta_2^t has few digits left: trajectories show it.
+      const float power1 = std::pow(static_cast<float>(b1), static_cast<float>(t));
+      const float power2 = std::pow(static_cast<float>(b2), static_cast<float>(t));
+      return std::vector<double>{static_cast<float>(rate) * std::sqrt(1 - power2) / (1 - power1), 1};
+    }
     const double c1 = 1 - std::pow(b1, static_cast<double>(t)), c2 = 1 - std::pow(b2, static_cast<double>(t));
-    return keras ? std::vector<double>{rate * std::sqrt(c2) / c1, 1}
-                 : std::vector<double>{rate / c1, 1 / std::sqrt(c2)};
+    return std::vector<double>{rate / c1, 1 / std::sqrt(c2)};
   };
   r.update = [=](Value w, Value g, std::span<Value> slots, std::span<const Value> s) {
     slots[0] = slots[0] + (g - slots[0]) * (1 - b1);
