@@ -160,7 +160,7 @@ std::string Arguments(const v1::Layer& l) {
     case v1::Layer::kBatchNorm3D:
       return BatchNormText(l.batch_norm3d());
     case v1::Layer::kDropout:
-      return absl::StrCat("p=", Float(l.dropout().rate()), ", inplace=False");
+      return absl::StrCat("p=", Float(l.dropout().rate()), ", inplace=", Bool(l.inplace()));
     case v1::Layer::kFlatten:
       return absl::StrCat("start_dim=", l.flatten().start_axis(), ", end_dim=", l.flatten().end_axis());
     case v1::Layer::kEmbedding:
@@ -190,6 +190,23 @@ std::string Arguments(const v1::Layer& l) {
   }
 }
 
+// Modules that print their inplace argument where it is set.
+bool PrintsInplace(v1::Layer::KindCase kind) {
+  switch (kind) {
+    case v1::Layer::kRelu:
+    case v1::Layer::kRelu6:
+    case v1::Layer::kLeakyRelu:
+    case v1::Layer::kElu:
+    case v1::Layer::kSelu:
+    case v1::Layer::kSilu:
+    case v1::Layer::kMish:
+    case v1::Layer::kHardtanh:
+      return true;
+    default:
+      return false;
+  }
+}
+
 std::string Indented(const std::string& text) { return absl::StrJoin(absl::StrSplit(text, '\n'), "\n  "); }
 
 }  // namespace
@@ -199,7 +216,11 @@ std::string PrintPytorch(const v1::Layer& layer) {
   const auto* kind = nn::KindOf(layer);
   if (kind == nullptr) return "";
   const v1::ComponentSchema& schema = nn::SchemaOfComponent(kind);
-  return absl::StrCat(schema.pytorch().empty() ? kind->name() : schema.pytorch(0), "(", Arguments(layer), ")");
+  std::string arguments = Arguments(layer);
+  if (layer.inplace() && PrintsInplace(layer.kind_case())) {
+    absl::StrAppend(&arguments, arguments.empty() ? "" : ", ", "inplace=True");
+  }
+  return absl::StrCat(schema.pytorch().empty() ? kind->name() : schema.pytorch(0), "(", arguments, ")");
 }
 
 std::string PrintPytorch(const v1::Model& model) {

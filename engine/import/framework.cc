@@ -97,6 +97,10 @@ absl::StatusOr<v1::Layer> LayerFrom(v1::Dialect dialect, const std::string& path
   if (named.is_object() && named.contains("name")) {
     STRATA_ASSIGN_OR_RETURN(*layer.mutable_name(), JsonString(Below(path, "name"), named["name"]));
   }
+  if (dialect == v1::PYTORCH && config.contains("inplace")) {
+    STRATA_ASSIGN_OR_RETURN(const bool inplace, JsonBool(Below(path, "inplace"), config["inplace"]));
+    if (inplace) layer.set_inplace(true);
+  }
   if (dialect == v1::KERAS && config.contains("trainable")) {
     STRATA_ASSIGN_OR_RETURN(const bool trainable, JsonBool(Below(path, "trainable"), config["trainable"]));
     if (!trainable) layer.set_trainable(false);

@@ -59,7 +59,7 @@ const std::set<std::string>& CallMembers(const std::string& kind) {
           {"training",
            {"steps", "epochs", "batch_size", "class_weight", "evaluate", "frozen", "groups",
             "exclude_from_weight_decay", "callbacks", "validation"}},
-          {"rejects", {"argument", "error", "of", "where", "shape", "symbolic", "as_list"}},
+          {"rejects", {"argument", "error", "of", "where", "shape", "symbolic", "as_list", "is_causal"}},
           {"text", {"text"}},
           {"parameters", {"expect", "frozen"}},
           {"config", {"of", "config", "compute_output_shape"}},

@@ -11,7 +11,11 @@ namespace strata::nn {
 namespace {
 
 Outputs BuildLinear(Scope& s, const v1::Linear& a, const Args& args) {
-  const Value x = args[0];
+  Value x = args[0];
+  if (!IsFloat(x.dtype())) {
+    if (s.pytorch()) return {s.Fail(absl::StrCat("input: must be real numbers, got ", DTypeName(x.dtype())))};
+    x = Cast(x, DType::kF32);
+  }
   if (x.rank() < (s.pytorch() ? 1 : 2)) {
     return {s.Fail(absl::StrCat("input: needs ", s.pytorch() ? 1 : 2, " axes or more, got ", ShapeString(x.shape())))};
   }

@@ -43,7 +43,9 @@ void Squeeze(Value* t, Value* p) {
 MetricTerms Binary(Scope& s, double threshold, Value t, Value p, Value weight) {
   Squeeze(&t, &p);
   if (!CheckSameSize(s, t, p)) return {};
-  const Value hit = AsFloat(Equal(AsFloat(t), AsFloat(Greater(p, Like(p, threshold)))));
+  const Value guess = AsFloat(Greater(p, Like(p, threshold)));
+  if (s.pytorch()) return MeanOf(s, 1.0 - Abs(AsFloat(t) - guess), weight);
+  const Value hit = AsFloat(Equal(AsFloat(t), guess));
   return MeanOf(s, hit.rank() > 1 ? ReduceMean(hit, {-1}) : hit, weight);
 }
 
