@@ -1,7 +1,6 @@
 #include "engine/passes/clusters.h"
 
 #include <algorithm>
-#include <set>
 
 namespace strata {
 namespace {
@@ -16,6 +15,7 @@ class Finder {
  public:
   explicit Finder(const Graph& g) : g_(g) {
     result_.of_node.assign(g.nodes().size(), -1);
+    seen_.assign(g.nodes().size(), 0);
     readers_.resize(g.values().size());
     for (size_t n = 0; n < g.nodes().size(); ++n) {
       for (ValueId v : g.nodes()[n].inputs) readers_[v].push_back(static_cast<NodeId>(n));
@@ -164,12 +164,13 @@ class Finder {
     const std::vector<NodeId>& members = result_.clusters[from].members;
     if (members.empty()) return false;
     const NodeId first = members.front();
-    std::vector<NodeId> stack{target};
-    std::set<NodeId> seen{target};
+    ++search_;
+    stack_.assign(1, target);
+    seen_[target] = search_;
     int steps = 0;
-    while (!stack.empty()) {
-      const NodeId n = stack.back();
-      stack.pop_back();
+    while (!stack_.empty()) {
+      const NodeId n = stack_.back();
+      stack_.pop_back();
       const int32_t group = result_.of_node[n];
       if (group == from) return true;
       if (++steps > kMaxSearch) return true;
@@ -178,14 +179,16 @@ class Finder {
           const NodeId p = g_.info(v).node;
           // A node before the group's first one cannot depend on it, unless through a group that reaches further.
           if (p < first && result_.of_node[p] < 0) continue;
-          if (seen.insert(p).second) stack.push_back(p);
+          if (seen_[p] == search_) continue;
+          seen_[p] = search_;
+          stack_.push_back(p);
         }
       };
       if (group < 0) {
         visit(n);
       } else {
         for (NodeId m : result_.clusters[group].members) {
-          seen.insert(m);
+          seen_[m] = search_;
           visit(m);
         }
       }
@@ -197,6 +200,10 @@ class Finder {
   Clusters result_;
   std::vector<std::vector<NodeId>> readers_;
   std::vector<bool> update_;
+  // Of the searches for paths: nodes still to visit, and the search that saw each node last.
+  std::vector<NodeId> stack_;
+  std::vector<int> seen_;
+  int search_ = 0;
 };
 
 }  // namespace
