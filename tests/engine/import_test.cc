@@ -45,7 +45,7 @@ TEST(ImportLayer, MapsArguments) {
       {"a function as a layer", v1::PYTORCH, R"({"class_name": "functional.gelu", "config": {"approximate": "tanh"}})",
        "gelu { approximate: TANH }"},
       {"harmless arguments", v1::PYTORCH, R"({"class_name": "ReLU", "config": {"inplace": true}, "name": "act"})",
-       "name: 'act' relu {}"},
+       "name: 'act' inplace: true relu {}"},
       {"slope of the layer", v1::KERAS, R"({"class_name": "LeakyReLU", "config": {}})",
        "leaky_relu { negative_slope: 0.3 }"},
       {"slope of the function", v1::KERAS, R"({"function": "tf.nn.leaky_relu", "config": {}})",
