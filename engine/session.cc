@@ -209,12 +209,15 @@ class TrainSessionImpl : public TrainSession {
                                                  std::map<std::string, std::vector<double>>* totals) {
     std::map<std::string, double> out;
     for (const MetricSpec& m : specs) {
-      std::vector<double> sums(m.num_sums);
-      for (size_t i = 0; i < m.num_sums; ++i) sums[i] = Scalar(context, m.first_output + i);
+      std::vector<double> sums;
+      for (size_t k = 0; k < m.sizes.size(); ++k) {
+        const float* values = static_cast<const float*>(context.output(m.first_output + k));
+        sums.insert(sums.end(), values, values + m.sizes[k]);
+      }
       if (totals != nullptr) {
         std::vector<double>& total = (*totals)[m.name];
-        total.resize(m.num_sums);
-        for (size_t i = 0; i < m.num_sums; ++i) sums[i] = total[i] += sums[i];
+        total.resize(sums.size());
+        for (size_t i = 0; i < sums.size(); ++i) sums[i] = total[i] += sums[i];
       }
       out[m.name] = m.result(sums);
     }

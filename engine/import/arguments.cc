@@ -53,6 +53,9 @@ constexpr Harmless kHarmless[] = {
     {"renorm_momentum", v1::KERAS, nullptr},
     {"virtual_batch_size", v1::KERAS, "null"},
     {"adjustment", v1::KERAS, "null"},
+    {"multi_label", v1::KERAS, "false"},
+    {"num_labels", v1::KERAS, "null"},
+    {"label_weights", v1::KERAS, "null"},
     {"top_k", v1::KERAS, "null"},
     {"class_id", v1::KERAS, "null"},
     {"inplace", v1::PYTORCH, nullptr},
@@ -108,7 +111,8 @@ absl::Status SetArgument(const ArgumentRules& rules, const std::string& path, co
   }
   if (key == "thresholds") {
     if (value.is_null()) return absl::OkStatus();
-    if (value.is_array() && value.size() == 1) return SetField(rules, path, value[0], field, message);
+    if (value.is_array() && value.size() == 1 && !field->is_repeated())
+      return SetField(rules, path, value[0], field, message);
   }
   return SetField(rules, path, value, field, message);
 }

@@ -225,7 +225,8 @@ std::vector<MetricSpec> ForwardBuilder::AddMetrics(const Forward& f) {
       graph_->PrefixError(absl::StrCat(path, ": "));
       break;
     }
-    MetricSpec spec{nn::MetricName(m.metric()), graph_->outputs().size(), terms.sums.size(), terms.result};
+    MetricSpec spec{nn::MetricName(m.metric()), graph_->outputs().size(), {}, terms.result};
+    for (const Value& sum : terms.sums) spec.sizes.push_back(sum.num_elements());
     for (const MetricSpec& other : specs) {
       if (other.name == spec.name) spec.name = absl::StrCat(nn::MetricName(m.metric()), "_", i);
     }

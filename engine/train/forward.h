@@ -19,7 +19,8 @@ namespace strata {
 // Where a metric's sums stand among a graph's outputs, and how they become its value.
 struct MetricSpec {
   std::string name;
-  size_t first_output = 0, num_sums = 0;
+  size_t first_output = 0;
+  std::vector<int64_t> sizes;  // elements of each output
   double (*result)(std::span<const double> sums) = nullptr;
 };
 

@@ -35,7 +35,10 @@ absl::StatusOr<std::vector<double>> BatchSums(const Case& c, const v1::Metric& m
   if (!graph.ok()) return graph.status();
   STRATA_ASSIGN_OR_RETURN(const GraphValues values, way.run(graph, CaseInputs(c, nullptr), CaseVariables(c)));
   std::vector<double> sums;
-  for (size_t i = 0; i < terms.sums.size(); ++i) sums.push_back(values.outputs.at(absl::StrCat("sum.", i)).data[0]);
+  for (size_t i = 0; i < terms.sums.size(); ++i) {
+    const std::vector<double>& part = values.outputs.at(absl::StrCat("sum.", i)).data;
+    sums.insert(sums.end(), part.begin(), part.end());
+  }
   *finish = terms.result;
   return sums;
 }

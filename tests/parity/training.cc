@@ -6,6 +6,7 @@
 #include "engine/base/status.h"
 #include "engine/import/framework.h"
 #include "engine/nn/complete.h"
+#include "engine/nn/schema.h"
 #include "engine/ops/reference.h"
 #include "engine/session.h"
 #include "tests/parity/facts.h"
@@ -61,7 +62,11 @@ absl::StatusOr<v1::TrainingConfig> ConfigOf(const Case& c) {
   for (const Json& metric : Part(c, "metrics")) {
     v1::NamedMetric* named = config.add_metrics();
     STRATA_ASSIGN_OR_RETURN(*named->mutable_metric(), ImportMetric(c.dialect, c.Text(metric)));
-    if (metric.is_string()) named->mutable_metric()->set_name(metric.get<std::string>());
+    if (!metric.is_string()) continue;
+    // A class goes under its own name in snake case, a function under the name that was given.
+    const std::string name = metric.get<std::string>();
+    const bool is_class = nn::FindClass(v1::Metric::descriptor(), c.dialect, name) != nullptr;
+    named->mutable_metric()->set_name(is_class ? nn::SnakeCase(name) : name);
   }
   STRATA_RETURN_IF_ERROR(AddPenalties(c, &config));
   if (!Part(c, "clip").is_null()) {
@@ -205,6 +210,17 @@ absl::Status KerasEpochs(const Case& c, const Batches& batches, TrainSession* se
   return absl::OkStatus();
 }
 
+// Means over rows are what an epoch's batches add up to; ratios and areas need sums over the epoch, which a session's
+// steps do not hand out.
+absl::Status CheckEpochMetrics(const v1::TrainingConfig& config) {
+  for (const v1::NamedMetric& m : config.metrics()) {
+    if (!m.metric().has_auc() && !m.metric().has_precision() && !m.metric().has_recall()) continue;
+    return absl::UnimplementedError(
+        absl::StrCat("metrics: no value over an epoch of training for ", nn::KindOf(m.metric())->name()));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status RunOne(const Case& c, const v1::Model& model, const v1::TrainingConfig& config, bool reference,
                     Result* result) {
   const std::string way = reference ? "double" : "engine";
@@ -258,6 +274,8 @@ Result RunTraining(const Case& c) {
   const auto config = ConfigOf(c);
   result.Take("import", config.status());
   if (!config.ok()) return result;
+  if (Keras(c) && c.call.contains("epochs")) result.Take("epochs", CheckEpochMetrics(*config));
+  if (!result.passed()) return result;
   for (const bool reference : {true, false}) {
     result.Take(reference ? "double" : "engine", RunOne(c, *model, *config, reference, &result));
     if (!result.passed()) return result;

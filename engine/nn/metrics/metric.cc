@@ -124,6 +124,8 @@ MetricTerms BuildMetric(Scope& s, const v1::Metric& m, Value t, Value p, Value w
       return Positives(s, m.precision().threshold(), t, p, weight, true);
     case v1::Metric::kRecall:
       return Positives(s, m.recall().threshold(), t, p, weight, false);
+    case v1::Metric::kAuc:
+      return BuildAuc(s, m.auc(), t, p, weight);
     case v1::Metric::kMeanSquaredError:
       return Error(s, t, p, weight, [](Value d) { return Square(d); });
     case v1::Metric::kMeanAbsoluteError:

@@ -11,13 +11,16 @@
 namespace strata::nn {
 
 struct MetricTerms {
-  std::vector<Value> sums;  // scalars of this batch
-  // The metric from sums over any number of batches; NaN-free: 0 where nothing was counted.
+  std::vector<Value> sums;  // of this batch, of any shape
+  // The metric from the elements of all sums, over any number of batches; NaN-free: 0 where nothing was counted.
   double (*result)(std::span<const double> sums) = nullptr;
 };
 
 // `weight` [N] or empty weighs samples. The metric is resolved by shapes where the framework does so.
 MetricTerms BuildMetric(Scope& s, const v1::Metric& metric, Value target, Value prediction, Value weight);
+
+// Keras' AUC; in a file of its own.
+MetricTerms BuildAuc(Scope& s, const v1::Auc& a, Value target, Value prediction, Value weight);
 
 // The name in results: the definition's own, or the kind's.
 std::string MetricName(const v1::Metric& metric);
