@@ -61,7 +61,7 @@ class TrainSessionImpl : public TrainSession {
       Tensor t(p.dtype, p.shape);
       if (p.dtype == DType::kF32) {
         absl::StatusOr<Tensor> start =
-            nn::Initialize(model_.dialect(), p.initializer, p.shape, seed_, StreamHash(p.name));
+            nn::Initialize(model_.dialect(), p.initializer, p.shape, seed_, StreamHash(p.stream));
         if (!start.ok()) return InvalidArgument(p.name, ".", start.status().message());
         t = *std::move(start);
       } else {

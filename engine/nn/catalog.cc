@@ -7,9 +7,26 @@ namespace strata::nn {
 Component Linear();
 Component Dropout();
 Component Embedding();
+Component Gru();
 Component Lstm();
+Component MultiheadAttention();
 Component SimpleRnn();
 std::vector<Component> ActivationLayers();
+std::vector<Component> TransformerLayers();
+std::vector<Component> KerasAttentionLayers();
+std::vector<Component> ConvLstmLayers();
+std::vector<Component> WrapperLayers();
+std::vector<Component> CellLayers();
+std::vector<Component> ChannelDropoutLayers();
+std::vector<Component> ConvTransposeLayers();
+std::vector<Component> DepthwiseConvLayers();
+std::vector<Component> LocallyConnectedLayers();
+std::vector<Component> MaxWindowLayers();
+std::vector<Component> PadLayers();
+std::vector<Component> ResizeLayers();
+std::vector<Component> SampleNormLayers();
+std::vector<Component> ThresholdLayers();
+std::vector<Component> UnfoldLayers();
 std::vector<Component> BatchNormLayers();
 std::vector<Component> ConvLayers();
 std::vector<Component> MergeLayers();
@@ -24,10 +41,21 @@ std::vector<Component> MakeList() {
   list.push_back(Linear());
   list.push_back(Dropout());
   list.push_back(Embedding());
+  list.push_back(Gru());
   list.push_back(Lstm());
+  list.push_back(MultiheadAttention());
   list.push_back(SimpleRnn());
-  for (auto family :
-       {ActivationLayers, BatchNormLayers, ConvLayers, MergeLayers, PoolLayers, GlobalPoolLayers, ShapeLayers}) {
+  for (auto family : {ActivationLayers,     TransformerLayers,
+                      KerasAttentionLayers, CellLayers,
+                      WrapperLayers,        ConvLstmLayers,
+                      ChannelDropoutLayers, ConvTransposeLayers,
+                      DepthwiseConvLayers,  LocallyConnectedLayers,
+                      MaxWindowLayers,      PadLayers,
+                      ResizeLayers,         SampleNormLayers,
+                      ThresholdLayers,      UnfoldLayers,
+                      BatchNormLayers,      ConvLayers,
+                      MergeLayers,          PoolLayers,
+                      GlobalPoolLayers,     ShapeLayers}) {
     for (Component& c : family()) list.push_back(std::move(c));
   }
   return list;

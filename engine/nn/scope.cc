@@ -13,10 +13,11 @@ Value Scope::Fail(const std::string& what) {
 
 std::string Scope::FullName(std::string_view name) const {
   const char* separator = pytorch() ? "." : "/";
-  return absl::StrCat(layer_path_, layer_path_.empty() ? "" : separator, std::string(name));
+  return absl::StrCat(layer_path_, layer_path_.empty() ? "" : separator, prefix_, std::string(name));
 }
 
 Value Scope::Param(std::string_view name, Shape shape, ParamOptions options) {
+  if (captures_ != nullptr) return Capture(Outside().Param(name, std::move(shape), std::move(options)));
   const std::string full = FullName(name);
   for (const ParamSpec& p : collected_->params) {
     if (p.name == full) return p.value;  // another call of the same layer
@@ -27,13 +28,20 @@ Value Scope::Param(std::string_view name, Shape shape, ParamOptions options) {
     return Fail(absl::StrCat(std::string(name), ": shape ", ShapeString(shape), " is too large"));
   const bool trainable = options.trainable && trainable_;
   const Value v = graph_->AddVariable({full, DType::kF32, shape, VariableInfo::Kind::kParameter, trainable});
-  collected_->params.push_back({full, DType::kF32, shape, options.initializer, std::move(options.adjust), trainable,
-                                false, v, options.constraint ? *options.constraint : v1::Constraint()});
+  std::string stream = full;
+  const bool matrix = shape.size() >= 2 && matrices_.has_value();
+  if (const size_t at = mine_.empty() || matrix ? std::string::npos : stream.rfind(mine_); at != std::string::npos) {
+    stream.replace(at, mine_.size(), other_);
+  }
+  collected_->params.push_back({full, std::move(stream), DType::kF32, shape, matrix ? *matrices_ : options.initializer,
+                                std::move(options.adjust), trainable, false, v,
+                                options.constraint ? *options.constraint : v1::Constraint()});
   if (options.regularizer != nullptr) AddPenalty(Penalty(*options.regularizer, v));
   return v;
 }
 
 Value Scope::State(std::string_view name, Shape shape, double start, DType dtype) {
+  if (captures_ != nullptr) return Fail("cell: must not keep state of its own");
   const std::string full = FullName(name);
   for (const ParamSpec& p : collected_->params) {
     if (p.name == full) return p.value;
@@ -42,7 +50,7 @@ Value Scope::State(std::string_view name, Shape shape, double start, DType dtype
   v1::Initializer initializer;
   initializer.mutable_constant()->set_value(start);
   const Value v = graph_->AddVariable({full, dtype, shape, VariableInfo::Kind::kBuffer, false});
-  collected_->params.push_back({full, dtype, shape, initializer, nullptr, false, true, v, {}});
+  collected_->params.push_back({full, full, dtype, shape, initializer, nullptr, false, true, v, {}});
   return v;
 }
 
@@ -65,8 +73,10 @@ void Scope::SetState(Value state, Value next) {
 }
 
 Value Scope::Random(std::string_view purpose, const Shape& shape) {
-  if (!random_state_) return Fail("needs random numbers outside training");
-  return RandomUniform(random_state_, StreamHash(absl::StrCat(call_path_, ":", std::string(purpose))), shape);
+  if (captures_ != nullptr) return Capture(Outside().Random(purpose, shape));
+  // Without a random state (evaluation, published versions) the numbers are the same in every run.
+  const Value state = random_state_ ? random_state_ : Constant(graph_, Tensor(DType::kI64, {2}));
+  return RandomUniform(state, StreamHash(absl::StrCat(call_path_, ":", std::string(purpose))), shape);
 }
 
 void Scope::Require(Value holds, const std::string& rule) {
@@ -76,24 +86,63 @@ void Scope::Require(Value holds, const std::string& rule) {
 }
 
 void Scope::PenalizeActivity(bool has, const v1::Regularizer& regularizer, Value output) {
+  if (has && captures_ != nullptr) Fail("activity_regularizer: has no place in a cell");
   if (!has || !output) return;
   AddPenalty(Penalty(regularizer, output) / static_cast<double>(std::max<int64_t>(output.dim(0), 1)));
 }
 
 Scope Scope::Enter(std::string_view layer, std::string_view call, bool trainable, std::optional<bool> training) const {
   Scope s = *this;
-  if (!layer.empty()) s.layer_path_ = FullName(layer);
+  if (!layer.empty()) {
+    s.layer_path_ = FullName(layer);
+    s.prefix_.clear();
+  }
   s.call_path_ = absl::StrCat(call_path_, "/", std::string(call));
   s.trainable_ = trainable_ && trainable;
   if (training.has_value()) s.training_ = *training && training_;
   return s;
 }
 
-Scope Scope::InBody(Graph* body) const {
+Scope Scope::InBody(Graph* body, BodyCaptures* captures) const {
   Scope s = *this;
+  *captures = {graph_, random_state_, captures_, {}, {}};
   s.graph_ = body;
   s.random_state_ = {};
+  s.captures_ = captures;
   return s;
+}
+
+Scope Scope::WithPrefix(std::string_view prefix) const {
+  Scope s = *this;
+  s.prefix_ = absl::StrCat(prefix_, std::string(prefix));
+  s.call_path_ = absl::StrCat(call_path_, "/", std::string(prefix));
+  return s;
+}
+
+void Scope::InitializeLike(std::string_view mine, std::string_view other) {
+  mine_ = mine;
+  other_ = other;
+}
+
+Scope Scope::Outside() const {
+  Scope s = *this;
+  s.graph_ = captures_->outer_graph;
+  s.random_state_ = captures_->outer_random_state;
+  s.captures_ = captures_->outer_captures;
+  return s;
+}
+
+Value Scope::Capture(Value outer) {
+  if (!captures_->outer_graph->ok()) {
+    graph_->Fail(captures_->outer_graph->status());
+    return {graph_, -1};
+  }
+  for (size_t i = 0; i < captures_->outer.size(); ++i) {
+    if (captures_->outer[i] == outer) return captures_->inner[i];
+  }
+  captures_->outer.push_back(outer);
+  captures_->inner.push_back(graph_->AddInput("captured", outer.dtype(), outer.shape()));
+  return captures_->inner.back();
 }
 
 Value Penalty(const v1::Regularizer& r, Value w) {

@@ -59,7 +59,8 @@ struct ParamOptions {
 
 // A parameter or buffer as it was declared.
 struct ParamSpec {
-  std::string name;  // full path
+  std::string name;    // full path
+  std::string stream;  // names its random numbers; mostly the name
   DType dtype = DType::kF32;
   Shape shape;
   v1::Initializer initializer;
@@ -88,6 +89,14 @@ struct Collected {
   std::vector<Value> penalties;      // scalars, added to the loss
   std::vector<Requirement> requirements;
   bool rows_mixed = false;  // an output row depends on other rows
+};
+
+// What the body of a loop uses of the graph around it: parameters and random draws become constants of the loop.
+struct BodyCaptures {
+  Graph* outer_graph = nullptr;
+  Value outer_random_state;
+  BodyCaptures* outer_captures = nullptr;
+  std::vector<Value> outer, inner;  // the same values outside and inside
 };
 
 class Scope {
@@ -124,12 +133,24 @@ class Scope {
 
   // A scope for a layer inside this one.
   Scope Enter(std::string_view layer, std::string_view call, bool trainable, std::optional<bool> training) const;
-  // The same scope over the body of a loop, which has no parameters, state or random numbers of its own.
-  Scope InBody(Graph* body) const;
+  // The same scope over the body of a loop. Parameters and random numbers are made outside, once for all steps, and
+  // captured; state and penalties on outputs have no place there. `captures` must outlive the scope.
+  Scope InBody(Graph* body, BodyCaptures* captures) const;
+  // Puts `prefix` before the parameters' own names: forward_kernel, cells.0.kernel.
+  Scope WithPrefix(std::string_view prefix) const;
+  // Parameters draw their initial numbers under a name in which the last `mine` is replaced by `other`: equal starts of
+  // copies.
+  void InitializeLike(std::string_view mine, std::string_view other);
+  // Parameters with two axes or more start so, whatever their layer says.
+  void OverrideMatrices(v1::Initializer initializer) { matrices_ = std::move(initializer); }
   const std::string& path() const { return layer_path_; }
 
  private:
   std::string FullName(std::string_view name) const;
+  // The scope around a loop's body.
+  Scope Outside() const;
+  // A value of the graph around a loop, inside it.
+  Value Capture(Value outer);
 
   Graph* graph_;
   v1::Dialect dialect_;
@@ -137,8 +158,12 @@ class Scope {
   bool trainable_ = true;
   Value random_state_;
   Collected* collected_;
-  std::string layer_path_;  // names parameters
-  std::string call_path_;   // names random streams
+  std::string layer_path_;    // names parameters
+  std::string call_path_;     // names random streams
+  std::string prefix_;        // of parameters
+  std::string mine_, other_;  // see InitializeLike
+  std::optional<v1::Initializer> matrices_;
+  BodyCaptures* captures_ = nullptr;  // in the body of a loop
 };
 
 // l1 * sum |w| + l2 * sum w^2.

@@ -5,41 +5,17 @@
 #include "engine/nn/component.h"
 #include "engine/nn/initializers/initializers.h"
 #include "engine/nn/layers/activations.h"
+#include "engine/nn/layers/pad.h"
 #include "engine/nn/layers/spatial.h"
 #include "engine/ops/ops.h"
 
 namespace strata::nn {
 namespace {
 
-// Pads one axis with what its own cells hold: mirrored without the edge, the edge repeated, or the other end.
-Value PadAxis(Scope& s, v1::Conv::PaddingMode mode, Value x, int axis, int64_t lo, int64_t hi) {
-  const int64_t size = x.dim(axis);
-  if (lo == 0 && hi == 0) return x;
-  const int64_t limit = mode == v1::Conv::REFLECT ? size - 1 : size;
-  if (mode != v1::Conv::REPLICATE && std::max(lo, hi) > limit) {
-    s.Fail(absl::StrCat("padding|input: must be at most ", limit, " for an input of ", size, " cells, got ",
-                        std::max(lo, hi)));
-    return {s.graph(), -1};
-  }
-  const auto edge = [&](int64_t at, int64_t count) {
-    const Value one = SliceAxis(x, axis, at, 1);
-    Shape shape = one.shape();
-    shape[axis] = count;
-    return Broadcast(one, shape);
-  };
-  std::vector<Value> parts;
-  if (lo > 0) {
-    parts.push_back(mode == v1::Conv::REFLECT     ? Reverse(SliceAxis(x, axis, 1, lo), {axis})
-                    : mode == v1::Conv::REPLICATE ? edge(0, lo)
-                                                  : SliceAxis(x, axis, size - lo, lo));
-  }
-  parts.push_back(x);
-  if (hi > 0) {
-    parts.push_back(mode == v1::Conv::REFLECT     ? Reverse(SliceAxis(x, axis, size - 1 - hi, hi), {axis})
-                    : mode == v1::Conv::REPLICATE ? edge(size - 1, hi)
-                                                  : SliceAxis(x, axis, 0, hi));
-  }
-  return Concat(parts, axis);
+PadKind KindOf(v1::Conv::PaddingMode mode) {
+  return mode == v1::Conv::REFLECT     ? PadKind::kReflect
+         : mode == v1::Conv::REPLICATE ? PadKind::kReplicate
+                                       : PadKind::kCircular;
 }
 
 // Padding of every spatial axis of a channels-last input of `sizes`.
@@ -137,7 +113,7 @@ Outputs Build(Scope& s, const v1::Conv& a, const Args& args, int axes) {
   at.pad_lo = pads.lo;
   at.pad_hi = pads.hi;
   if (s.pytorch() && a.padding_mode() != v1::Conv::ZEROS) {
-    for (int i = 0; i < axes; ++i) x = PadAxis(s, a.padding_mode(), x, i + 1, pads.lo[i], pads.hi[i]);
+    for (int i = 0; i < axes; ++i) x = PadAxis(s, KindOf(a.padding_mode()), x, i + 1, pads.lo[i], pads.hi[i]);
     at.pad_lo.assign(axes, 0);
     at.pad_hi.assign(axes, 0);
   }

@@ -5,6 +5,7 @@
 #include <functional>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "engine/nn/component.h"
 #include "engine/nn/layers/dropout.h"
 #include "engine/nn/layers/recurrence.h"
@@ -12,63 +13,78 @@
 
 namespace strata::nn {
 
-// `cell(body scope, projected input [N, gates * units], states, constants)`: constants are the recurrent kernel, then
-// the mask of the recurrent dropout where there is one.
-using KerasCell = std::function<std::vector<Value>(Scope&, Value x, const std::vector<Value>& states,
-                                                   const std::vector<Value>& constants)>;
+struct KerasRnn {
+  int64_t gates = 1;
+  int num_states = 1;
+  ParamOptions bias;
+  bool two_biases = false;  // [2, gates * units]: the second row belongs to the recurrent product, constants[1]
+  // False: `cell` gets the gates' sum over input and state. True: it gets the projected input, and multiplies the state
+  // itself.
+  bool raw = false;
+  // One step. states[0] has the recurrent dropout's mask applied where `cell` multiplies it itself. constants: the
+  // recurrent kernel, the recurrent bias where there is one.
+  std::function<std::vector<Value>(Scope&, Value x, const std::vector<Value>& states,
+                                   const std::vector<Value>& constants)>
+      cell;
+};
 
-// Arguments: input, then initial states; `mask` by name. M is Lstm or SimpleRnn. Outputs: the output, then, with
-// return_state, the final states.
-template <typename M>
-Outputs BuildKerasRnn(Scope& s, const M& a, const Args& args, int64_t gates, int num_states, ParamOptions bias,
-                      const KerasCell& cell);
-
-// The parts of it that do not depend on M.
 struct KerasRnnFlags {
   bool return_sequences, return_state, go_backwards, stateful, time_major;
 };
-Outputs FinishKerasRnn(Scope& s, const KerasRnnFlags& flags, Recurrence r, const Args& args);
-// States from the arguments, from the layer's own state, or zeros.
-std::vector<Value> KerasStates(Scope& s, const Args& args, bool stateful, int num_states, int64_t batch, int64_t units);
 
+// Runs `r` over sequences that are time first, and shapes its outputs as the flags say. The mask comes from the
+// arguments.
+Outputs FinishKerasRnn(Scope& s, const KerasRnnFlags& flags, Recurrence r, const Args& args);
+// States from the arguments, from the layer's own state, or zeros; one shape for each.
+std::vector<Value> KerasStates(Scope& s, const Args& args, bool stateful, const std::vector<Shape>& shapes);
+
+// Arguments: input, then initial states; `mask` by name. M is Lstm, Gru or SimpleRnn. Outputs: the output, then, with
+// return_state, the final states.
 template <typename M>
-Outputs BuildKerasRnn(Scope& s, const M& a, const Args& args, int64_t gates, int num_states, ParamOptions bias,
-                      const KerasCell& cell) {
+Outputs BuildKerasRnn(Scope& s, const M& a, const Args& args, const KerasRnn& rnn) {
   Value x = args[0];
-  if (x.rank() != 3) {
-    return {s.Fail(absl::StrCat("input: must have 3 axes, got ", ShapeString(x.shape())))};
-  }
+  if (x.rank() != 3) return {s.Fail(absl::StrCat("input: must have 3 axes, got ", ShapeString(x.shape())))};
   if (!a.time_major()) x = SwapBatchAndTime(x);
   if (a.time_major()) s.MixRows();
   const int64_t batch = x.dim(1), width = x.dim(2), units = a.units();
-  const Value kernel = s.Param("kernel", {width, gates * units},
+  const Value kernel = s.Param("kernel", {width, rnn.gates * units},
                                {.initializer = a.kernel_initializer(),
                                 .regularizer = a.has_kernel_regularizer() ? &a.kernel_regularizer() : nullptr,
                                 .constraint = a.has_kernel_constraint() ? &a.kernel_constraint() : nullptr});
-  const Value recurrent = s.Param("recurrent_kernel", {units, gates * units},
+  const Value recurrent = s.Param("recurrent_kernel", {units, rnn.gates * units},
                                   {.initializer = a.recurrent_initializer(),
                                    .regularizer = a.has_recurrent_regularizer() ? &a.recurrent_regularizer() : nullptr,
                                    .constraint = a.has_recurrent_constraint() ? &a.recurrent_constraint() : nullptr});
   // One mask for the inputs of all steps.
   if (s.training()) x = DropWith(s, x, a.dropout(), {1, batch, width}, "dropout");
-  Value projected = MatMul(x, kernel);
-  if (a.use_bias()) projected = projected + s.Param("bias", {gates * units}, std::move(bias));
   Recurrence r;
+  Value projected = MatMul(x, kernel), recurrent_bias;
+  if (a.use_bias()) {
+    const Shape shape = rnn.two_biases ? Shape{2, rnn.gates * units} : Shape{rnn.gates * units};
+    const Value bias = s.Param("bias", shape, rnn.bias);
+    projected = projected + (rnn.two_biases ? Squeeze(SliceAxis(bias, 0, 0, 1), 0) : bias);
+    if (rnn.two_biases) recurrent_bias = Squeeze(SliceAxis(bias, 0, 1, 1), 0);
+  }
   r.sequences = {projected};
-  r.states = KerasStates(s, args, a.stateful(), num_states, batch, units);
+  r.states = KerasStates(s, args, a.stateful(), std::vector<Shape>(rnn.num_states, Shape{batch, units}));
   r.constants = {recurrent};
+  if (recurrent_bias) r.constants.push_back(recurrent_bias);
+  Value dropped;
   if (s.training() && a.recurrent_dropout() > 0) {
-    r.constants.push_back(
-        DropWith(s, Full(s.graph(), 1, {batch, units}), a.recurrent_dropout(), {batch, units}, "recurrent_dropout"));
+    dropped =
+        DropWith(s, Full(s.graph(), 1, {batch, units}), a.recurrent_dropout(), {batch, units}, "recurrent_dropout");
+    r.constants.push_back(dropped);
   }
   r.reverse = a.go_backwards();
-  r.mask = args.Named("mask").value ? args.Named("mask").value : args[0].mask;
-  if (r.mask && !a.time_major()) r.mask = SwapBatchAndTime(r.mask);
-  r.step = [&cell](Scope& body, const std::vector<Value>& x, const std::vector<Value>& states,
-                   const std::vector<Value>& constants) {
-    std::vector<Value> dropped = states;
-    if (constants.size() > 1) dropped[0] = states[0] * constants[1];
-    return cell(body, x[0] + MatMul(dropped[0], constants[0]), states, constants);
+  r.step = [&rnn, &dropped](Scope& body, const std::vector<Value>& x, std::vector<Value> states,
+                            std::vector<Value> constants) {
+    const std::vector<Value> before = states;
+    if (dropped) {
+      states[0] = states[0] * constants.back();
+      constants.pop_back();
+    }
+    if (rnn.raw) return rnn.cell(body, x[0], states, constants);
+    return rnn.cell(body, x[0] + MatMul(states[0], constants[0]), before, constants);
   };
   if (!s.ok()) return {Value{s.graph(), -1}};
   Outputs out = FinishKerasRnn(

@@ -1,19 +1,30 @@
 // Long short-term memory. Gates stand in the order input, forget, candidate, output in both dialects.
+#include "engine/nn/layers/lstm.h"
 #include "engine/nn/component.h"
 #include "engine/nn/layers/activations.h"
 #include "engine/nn/layers/keras_rnn.h"
 #include "engine/nn/layers/stacked_rnn.h"
 
 namespace strata::nn {
-namespace {
 
 // c' = f c + i g; h' = o act(c').
 template <typename Gate, typename Act>
-std::vector<Value> Step(Value gates, Value c, Gate gate, Act act) {
+std::vector<Value> LstmStep(Value gates, Value c, Gate gate, Act act) {
   const std::vector<Value> parts = Split(gates, -1, 4);
   const Value next = gate(parts[1]) * c + gate(parts[0]) * act(parts[2]);
   return {gate(parts[3]) * act(next), next};
 }
+
+std::vector<Value> PytorchLstmStep(Value gates, Value c) { return LstmStep(gates, c, &Sigmoid, &Tanh); }
+
+std::vector<Value> KerasLstmStep(Scope& s, const v1::Activation& activation, const v1::Activation& recurrent_activation,
+                                 Value gates, Value c) {
+  return LstmStep(
+      gates, c, [&](Value v) -> Value { return Activate(s, recurrent_activation, v); },
+      [&](Value v) -> Value { return Activate(s, activation, v); });
+}
+
+namespace {
 
 Outputs BuildPytorch(Scope& s, const v1::Lstm& a, const Args& args) {
   StackedRnn rnn;
@@ -31,7 +42,7 @@ Outputs BuildPytorch(Scope& s, const v1::Lstm& a, const Args& args) {
   rnn.dropout = a.dropout();
   rnn.input_size = a.input_size();
   rnn.cell = [](Scope&, Value gates, const std::vector<Value>& states, const std::vector<Value>& constants) {
-    std::vector<Value> next = Step(gates, states[1], &Sigmoid, &Tanh);
+    std::vector<Value> next = PytorchLstmStep(gates, states[1]);
     if (!constants.empty()) next[0] = MatMul(next[0], constants[0], false, true);
     return next;
   };
@@ -48,13 +59,14 @@ Outputs BuildKeras(Scope& s, const v1::Lstm& a, const Args& args) {
       for (int64_t i = units; i < 2 * units; ++i) t->Set(i, 1);
     };
   }
-  return BuildKerasRnn(s, a, args, 4, 2, std::move(bias),
-                       [&a](Scope& body, Value gates, const std::vector<Value>& states, const std::vector<Value>&) {
-                         return Step(
-                             gates, states[1],
-                             [&](Value v) -> Value { return Activate(body, a.recurrent_activation(), v); },
-                             [&](Value v) -> Value { return Activate(body, a.activation(), v); });
-                       });
+  KerasRnn rnn;
+  rnn.gates = 4;
+  rnn.num_states = 2;
+  rnn.bias = std::move(bias);
+  rnn.cell = [&a](Scope& body, Value gates, const std::vector<Value>& states, const std::vector<Value>&) {
+    return KerasLstmStep(body, a.activation(), a.recurrent_activation(), gates, states[1]);
+  };
+  return BuildKerasRnn(s, a, args, rnn);
 }
 
 Outputs BuildLstm(Scope& s, const v1::Lstm& a, const Args& args) {

@@ -24,20 +24,25 @@ RecurrenceResult RunRecurrence(Scope& s, const Recurrence& r) {
   if (!s.ok()) return result;
   const int64_t length = r.sequences[0].dim(0);
   Graph body;
-  Scope inner = s.InBody(&body);
+  BodyCaptures captures;
+  Scope inner = s.InBody(&body, &captures);
   std::vector<Value> states, x, constants;
   for (size_t i = 0; i < r.states.size(); ++i) {
     states.push_back(body.AddInput(absl::StrCat("state", i), r.states[i].dtype(), r.states[i].shape()));
   }
   Value previous;  // the output before this step, where a mask may repeat it
-  if (r.mask) previous = body.AddInput("previous", r.states[0].dtype(), r.states[0].shape());
+  if (r.mask) previous = body.AddInput("previous", r.states[r.output_state].dtype(), r.states[r.output_state].shape());
   for (const Value& v : r.sequences) x.push_back(body.AddInput("x", v.dtype(), WithoutTime(v)));
   Value mask;
   if (r.mask) mask = body.AddInput("mask", r.mask.dtype(), WithoutTime(r.mask));
   for (const Value& v : r.constants) constants.push_back(body.AddInput("constant", v.dtype(), v.shape()));
 
   std::vector<Value> next = r.step(inner, x, states, constants);
-  Value output = next[0];
+  if (!body.ok() || !next[0]) {
+    s.graph()->Fail(body.status());
+    return result;
+  }
+  Value output = next[r.output_state];
   if (r.mask) {
     output = Select(Spread(mask, output), output, previous);
     for (size_t i = 0; i < next.size(); ++i) next[i] = Select(Spread(mask, next[i]), next[i], states[i]);
@@ -48,13 +53,15 @@ RecurrenceResult RunRecurrence(Scope& s, const Recurrence& r) {
 
   std::vector<Value> carry = r.states, sequences = r.sequences;
   if (r.mask) {
-    carry.push_back(Full(s.graph(), 0, r.states[0].shape(), r.states[0].dtype()));
+    carry.push_back(Full(s.graph(), 0, r.states[r.output_state].shape(), r.states[r.output_state].dtype()));
     sequences.push_back(r.mask);
   }
-  const ScanResult scan = Scan(s.graph(), std::move(body), carry, sequences, r.constants, r.reverse, length);
+  std::vector<Value> outer = r.constants;
+  outer.insert(outer.end(), captures.outer.begin(), captures.outer.end());
+  const ScanResult scan = Scan(s.graph(), std::move(body), carry, sequences, outer, r.reverse, length);
   if (!s.ok()) return result;
   result.states.assign(scan.carry.begin(), scan.carry.begin() + static_cast<int64_t>(r.states.size()));
-  result.last = r.mask ? scan.carry.back() : scan.carry[0];
+  result.last = r.mask ? scan.carry.back() : scan.carry[r.output_state];
   result.sequence = scan.sequences[0];
   return result;
 }

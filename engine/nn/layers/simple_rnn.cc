@@ -28,10 +28,12 @@ Outputs BuildSimpleRnn(Scope& s, const v1::SimpleRnn& a, const Args& args) {
   ParamOptions bias{.initializer = a.bias_initializer(),
                     .regularizer = a.has_bias_regularizer() ? &a.bias_regularizer() : nullptr,
                     .constraint = a.has_bias_constraint() ? &a.bias_constraint() : nullptr};
-  return BuildKerasRnn(s, a, args, 1, 1, std::move(bias),
-                       [&a](Scope& body, Value x, const std::vector<Value>&, const std::vector<Value>&) {
-                         return std::vector<Value>{Activate(body, a.activation(), x)};
-                       });
+  KerasRnn rnn;
+  rnn.bias = std::move(bias);
+  rnn.cell = [&a](Scope& body, Value x, const std::vector<Value>&, const std::vector<Value>&) {
+    return std::vector<Value>{Activate(body, a.activation(), x)};
+  };
+  return BuildKerasRnn(s, a, args, rnn);
 }
 
 }  // namespace

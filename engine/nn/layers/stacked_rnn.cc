@@ -20,12 +20,23 @@ RecurrenceResult RunDirection(Scope& s, const StackedRnn& rnn, Value x, std::vec
   };
   const Value w_ih = param("weight_ih", {rows, x.dim(-1)});
   const Value w_hh = param("weight_hh", {rows, rnn.output});
-  Value projected = MatMul(x, w_ih, false, true);
+  Value projected = MatMul(x, w_ih, false, true), bias_hh;
   if (rnn.use_bias) {
     const Value b_ih = param("bias_ih", {rows});
-    projected = projected + (b_ih + param("bias_hh", {rows}));
+    bias_hh = param("bias_hh", {rows});
+    projected = projected + (rnn.separate ? b_ih : b_ih + bias_hh);
   }
-  Recurrence r{{projected}, std::move(states), {w_hh}, {}, reverse, nullptr};
+  Recurrence r{.sequences = {projected}, .states = std::move(states), .constants = {w_hh}, .reverse = reverse};
+  if (rnn.separate) {
+    if (bias_hh) r.constants.push_back(bias_hh);
+    r.step = [&rnn](Scope& body, const std::vector<Value>& x, const std::vector<Value>& states,
+                    const std::vector<Value>& constants) {
+      Value h = MatMul(states[0], constants[0], false, true);
+      if (constants.size() > 1) h = h + constants[1];
+      return rnn.separate(body, x[0], h, states);
+    };
+    return RunRecurrence(s, r);
+  }
   if (rnn.output != rnn.hidden) r.constants.push_back(param("weight_hr", {rnn.output, rnn.hidden}));
   r.step = [&rnn](Scope& body, const std::vector<Value>& x, const std::vector<Value>& states,
                   const std::vector<Value>& constants) {

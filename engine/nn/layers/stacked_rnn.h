@@ -24,6 +24,8 @@ struct StackedRnn {
   std::function<std::vector<Value>(Scope&, Value gates, const std::vector<Value>& states,
                                    const std::vector<Value>& constants)>
       cell;
+  // In place of `cell`, where input and state do not simply add up: both projections, each with its own bias.
+  std::function<std::vector<Value>(Scope&, Value x, Value h, const std::vector<Value>& states)> separate;
 };
 
 // Arguments: input, then one initial state [layers * directions, N, width] for each of the cell's (zeros where left

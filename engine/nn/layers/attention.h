@@ -1,0 +1,31 @@
+// What all attentions share.
+#pragma once
+
+#include "engine/nn/scope.h"
+
+namespace strata::nn {
+
+// -large where a bool mask is false; nothing where it is true. Scores of an all-masked row become equal.
+Value MaskScores(Value scores, Value keep, double large);
+// bool [T, S]: key s <= query t.
+Value CausalMask(Graph* g, int64_t queries, int64_t keys);
+
+// torch.nn.MultiheadAttention's options beyond its parameters.
+struct HeadOptions {
+  int64_t heads = 1;
+  double dropout = 0;
+  bool use_bias = true, add_bias_kv = false, add_zero_attn = false;
+  bool separate_weights = false;  // q_proj_weight, k_proj_weight, v_proj_weight in place of in_proj_weight
+  // Masks, or empty: bool (true = ignore) or float (added). attn_mask [T, S] or [N * heads, T, S]; key_padding_mask [N,
+  // S].
+  Value attn_mask, key_padding_mask;
+};
+struct HeadResult {
+  Value output;   // [N, T, E]
+  Value weights;  // [N, heads, T, S]
+};
+// Query [N, T, E], key [N, S, kdim], value [N, S, vdim]; parameters in_proj_weight, out_proj.weight and so on under the
+// scope.
+HeadResult MultiHead(Scope& s, Value query, Value key, Value value, const HeadOptions& options);
+
+}  // namespace strata::nn

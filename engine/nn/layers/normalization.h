@@ -1,0 +1,14 @@
+// What the normalisations share.
+#pragma once
+
+#include "engine/nn/scope.h"
+
+namespace strata::nn {
+
+// (x - mean) / sqrt(variance + epsilon) with the mean and the biased variance over `axes`.
+Value Standardize(Value x, const std::vector<int64_t>& axes, double epsilon);
+
+// LayerNorm over the last axis with the parameters weight and bias under `scope`.
+Value LayerNormOf(Scope& scope, Value x, double epsilon, bool use_bias);
+
+}  // namespace strata::nn

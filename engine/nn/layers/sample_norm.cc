@@ -1,0 +1,230 @@
+// Normalisation within a sample: group, layer, root mean square, instance.
+#include <algorithm>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+#include "engine/nn/component.h"
+#include "engine/nn/initializers/initializers.h"
+#include "engine/nn/layers/normalization.h"
+#include "engine/ops/ops.h"
+
+namespace strata::nn {
+
+Value Standardize(Value x, const std::vector<int64_t>& axes, double epsilon) {
+  const Value centered = x - ReduceMean(x, axes, true);
+  return centered * (1.0 / Sqrt(ReduceMean(Square(centered), axes, true) + epsilon));
+}
+
+Value LayerNormOf(Scope& s, Value x, double epsilon, bool use_bias) {
+  Value y = Standardize(x, {x.rank() - 1}, epsilon);
+  y = y * s.Param("weight", {x.dim(-1)}, {.initializer = ConstantValue(1)});
+  return use_bias ? y + s.Param("bias", {x.dim(-1)}, {.initializer = ConstantValue(0)}) : y;
+}
+
+namespace {
+
+// y * gamma + beta of Keras, parameters of `shape`, spread over y as `spread`.
+template <typename M>
+Value ScaleAndCenter(Scope& s, const M& a, Value y, const Shape& shape, const Shape& spread) {
+  if (a.scale()) {
+    y = y * Reshape(s.Param("gamma", shape,
+                            {.initializer = a.gamma_initializer(),
+                             .regularizer = a.has_gamma_regularizer() ? &a.gamma_regularizer() : nullptr,
+                             .constraint = a.has_gamma_constraint() ? &a.gamma_constraint() : nullptr}),
+                    spread);
+  }
+  if (a.center()) {
+    y = y + Reshape(s.Param("beta", shape,
+                            {.initializer = a.beta_initializer(),
+                             .regularizer = a.has_beta_regularizer() ? &a.beta_regularizer() : nullptr,
+                             .constraint = a.has_beta_constraint() ? &a.beta_constraint() : nullptr}),
+                    spread);
+  }
+  return y;
+}
+
+// y * weight + bias of PyTorch.
+Value Affine(Scope& s, Value y, bool affine, bool use_bias, const Shape& shape, const Shape& spread) {
+  if (!affine) return y;
+  y = y * Reshape(s.Param("weight", shape, {.initializer = ConstantValue(1)}), spread);
+  return use_bias ? y + Reshape(s.Param("bias", shape, {.initializer = ConstantValue(0)}), spread) : y;
+}
+
+Outputs BuildGroup(Scope& s, const v1::GroupNorm& a, const Args& args) {
+  const Value x = args[0];
+  const int64_t given = s.pytorch() ? 1 : a.axis();
+  const int axis = static_cast<int>(given < 0 ? given + x.rank() : given);
+  if (x.rank() < 2 || axis < 1 || axis >= x.rank()) {
+    return {s.Fail(absl::StrCat("axis|input: must name an axis behind the batch of ", ShapeString(x.shape())))};
+  }
+  const int64_t channels = x.dim(axis);
+  if (a.has_num_channels() && a.num_channels() != channels) {
+    return {s.Fail(absl::StrCat("num_channels|input: must equal the input's channels, ", a.num_channels(), " against ",
+                                channels))};
+  }
+  const int64_t groups = a.groups() == -1 && !s.pytorch() ? channels : a.groups();
+  if (groups < 1 || channels % groups != 0) {
+    return {s.Fail(
+        absl::StrCat("num_channels|num_groups|groups: must divide the ", channels, " channels, got ", a.groups()))};
+  }
+  Shape split = x.shape();
+  split[axis] = groups;
+  split.insert(split.begin() + axis + 1, channels / groups);
+  std::vector<int64_t> axes;
+  int64_t count = 1;
+  for (int i = 1; i < static_cast<int>(split.size()); ++i) {
+    if (i == axis) continue;
+    axes.push_back(i);
+    count *= split[i];
+  }
+  if (s.pytorch() && count * x.dim(0) == 1) {
+    return {s.Fail(absl::StrCat("input: needs more than one value per channel, got ", ShapeString(x.shape())))};
+  }
+  const Value y = Reshape(Standardize(Reshape(x, split), axes, a.epsilon()), x.shape());
+  Shape spread(x.rank(), 1);
+  spread[axis] = channels;
+  return {s.pytorch() ? Affine(s, y, a.affine(), a.use_bias(), {channels}, spread)
+                      : ScaleAndCenter(s, a, y, {channels}, spread)};
+}
+
+// The last axes, if they have the given sizes.
+template <typename List>
+std::vector<int64_t> LastAxes(Scope& s, const List& sizes, Value x) {
+  std::vector<int64_t> axes;
+  const int count = static_cast<int>(sizes.size());
+  for (int i = 0; i < count; ++i) {
+    const int axis = x.rank() - count + i;
+    if (axis < 0 || x.dim(axis) != *(sizes.begin() + i)) {
+      s.Fail(absl::StrCat("normalized_shape|input: must be the input's last axes, got ", ShapeString(x.shape())));
+      return {};
+    }
+    axes.push_back(axis);
+  }
+  if (axes.empty()) s.Fail("normalized_shape: must be given");
+  return axes;
+}
+
+Outputs BuildLayerNorm(Scope& s, const v1::LayerNorm& a, const Args& args) {
+  const Value x = args[0];
+  if (s.pytorch()) {
+    const std::vector<int64_t> axes = LastAxes(s, a.normalized_shape(), x);
+    if (axes.empty()) return {Value{s.graph(), -1}};
+    const Shape shape(a.normalized_shape().begin(), a.normalized_shape().end());
+    return {Affine(s, Standardize(x, axes, a.epsilon()), a.affine(), a.use_bias(), shape, shape)};
+  }
+  std::vector<int64_t> axes;
+  for (int64_t axis : a.axis()) axes.push_back(axis < 0 ? axis + x.rank() : axis);
+  std::sort(axes.begin(), axes.end());
+  Shape shape, spread(x.rank(), 1);
+  for (size_t i = 0; i < axes.size(); ++i) {
+    if (axes[i] < 0 || axes[i] >= x.rank() || (i > 0 && axes[i] == axes[i - 1])) {
+      return {s.Fail(absl::StrCat("axis: must name different axes of ", ShapeString(x.shape())))};
+    }
+    shape.push_back(x.dim(static_cast<int>(axes[i])));
+    spread[axes[i]] = shape.back();
+    if (axes[i] == 0) s.MixRows();
+  }
+  return {ScaleAndCenter(s, a, Standardize(x, axes, a.epsilon()), shape, spread)};
+}
+
+Outputs BuildRms(Scope& s, const v1::RmsNorm& a, const Args& args) {
+  const Value x = args[0];
+  const std::vector<int64_t> axes = LastAxes(s, a.normalized_shape(), x);
+  if (axes.empty()) return {Value{s.graph(), -1}};
+  const double epsilon = a.has_epsilon() ? a.epsilon() : std::numeric_limits<float>::epsilon();
+  const Value y = x * (1.0 / Sqrt(ReduceMean(Square(x), axes, true) + epsilon));
+  const Shape shape(a.normalized_shape().begin(), a.normalized_shape().end());
+  return {Affine(s, y, a.affine(), false, shape, shape)};
+}
+
+// Running statistics are means over the batch of each sample's; the variance has Bessel's correction.
+void UpdateInstance(Scope& s, const v1::InstanceNorm& a, Value x, const std::vector<int64_t>& axes, Value mean,
+                    Value variance, Value count) {
+  double cells = 1;
+  for (int64_t axis : axes) cells *= static_cast<double>(x.dim(static_cast<int>(axis)));
+  const Value m = ReduceMean(x, axes, true);
+  const Value v = ReduceMean(Square(x - m), axes, true) * (cells / (cells - 1));
+  const Value next = count + Like(count, 1);
+  s.SetState(count, next);
+  const auto blend = [&](Value old, Value batch) {
+    batch = ReduceMean(Reshape(batch, {x.dim(0), x.dim(1)}), {0});
+    if (a.cumulative()) return old + (batch - old) / Cast(next, old.dtype());
+    return old * (1 - a.momentum()) + batch * a.momentum();
+  };
+  s.SetState(mean, blend(mean, m));
+  s.SetState(variance, blend(variance, v));
+}
+
+template <int kAxes>
+Outputs BuildInstance(Scope& s, const v1::InstanceNorm& a, const Args& args) {
+  const bool unbatched = args[0].value.rank() == kAxes + 1;
+  const Value x = unbatched ? ExpandDims(args[0], 0) : args[0].value;
+  if (x.rank() != kAxes + 2) {
+    return {s.Fail(absl::StrCat("input: must have ", kAxes + 2, " axes, got ", ShapeString(args[0].value.shape())))};
+  }
+  const int64_t channels = x.dim(1);
+  if (a.num_features() != channels && (a.affine() || a.track_running_stats())) {
+    return {s.Fail(absl::StrCat("num_features|input: must equal the input's channels, ", a.num_features(), " against ",
+                                channels))};
+  }
+  std::vector<int64_t> axes;
+  for (int i = 2; i < x.rank(); ++i) axes.push_back(i);
+  Shape spread(x.rank(), 1);
+  spread[1] = channels;
+  Value mean, variance, count;
+  if (a.track_running_stats()) {
+    mean = s.State("running_mean", {channels}, 0);
+    variance = s.State("running_var", {channels}, 1);
+    count = s.State("num_batches_tracked", {}, 0, DType::kI64);
+  }
+  Value y;
+  if (mean && !s.training()) {
+    y = (x - Reshape(mean, spread)) * (1.0 / Sqrt(Reshape(variance, spread) + a.epsilon()));
+  } else {
+    if (s.training() && x.num_elements() == x.dim(0) * channels) {
+      return {
+          s.Fail(absl::StrCat("input: training needs more than one value per channel, got ", ShapeString(x.shape())))};
+    }
+    y = Standardize(x, axes, a.epsilon());
+    if (mean) UpdateInstance(s, a, x, axes, mean, variance, count);
+  }
+  y = Affine(s, y, a.affine(), a.use_bias(), {channels}, spread);
+  return {unbatched ? Squeeze(y, 0) : y};
+}
+
+}  // namespace
+
+std::vector<Component> SampleNormLayers() {
+  std::vector<Component> list;
+  list.push_back(Layer<v1::GroupNorm>("group_norm", &BuildGroup)
+                     .Shapes("x[N, C, ...] -> y, same shape (Keras: channels last)")
+                     .With({"groups: 2", {{2, 4, 3}}, v1::PYTORCH})
+                     .With({"groups: 3 affine: false", {{1, 6, 2, 2}}, v1::PYTORCH})
+                     .With({"groups: 2", {{2, 3, 4}}, v1::KERAS})
+                     .With({"groups: -1 axis: 1 center: false", {{2, 3, 4}}, v1::KERAS}));
+  list.push_back(Layer<v1::LayerNorm>("layer_norm", &BuildLayerNorm)
+                     .Shapes("x[...] -> y[...]")
+                     .Mask(MaskRule::kPass)
+                     .With({"normalized_shape: 5", {{2, 5}}, v1::PYTORCH})
+                     .With({"normalized_shape: [3, 4] use_bias: false", {{2, 3, 4}}, v1::PYTORCH})
+                     .With({"axis: [1, 2]", {{2, 3, 4}}, v1::KERAS})
+                     .With({"scale: false", {{3, 1, 7}}, v1::KERAS}));
+  list.push_back(Layer<v1::RmsNorm>("rms_norm", &BuildRms)
+                     .Shapes("x[...] -> y[...]")
+                     .With({"normalized_shape: 5", {{2, 5}}, v1::PYTORCH})
+                     .With({"normalized_shape: [3, 4] epsilon: 0.1", {{2, 3, 4}}, v1::PYTORCH})
+                     .With({"normalized_shape: 2 affine: false", {{1, 3, 2}}, v1::PYTORCH}));
+  const auto samples = [](Component c, Shape x) {
+    return std::move(c)
+        .Shapes("x[N, C, spatial...] -> y, same shape")
+        .With({"num_features: 3", {x}, v1::PYTORCH})
+        .With({"num_features: 3 affine: true epsilon: 0.1", {x}, v1::PYTORCH})
+        .With({"num_features: 3 track_running_stats: true", {x}, v1::PYTORCH});
+  };
+  list.push_back(samples(Layer<v1::InstanceNorm>("instance_norm1d", &BuildInstance<1>), {2, 3, 5}));
+  list.push_back(samples(Layer<v1::InstanceNorm>("instance_norm2d", &BuildInstance<2>), {2, 3, 2, 4}));
+  list.push_back(samples(Layer<v1::InstanceNorm>("instance_norm3d", &BuildInstance<3>), {2, 3, 2, 1, 3}));
+  return list;
+}
+
+}  // namespace strata::nn
