@@ -1,5 +1,6 @@
 #include "engine/summary.h"
 
+#include <map>
 #include <set>
 
 #include "absl/strings/match.h"
@@ -243,9 +244,45 @@ std::string TorchkerasTable(const SummaryTable& t) {
   return out;
 }
 
+namespace {
+
+// Sizes that a definition leaves open and its input decides, as PyTorch prints them: from the parameters' shapes.
+void FillInputSizes(const std::map<std::string, Shape>& params, const std::string& prefix, v1::Model* model) {
+  for (v1::Layer& layer : *model->mutable_layers()) {
+    const std::string path = prefix + layer.name() + ".";
+    const auto size = [&](const char* name, size_t axis) -> int64_t {
+      const auto it = params.find(path + name);
+      return it == params.end() || axis >= it->second.size() ? 0 : it->second[axis];
+    };
+    if (layer.has_model()) {
+      FillInputSizes(params, path, layer.mutable_model());
+      continue;
+    }
+    const auto* kind = nn::KindOf(layer);
+    if (kind == nullptr) continue;
+    google::protobuf::Message* attrs = layer.GetReflection()->MutableMessage(&layer, kind);
+    const auto set = [&](const char* field, int64_t value) {
+      const auto* f = attrs->GetDescriptor()->FindFieldByName(field);
+      if (f != nullptr && value > 0 && !attrs->GetReflection()->HasField(*attrs, f)) attrs->GetReflection()->SetInt64(attrs, f, value);
+    };
+    if (auto* conv = google::protobuf::DynamicCastToGenerated<v1::Conv>(attrs)) {
+      set("in_channels", size("weight", 1) * conv->groups());
+    }
+    set("in_features", size("weight", 1));
+    set("num_features", std::max(size("running_mean", 0), size("weight", 0)));
+    set("input_size", size("weight_ih_l0", 1));
+  }
+}
+
+}  // namespace
+
 absl::StatusOr<std::string> Summarize(const v1::Model& model, const std::string& style) {
   if (style == "pytorch") {
-    STRATA_ASSIGN_OR_RETURN(const v1::Model complete, Complete(model));
+    STRATA_ASSIGN_OR_RETURN(v1::Model complete, Complete(model));
+    STRATA_ASSIGN_OR_RETURN(const Ports ports, PortsOf(complete));
+    std::map<std::string, Shape> params;
+    for (const nn::ParamSpec& p : ports.params) params[p.name] = p.shape;
+    FillInputSizes(params, "", &complete);
     return PrintPytorch(complete) + "\n";
   }
   STRATA_ASSIGN_OR_RETURN(const SummaryTable table, MakeTable(model));

@@ -93,6 +93,17 @@ TEST(Summary, PytorchPrint) {
 )");
 }
 
+TEST(Summary, PytorchPrintInfersInputSizes) {
+  ExpectText(R"(name: "net" dialect: PYTORCH inputs { shape: [3, 8, 8] }
+                layers { conv2d { filters: 4 kernel_size: 3 groups: 1 } } layers { flatten {} } layers { linear { units: 2 } })",
+             "pytorch", R"(Sequential(
+  (0): Conv2d(3, 4, kernel_size=(3, 3), stride=(1, 1))
+  (1): Flatten(start_dim=1, end_dim=-1)
+  (2): Linear(in_features=144, out_features=2, bias=True)
+)
+)");
+}
+
 TEST(Summary, TorchkerasTable) {
   ExpectText(R"(name: "dnn" dialect: PYTORCH inputs { shape: 2 }
                 layers { linear { units: 4 } } layers { linear { units: 8 } } layers { linear { units: 1 } })",
