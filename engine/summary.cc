@@ -263,7 +263,8 @@ void FillInputSizes(const std::map<std::string, Shape>& params, const std::strin
     google::protobuf::Message* attrs = layer.GetReflection()->MutableMessage(&layer, kind);
     const auto set = [&](const char* field, int64_t value) {
       const auto* f = attrs->GetDescriptor()->FindFieldByName(field);
-      if (f != nullptr && value > 0 && !attrs->GetReflection()->HasField(*attrs, f)) attrs->GetReflection()->SetInt64(attrs, f, value);
+      if (f != nullptr && value > 0 && !attrs->GetReflection()->HasField(*attrs, f))
+        attrs->GetReflection()->SetInt64(attrs, f, value);
     };
     if (auto* conv = google::protobuf::DynamicCastToGenerated<v1::Conv>(attrs)) {
       set("in_channels", size("weight", 1) * conv->groups());

@@ -16,6 +16,7 @@ class Finder {
   explicit Finder(const Graph& g) : g_(g) {
     result_.of_node.assign(g.nodes().size(), -1);
     seen_.assign(g.nodes().size(), 0);
+    behind_group_.assign(g.nodes().size(), false);
     readers_.resize(g.values().size());
     for (size_t n = 0; n < g.nodes().size(); ++n) {
       for (ValueId v : g.nodes()[n].inputs) readers_[v].push_back(static_cast<NodeId>(n));
@@ -27,6 +28,8 @@ class Finder {
     for (size_t n = 0; n < g_.nodes().size(); ++n) {
       const Node& node = g_.nodes()[n];
       if (IsCandidate(node)) Place(static_cast<NodeId>(n));
+      behind_group_[n] = result_.of_node[n] >= 0;
+      for (ValueId v : node.inputs) behind_group_[n] = behind_group_[n] || behind_group_[g_.info(v).node];
     }
     return std::move(result_);
   }
@@ -177,8 +180,8 @@ class Finder {
       const auto visit = [&](NodeId m) {
         for (ValueId v : g_.nodes()[m].inputs) {
           const NodeId p = g_.info(v).node;
-          // A node before the group's first one cannot depend on it, unless through a group that reaches further.
-          if (p < first && result_.of_node[p] < 0) continue;
+          // A node before the group's first one cannot depend on it, unless through a group, which may reach further.
+          if (p < first && !behind_group_[p]) continue;
           if (seen_[p] == search_) continue;
           seen_[p] = search_;
           stack_.push_back(p);
@@ -200,6 +203,7 @@ class Finder {
   Clusters result_;
   std::vector<std::vector<NodeId>> readers_;
   std::vector<bool> update_;
+  std::vector<bool> behind_group_;  // the node is in a group or depends on one
   // Of the searches for paths: nodes still to visit, and the search that saw each node last.
   std::vector<NodeId> stack_;
   std::vector<int> seen_;

@@ -45,7 +45,10 @@ Cell Enter(Scope& s, const M& a, const Args& args, int num_states) {
   Cell c;
   c.x = args[0];
   c.unbatched = s.pytorch() && c.x.rank() == 1;
-  if (c.unbatched) c.x = ExpandDims(c.x, 0);
+  if (c.unbatched) {
+    c.x = ExpandDims(c.x, 0);
+    s.MixRows();  // axis 0 holds features
+  }
   if (c.x.rank() != 2) {
     s.Fail(absl::StrCat("input: must have ", s.pytorch() ? "1 or 2" : "2", " axes, got ",
                         ShapeString(args[0].value.shape())));

@@ -84,7 +84,10 @@ Value Weights(Scope& s, const v1::Conv& a, const std::vector<int64_t>& kernel, i
 Outputs Build(Scope& s, const v1::Conv& a, const Args& args, int axes) {
   Value x = args[0];
   const bool unbatched = s.pytorch() && x.rank() == axes + 1;
-  if (unbatched) x = ExpandDims(x, 0);
+  if (unbatched) {
+    x = ExpandDims(x, 0);
+    s.MixRows();  // axis 0 holds channels
+  }
   if (x.rank() != axes + 2) {
     return {s.Fail(absl::StrCat("input: must have ", axes + 2, " axes, got ", ShapeString(args[0].value.shape())))};
   }

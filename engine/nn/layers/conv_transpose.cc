@@ -90,7 +90,10 @@ template <int kAxes>
 Outputs Build(Scope& s, const v1::ConvTranspose& a, const Args& args) {
   Value x = args[0];
   const bool unbatched = s.pytorch() && x.rank() == kAxes + 1;
-  if (unbatched) x = ExpandDims(x, 0);
+  if (unbatched) {
+    x = ExpandDims(x, 0);
+    s.MixRows();  // axis 0 holds channels
+  }
   if (x.rank() != kAxes + 2)
     return {s.Fail(absl::StrCat("input: must have ", kAxes + 2, " axes, got ", ShapeString(args[0].value.shape())))};
   const bool channels_first = s.pytorch() || a.data_format() == v1::CHANNELS_FIRST;

@@ -14,6 +14,7 @@ namespace {
 template <int kAxes>
 Outputs BuildAdaptive(Scope& s, const v1::AdaptiveMaxPool& a, const Args& args) {
   const bool unbatched = args[0].value.rank() == kAxes + 1;
+  if (unbatched) s.MixRows();  // axis 0 holds channels
   Value x = unbatched ? ExpandDims(args[0], 0) : args[0].value;
   if (x.rank() != kAxes + 2)
     return {s.Fail(absl::StrCat("input: must have ", kAxes + 2, " axes, got ", ShapeString(x.shape())))};
@@ -55,6 +56,7 @@ Value Starts(Value u, int64_t in, int64_t kernel, int64_t out) {
 template <int kAxes>
 Outputs BuildFractional(Scope& s, const v1::FractionalMaxPool& a, const Args& args) {
   const bool unbatched = args[0].value.rank() == kAxes + 1;
+  if (unbatched) s.MixRows();  // axis 0 holds channels
   Value x = unbatched ? ExpandDims(args[0], 0) : args[0].value;
   if (x.rank() != kAxes + 2)
     return {s.Fail(absl::StrCat("input: must have ", kAxes + 2, " axes, got ", ShapeString(x.shape())))};
@@ -77,6 +79,7 @@ Outputs BuildFractional(Scope& s, const v1::FractionalMaxPool& a, const Args& ar
   }
   if (!s.ok()) return {Value{s.graph(), -1}};
   const Shape samples{batch, channels, kAxes};
+  if (args.size() == 1) s.MixRows();  // each place in the batch draws its own numbers
   Value u = args.size() > 1 ? args[1].value : s.Random("windows", samples);
   if (u.shape() != samples)
     return {s.Fail(

@@ -152,7 +152,7 @@ Outputs Build(Scope& s, const v1::MultiheadAttention& a, const Args& args) {
                         " and ", ShapeString(v.shape())));
     return nothing;
   }
-  if (!unbatched && !a.batch_first()) s.MixRows();
+  if (unbatched || !a.batch_first()) s.MixRows();  // axis 0 is time
   HeadOptions o{.heads = a.num_heads(),
                 .dropout = a.dropout(),
                 .use_bias = a.use_bias(),

@@ -87,7 +87,10 @@ struct Frame {
 
 Frame Enter(Scope& s, Value x, int axes, v1::DataFormat format) {
   Frame f{x, s.pytorch() && x.rank() == axes + 1, s.pytorch() || format == v1::CHANNELS_FIRST};
-  if (f.unbatched) f.x = ExpandDims(x, 0);
+  if (f.unbatched) {
+    f.x = ExpandDims(x, 0);
+    s.MixRows();  // axis 0 holds channels
+  }
   if (f.x.rank() != axes + 2) {
     f.x = s.Fail(absl::StrCat("input: must have ", axes + 2, " axes, got ", ShapeString(x.shape())));
   } else if (f.channels_first) {

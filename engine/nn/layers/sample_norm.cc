@@ -158,6 +158,7 @@ void UpdateInstance(Scope& s, const v1::InstanceNorm& a, Value x, const std::vec
 template <int kAxes>
 Outputs BuildInstance(Scope& s, const v1::InstanceNorm& a, const Args& args) {
   const bool unbatched = args[0].value.rank() == kAxes + 1;
+  if (unbatched) s.MixRows();  // axis 0 holds channels
   const Value x = unbatched ? ExpandDims(args[0], 0) : args[0].value;
   if (x.rank() != kAxes + 2) {
     return {s.Fail(absl::StrCat("input: must have ", kAxes + 2, " axes, got ", ShapeString(args[0].value.shape())))};

@@ -75,7 +75,7 @@ Outputs BuildStackedRnn(Scope& s, const StackedRnn& rnn, const Args& args) {
   }
   if (unbatched) x = ExpandDims(x, 1);
   if (!unbatched && rnn.batch_first) x = SwapBatchAndTime(x);
-  if (!rnn.batch_first) s.MixRows();  // axis 0 is time
+  if (unbatched || !rnn.batch_first) s.MixRows();  // axis 0 is time
   const int64_t batch = x.dim(1), directions = rnn.bidirectional ? 2 : 1;
   if (x.dim(0) == 0) {
     s.Fail("input: must have at least one step");

@@ -103,7 +103,7 @@ bool Check(Scope& s, const M& a, Value x, const char* name) {
 template <typename M>
 Frame FrameOf(Scope& s, const M& a, Value x) {
   const Frame f{x.rank() == 2, !a.batch_first()};
-  if (!f.unbatched && f.time_first) s.MixRows();
+  if (f.unbatched || f.time_first) s.MixRows();  // axis 0 is time
   return f;
 }
 

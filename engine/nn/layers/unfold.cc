@@ -29,7 +29,10 @@ WindowGrid GridOf(Scope& s, const M& a, std::vector<int64_t> size) {
 Outputs BuildUnfold(Scope& s, const v1::Unfold& a, const Args& args) {
   Value x = args[0];
   const bool unbatched = x.rank() == kAxes + 1;
-  if (unbatched) x = ExpandDims(x, 0);
+  if (unbatched) {
+    x = ExpandDims(x, 0);
+    s.MixRows();  // axis 0 holds channels
+  }
   if (x.rank() != kAxes + 2)
     return {s.Fail(absl::StrCat("input: must have 3 or 4 axes, got ", ShapeString(args[0].value.shape())))};
   const WindowGrid grid = GridOf(s, a, {x.dim(2), x.dim(3)});
@@ -42,7 +45,10 @@ Outputs BuildUnfold(Scope& s, const v1::Unfold& a, const Args& args) {
 Outputs BuildFold(Scope& s, const v1::Fold& a, const Args& args) {
   Value x = args[0];
   const bool unbatched = x.rank() == 2;
-  if (unbatched) x = ExpandDims(x, 0);
+  if (unbatched) {
+    x = ExpandDims(x, 0);
+    s.MixRows();  // axis 0 holds channels
+  }
   if (x.rank() != 3)
     return {s.Fail(absl::StrCat("input: must have 2 or 3 axes, got ", ShapeString(args[0].value.shape())))};
   const WindowGrid grid =
