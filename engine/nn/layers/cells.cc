@@ -201,7 +201,7 @@ std::vector<Component> CellLayers() {
                      .Shapes(shapes)
                      .Inputs(1, 2)
                      .With("units: 3", {{2, 4}, {2, 3}})
-                     .With({"units: 1 nonlinearity: \"relu\"", {{3, 2}, {3, 1}}, v1::PYTORCH})
+                     .With({"units: 3 nonlinearity: \"relu\"", {{3, 2}, {3, 3}}, v1::PYTORCH})
                      .With("units: 2 use_bias: false", {{1, 5}, {1, 2}}));
   return list;
 }
