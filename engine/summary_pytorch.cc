@@ -1,4 +1,5 @@
 // print(net): each class shows the arguments that its extra_repr shows.
+#include <algorithm>
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
@@ -121,6 +122,48 @@ std::string RecurrentText(const M& a) {
   return s;
 }
 
+std::string GroupNormText(const v1::GroupNorm& a) {
+  return absl::StrCat(a.groups(), ", ", a.num_channels(), ", eps=", Float(a.epsilon()), ", affine=", Bool(a.affine()),
+                      ", bias=", Bool(a.use_bias() && a.affine()));
+}
+
+std::string LayerNormText(const v1::LayerNorm& a) {
+  return absl::StrCat(Tuple(a.normalized_shape()), ", eps=", Float(a.epsilon()),
+                      ", elementwise_affine=", Bool(a.affine()), ", bias=", Bool(a.use_bias() && a.affine()));
+}
+
+std::string InstanceNormText(const v1::InstanceNorm& a) {
+  return absl::StrCat(a.num_features(), ", eps=", Float(a.epsilon()), ", momentum=", Float(a.momentum()),
+                      ", affine=", Bool(a.affine()), ", bias=", Bool(a.use_bias() && a.affine()),
+                      ", track_running_stats=", Bool(a.track_running_stats()));
+}
+
+std::string ConvTransposeText(const v1::ConvTranspose& a, int axes) {
+  std::string s =
+      absl::StrCat(a.in_channels(), ", ", a.filters(), ", kernel_size=", PerAxisTuple(a.kernel_size(), axes),
+                   ", stride=", PerAxisTuple(a.stride(), axes));
+  const auto any = [](const auto& list, int64_t plain) {
+    return std::any_of(list.begin(), list.end(), [&](int64_t v) { return v != plain; });
+  };
+  if (any(a.padding().size().values(), 0))
+    absl::StrAppend(&s, ", padding=", PerAxisTuple(a.padding().size().values(), axes));
+  if (any(a.dilation(), 1)) absl::StrAppend(&s, ", dilation=", PerAxisTuple(a.dilation(), axes));
+  if (any(a.output_padding().values(), 0))
+    absl::StrAppend(&s, ", output_padding=", PerAxisTuple(a.output_padding().values(), axes));
+  if (a.groups() != 1) absl::StrAppend(&s, ", groups=", a.groups());
+  if (!a.use_bias()) absl::StrAppend(&s, ", bias=False");
+  return s;
+}
+
+std::string UpsampleText(const v1::Upsample& a) {
+  std::vector<std::string> factors;
+  for (double f : a.scale_factor()) factors.push_back(Float(f));
+  const std::string size = factors.empty()       ? absl::StrCat("size=", Number(a.size()))
+                           : factors.size() == 1 ? absl::StrCat("scale_factor=", factors[0])
+                                                 : absl::StrCat("scale_factor=(", absl::StrJoin(factors, ", "), ")");
+  return absl::StrCat(size, ", mode='", a.mode(), "'");
+}
+
 std::string AxisText(bool has, int64_t axis) { return absl::StrCat("dim=", has ? absl::StrCat(axis) : "None"); }
 
 // What stands between the parentheses.
@@ -159,6 +202,26 @@ std::string Arguments(const v1::Layer& l) {
       return BatchNormText(l.batch_norm2d());
     case v1::Layer::kBatchNorm3D:
       return BatchNormText(l.batch_norm3d());
+    case v1::Layer::kGroupNorm:
+      return GroupNormText(l.group_norm());
+    case v1::Layer::kLayerNorm:
+      return LayerNormText(l.layer_norm());
+    case v1::Layer::kInstanceNorm1D:
+      return InstanceNormText(l.instance_norm1d());
+    case v1::Layer::kInstanceNorm2D:
+      return InstanceNormText(l.instance_norm2d());
+    case v1::Layer::kInstanceNorm3D:
+      return InstanceNormText(l.instance_norm3d());
+    case v1::Layer::kConvTranspose1D:
+      return ConvTransposeText(l.conv_transpose1d(), 1);
+    case v1::Layer::kConvTranspose2D:
+      return ConvTransposeText(l.conv_transpose2d(), 2);
+    case v1::Layer::kConvTranspose3D:
+      return ConvTransposeText(l.conv_transpose3d(), 3);
+    case v1::Layer::kUpsample:
+      return UpsampleText(l.upsample());
+    case v1::Layer::kGru:
+      return RecurrentText(l.gru());
     case v1::Layer::kDropout:
       return absl::StrCat("p=", Float(l.dropout().rate()), ", inplace=", Bool(l.inplace()));
     case v1::Layer::kFlatten:

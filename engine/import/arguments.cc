@@ -91,10 +91,31 @@ absl::Status SetAxes(const ArgumentRules& rules, const std::string& path, const 
   return SetField(rules, path, value, axes, message);
 }
 
+// Keras' depthwise layers inherit arguments of the plain convolution that they do not use.
+bool IsUnusedByDepthwise(const google::protobuf::Descriptor* type, const std::string& key, const Json& value) {
+  if (type->name() != "SeparableConv" && type->name() != "DepthwiseConv") return false;
+  if (key == "groups") return value.is_null() || value == 1;
+  return key == "kernel_initializer" || key == "kernel_regularizer" || key == "kernel_constraint";
+}
+
 absl::Status SetArgument(const ArgumentRules& rules, const std::string& path, const std::string& key, const Json& value,
                          Message* message) {
   const auto* type = message->GetDescriptor();
   const FieldDescriptor* field = nn::FindArgument(type, rules.dialect, key);
+  if (key == "merge_mode" && value.is_null() && field != nullptr) {
+    message->GetReflection()->SetString(message, field, "none");
+    return absl::OkStatus();
+  }
+  // A stack's final LayerNorm is its epsilon.
+  if (const auto* epsilon = type->FindFieldByName("norm_eps"); epsilon != nullptr && key == "norm") {
+    if (value.is_null()) return absl::OkStatus();
+    STRATA_ASSIGN_OR_RETURN(const Form form, FormOf(path, value));
+    if (form.name != "LayerNorm") return WrongValue(path, "a LayerNorm", value);
+    const bool given = form.config != nullptr && form.config->contains("eps");
+    if (!given) return message->GetReflection()->SetDouble(message, epsilon, 1e-5), absl::OkStatus();
+    return SetField(rules, path, (*form.config)["eps"], epsilon, message);
+  }
+  if (IsUnusedByDepthwise(type, key, value)) return absl::OkStatus();
   if (field == nullptr) {
     absl::Status status;
     if (IsHarmless(rules, path, key, value, &status)) return status;

@@ -9,7 +9,9 @@
 #include "engine/base/status.h"
 #include "engine/import/component.h"
 #include "engine/nn/schema.h"
+#include "strata/v1/attention_layers.pb.h"
 #include "strata/v1/losses.pb.h"
+#include "strata/v1/model.pb.h"
 
 namespace strata::framework {
 namespace {
@@ -164,6 +166,15 @@ absl::Status SetMessage(const ArgumentRules& rules, const std::string& path, con
     return absl::OkStatus();
   }
   if (type == v1::Doubles::descriptor()) return SetDoubles(path, value, field, message);
+  if (type == v1::Layer::descriptor()) {
+    STRATA_ASSIGN_OR_RETURN(*static_cast<v1::Layer*>(sub()), LayerFrom(rules.dialect, path, value));
+    return absl::OkStatus();
+  }
+  if (type == v1::TransformerEncoderLayer::descriptor() || type == v1::TransformerDecoderLayer::descriptor()) {
+    STRATA_ASSIGN_OR_RETURN(const Form form, FormOf(path, value));
+    if (form.name != type->name()) return WrongValue(path, type->name(), value);
+    return SetArguments(rules, path, form.config == nullptr ? Json::object() : *form.config, sub());
+  }
   bool set = true;
   if (type == v1::Regularizer::descriptor()) {
     STRATA_RETURN_IF_ERROR(SetRegularizer(path, value, static_cast<v1::Regularizer*>(sub()), &set));
@@ -194,8 +205,43 @@ bool NullMeansAbsent(const ArgumentRules& rules, const FieldDescriptor* field) {
 
 }  // namespace
 
+namespace {
+
+// Layers in a list; one layer stands for a list of one.
+absl::Status SetLayers(const ArgumentRules& rules, const std::string& path, const Json& value,
+                       const FieldDescriptor* field, Message* message) {
+  const auto add = [&](const std::string& at, const Json& json) -> absl::Status {
+    STRATA_ASSIGN_OR_RETURN(v1::Layer layer, LayerFrom(rules.dialect, at, json));
+    *static_cast<v1::Layer*>(message->GetReflection()->AddMessage(message, field)) = std::move(layer);
+    return absl::OkStatus();
+  };
+  if (!value.is_array()) return add(path, value);
+  for (size_t i = 0; i < value.size(); ++i) STRATA_RETURN_IF_ERROR(add(absl::StrCat(path, "[", i, "]"), value[i]));
+  return absl::OkStatus();
+}
+
+// ((1, 0), (2, 1)): pairs for each axis, one after the other.
+Json Flattened(const Json& value) {
+  if (!value.is_array() || value.empty() || !value[0].is_array()) return value;
+  Json flat = Json::array();
+  for (const Json& pair : value) {
+    if (!pair.is_array()) return value;
+    for (const Json& v : pair) flat.push_back(v);
+  }
+  return flat;
+}
+
+}  // namespace
+
 absl::Status SetField(const ArgumentRules& rules, const std::string& path, const Json& value,
                       const FieldDescriptor* field, Message* message) {
+  if (field->is_repeated() && field->message_type() == v1::Layer::descriptor()) {
+    return SetLayers(rules, path, value, field, message);
+  }
+  if (field->is_repeated() && (field->name() == "padding" || field->name() == "cropping") && value.is_array() &&
+      !value.empty() && value[0].is_array()) {
+    return SetField(rules, path, Flattened(value), field, message);
+  }
   if (value.is_null() && NullMeansAbsent(rules, field)) return absl::OkStatus();
   if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
     STRATA_RETURN_IF_ERROR(SetMessage(rules, path, value, field, message));
@@ -205,7 +251,12 @@ absl::Status SetField(const ArgumentRules& rules, const std::string& path, const
     STRATA_ASSIGN_OR_RETURN(const auto list, IntList(path, value, may_keep ? &kKeep : nullptr));
     for (int64_t v : list) message->GetReflection()->AddInt64(message, field, v);
   } else if (field->is_repeated()) {
-    if (!value.is_array()) return WrongValue(path, "a list", value);
+    if (!value.is_array()) {
+      if (!value.is_number() || field->cpp_type() != FieldDescriptor::CPPTYPE_DOUBLE)
+        return WrongValue(path, "a list", value);
+      STRATA_RETURN_IF_ERROR(SetScalar(path, value, field, message));
+      return nn::CheckField(rules.dialect, rules.spatial_axes, path, field, message);
+    }
     for (size_t i = 0; i < value.size(); ++i) {
       STRATA_RETURN_IF_ERROR(SetScalar(absl::StrCat(path, "[", i, "]"), value[i], field, message));
     }

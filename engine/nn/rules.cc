@@ -1,12 +1,16 @@
 #include "engine/nn/rules.h"
 
+#include <algorithm>
 #include <set>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status.h"
+#include "strata/v1/attention_layers.pb.h"
 #include "strata/v1/basic_layers.pb.h"
 #include "strata/v1/common.pb.h"
 #include "strata/v1/convolution_layers.pb.h"
+#include "strata/v1/model.pb.h"
+#include "strata/v1/normalization_layers.pb.h"
 #include "strata/v1/optimizers.pb.h"
 #include "strata/v1/recurrent_layers.pb.h"
 
@@ -130,6 +134,113 @@ absl::Status Check(const Context& c, const v1::Clipping& a) {
   return c.Refuse("norm|global_norm|value: at most one may be set, got more");
 }
 
+absl::Status Check(const Context& c, const v1::DepthwiseConv& a) {
+  if (a.stride_size() > 1 && a.stride(0) != a.stride(1))
+    return c.Refuse("strides|stride: must be equal along all axes, got different ones");
+  return absl::OkStatus();
+}
+
+absl::Status Check(const Context& c, const v1::ConvTranspose& a) {
+  if (c.pytorch() && (a.filters() % a.groups() != 0 || (a.has_in_channels() && a.in_channels() % a.groups() != 0))) {
+    return c.Refuse("groups|in_channels|out_channels: groups must divide the channels, got ", a.groups());
+  }
+  for (int i = 0; i < a.output_padding().values_size(); ++i) {
+    const auto of = [&](const auto& list) {
+      return list.empty() ? 1 : list[list.size() == 1 ? 0 : std::min(i, list.size() - 1)];
+    };
+    const int64_t bound = c.pytorch() ? std::max(of(a.stride()), of(a.dilation())) : of(a.stride());
+    if (a.output_padding().values(i) >= bound) {
+      return c.Refuse("output_padding: must be smaller than ", bound, ", got ", a.output_padding().values(i));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Check(const Context& c, const v1::LocallyConnected& a) {
+  if (a.implementation() == 1 && a.padding().has_mode() && a.padding().mode() != v1::Padding::VALID) {
+    return c.Refuse("padding: must be VALID with implementation 1, got ", v1::Padding::Mode_Name(a.padding().mode()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Check(const Context& c, const v1::FractionalMaxPool& a) {
+  if (a.output_size().empty() != a.output_ratio().empty()) return absl::OkStatus();
+  return c.Refuse("output_size|output_ratio: exactly one must be set, got ", a.output_size().empty() ? "none" : "both");
+}
+
+absl::Status Check(const Context& c, const v1::Upsample& a) {
+  if (a.size().empty() == a.scale_factor().empty()) {
+    return c.Refuse("size|scale_factor|input: exactly one must be set, got ", a.size().empty() ? "none" : "both");
+  }
+  if (a.has_align_corners() && (a.mode() == "nearest" || a.mode() == "nearest-exact")) {
+    return c.Refuse("align_corners|input: has no meaning for ", a.mode(), ", got one");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Check(const Context& c, const v1::ZeroPadding& a) {
+  const int n = a.padding_size();
+  if (c.axes == 0 || n <= 1 || n == c.axes || n == 2 * c.axes) return absl::OkStatus();
+  return c.Refuse("padding: must have 1, ", c.axes, " or ", 2 * c.axes, " entries, got ", n);
+}
+
+absl::Status Check(const Context& c, const v1::GroupNorm& a) {
+  if (c.pytorch() && a.has_groups() &&
+      (a.groups() < 1 || (a.has_num_channels() && a.num_channels() % a.groups() != 0))) {
+    return c.Refuse("num_channels|num_groups|groups: must divide the channels, got ", a.groups());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Check(const Context& c, const v1::MultiheadAttention& a) {
+  if (a.num_heads() > 0 && a.embed_dim() % a.num_heads() == 0) return absl::OkStatus();
+  return c.Refuse("embed_dim|num_heads: the heads must divide the features ", a.embed_dim(), ", got ", a.num_heads());
+}
+
+template <typename M>
+absl::Status CheckTransformer(const Context& c, const M& a) {
+  if (a.nhead() > 0 && a.d_model() % a.nhead() == 0) return absl::OkStatus();
+  return c.Refuse("d_model|nhead|embed_dim|num_heads: the heads must divide the features ", a.d_model(), ", got ",
+                  a.nhead());
+}
+absl::Status Check(const Context& c, const v1::TransformerEncoderLayer& a) { return CheckTransformer(c, a); }
+absl::Status Check(const Context& c, const v1::TransformerDecoderLayer& a) { return CheckTransformer(c, a); }
+absl::Status Check(const Context& c, const v1::Transformer& a) { return CheckTransformer(c, a); }
+
+// The member of Layer.kind that is set, or "".
+std::string KindName(const v1::Layer& layer) {
+  const auto* kind =
+      layer.GetReflection()->GetOneofFieldDescriptor(layer, v1::Layer::descriptor()->FindOneofByName("kind"));
+  return kind == nullptr ? "" : kind->name();
+}
+
+absl::Status Check(const Context& c, const v1::Rnn& a) {
+  for (const v1::Layer& cell : a.cells()) {
+    const std::string kind = KindName(cell);
+    if (kind != "lstm_cell" && kind != "gru_cell" && kind != "simple_rnn_cell")
+      return c.Refuse("cell|cells: must be cells, got ", kind);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Check(const Context& c, const v1::Bidirectional& a) {
+  const std::set<std::string> recurrent = {"lstm",        "gru",         "simple_rnn", "rnn",
+                                           "conv_lstm1d", "conv_lstm2d", "conv_lstm3d"};
+  const auto backwards = [](const v1::Layer& layer) {
+    const auto* kind = v1::Layer::descriptor()->FindFieldByName(KindName(layer));
+    const Message& m = layer.GetReflection()->GetMessage(layer, kind);
+    return m.GetReflection()->GetBool(m, m.GetDescriptor()->FindFieldByName("go_backwards"));
+  };
+  if (recurrent.count(KindName(a.layer())) == 0)
+    return c.Refuse("layer: must be a recurrent layer, got ", KindName(a.layer()));
+  if (!a.has_backward_layer()) return absl::OkStatus();
+  if (recurrent.count(KindName(a.backward_layer())) == 0 || backwards(a.layer()) == backwards(a.backward_layer())) {
+    return c.Refuse("backward_layer: must be a recurrent layer that reads in the other direction, got ",
+                    KindName(a.backward_layer()));
+  }
+  return absl::OkStatus();
+}
+
 template <typename M>
 bool Is(const Message& message) {
   return message.GetDescriptor() == M::descriptor();
@@ -149,6 +260,19 @@ absl::Status CheckRules(v1::Dialect dialect, int axes, const std::string& path, 
   if (Is<v1::Permute>(m)) return Check(c, static_cast<const v1::Permute&>(m));
   if (Is<v1::Dot>(m)) return Check(c, static_cast<const v1::Dot&>(m));
   if (Is<v1::Hardtanh>(m)) return Check(c, static_cast<const v1::Hardtanh&>(m));
+  if (Is<v1::DepthwiseConv>(m)) return Check(c, static_cast<const v1::DepthwiseConv&>(m));
+  if (Is<v1::ConvTranspose>(m)) return Check(c, static_cast<const v1::ConvTranspose&>(m));
+  if (Is<v1::LocallyConnected>(m)) return Check(c, static_cast<const v1::LocallyConnected&>(m));
+  if (Is<v1::FractionalMaxPool>(m)) return Check(c, static_cast<const v1::FractionalMaxPool&>(m));
+  if (Is<v1::Upsample>(m)) return Check(c, static_cast<const v1::Upsample&>(m));
+  if (Is<v1::ZeroPadding>(m)) return Check(c, static_cast<const v1::ZeroPadding&>(m));
+  if (Is<v1::GroupNorm>(m)) return Check(c, static_cast<const v1::GroupNorm&>(m));
+  if (Is<v1::MultiheadAttention>(m)) return Check(c, static_cast<const v1::MultiheadAttention&>(m));
+  if (Is<v1::TransformerEncoderLayer>(m)) return Check(c, static_cast<const v1::TransformerEncoderLayer&>(m));
+  if (Is<v1::TransformerDecoderLayer>(m)) return Check(c, static_cast<const v1::TransformerDecoderLayer&>(m));
+  if (Is<v1::Transformer>(m)) return Check(c, static_cast<const v1::Transformer&>(m));
+  if (Is<v1::Rnn>(m)) return Check(c, static_cast<const v1::Rnn&>(m));
+  if (Is<v1::Bidirectional>(m)) return Check(c, static_cast<const v1::Bidirectional&>(m));
   if (Is<v1::Sgd>(m)) return Check(c, static_cast<const v1::Sgd&>(m));
   if (Is<v1::Clipping>(m)) return Check(c, static_cast<const v1::Clipping&>(m));
   return absl::OkStatus();

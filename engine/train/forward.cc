@@ -167,7 +167,11 @@ Forward ForwardBuilder::Build(bool training, Value random_state) {
     const std::string path = absl::StrCat("objectives[", i, "]");
     nn::LossArgs args;
     args.prediction = OutputOf({path, o.output(), "", "", static_cast<size_t>(i)}, f);
-    args.target = TensorOf(path, o.target().empty() ? DefaultTarget(i) : o.target());
+    for (const std::string& more : o.more_outputs()) args.more.push_back(OutputOf({path, more, "", "", 0}, f));
+    // Triplets have no target.
+    if (!o.loss().has_triplet_margin()) {
+      args.target = TensorOf(path, o.target().empty() ? DefaultTarget(i) : o.target());
+    }
     if (!o.sample_weight().empty()) args.sample_weight = Cast(TensorOf(path, o.sample_weight()), DType::kF32);
     if (const Value factors = ClassFactors(args.target)) {
       args.sample_weight = args.sample_weight ? args.sample_weight * factors : factors;

@@ -105,6 +105,7 @@ void CheckParameters(const Case& c, const nn::Collected& collected, Result* resu
     }
   }
   for (const std::string& name : given) result->Fail(absl::StrCat("params: the engine has no ", name));
+  for (const std::string& name : c.inputs) states.erase(name);
   for (const std::string& name : states) result->Fail(absl::StrCat("state: the engine has no ", name));
 }
 

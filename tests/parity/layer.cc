@@ -1,4 +1,5 @@
 // Kinds `layer` and `model`.
+#include <algorithm>
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
@@ -19,18 +20,68 @@ std::string TensorName(const Json& json) {
   return json.is_object() && json.contains("tensor") ? json["tensor"].get<std::string>() : "";
 }
 
-nn::Args ArgsOf(const Case& c, CaseGraph* built) {
+// Names of the positional arguments of layers whose inputs are keyword arguments of forward; empty: all are positional.
+std::vector<std::string> PositionalNames(const v1::Layer& layer) {
+  switch (layer.kind_case()) {
+    case v1::Layer::kMultiheadAttention:
+      return {"query", "key", "value"};
+    case v1::Layer::kTransformer:
+      return {"src", "tgt"};
+    case v1::Layer::kTransformerEncoder:
+    case v1::Layer::kTransformerEncoderLayer:
+      return {"src"};
+    case v1::Layer::kTransformerDecoder:
+    case v1::Layer::kTransformerDecoderLayer:
+      return {"tgt", "memory"};
+    default:
+      return {};
+  }
+}
+
+// Call-time arguments that are attributes here.
+absl::Status SetCallAttributes(const Case& c, v1::Layer* layer) {
+  google::protobuf::Message* attrs = layer->GetReflection()->MutableMessage(layer, nn::KindOf(*layer));
+  for (const char* key :
+       {"use_causal_mask", "return_attention_scores", "is_causal", "average_attn_weights", "need_weights"}) {
+    if (!c.call.contains(key)) continue;
+    const auto* field = attrs->GetDescriptor()->FindFieldByName(key);
+    if (field == nullptr && std::string(key) == "use_causal_mask")
+      field = attrs->GetDescriptor()->FindFieldByName("causal");
+    if (field == nullptr)
+      return absl::UnimplementedError(absl::StrCat("call.", key, ": the layer has no such argument"));
+    attrs->GetReflection()->SetBool(attrs, field, c.call[key].get<bool>());
+  }
+  return absl::OkStatus();
+}
+
+nn::Args ArgsOf(const Case& c, const v1::Layer& layer, CaseGraph* built) {
   nn::Args args;
+  const std::vector<std::string> positional = PositionalNames(layer);
   for (const std::string& name : c.inputs) {
-    if (!name.empty()) args.positional.push_back(built->Input(name));
+    if (name.empty()) continue;
+    const bool named = !positional.empty() && std::find(positional.begin(), positional.end(), name) == positional.end();
+    if (named) {
+      args.named[name] = built->Input(name);
+    } else {
+      args.positional.push_back(built->Input(name));
+    }
   }
   if (c.call.contains("initial_state")) {
     for (const Json& state : c.call["initial_state"]) args.positional.push_back(built->Input(TensorName(state)));
   }
+  if (c.call.contains("attention_mask"))
+    args.named["attention_mask"] = built->Input(TensorName(c.call["attention_mask"]));
   if (c.call.contains("mask")) {
-    const Value mask = built->Input(TensorName(c.call["mask"]));
-    args.named["mask"] = mask;
-    if (!args.positional.empty()) args.positional[0].mask = mask;
+    // One mask, or one (or null) for each input.
+    const Json& mask = c.call["mask"];
+    for (size_t i = 0; mask.is_array() && i < mask.size() && i < args.positional.size(); ++i) {
+      if (!mask[i].is_null()) args.positional[i].mask = built->Input(TensorName(mask[i]));
+    }
+    if (!mask.is_array()) {
+      const Value value = built->Input(TensorName(mask));
+      args.named["mask"] = value;
+      if (!args.positional.empty()) args.positional[0].mask = value;
+    }
   }
   return args;
 }
@@ -131,8 +182,9 @@ void ComparePredictions(const Case& c, const v1::Model& model, int64_t batch_siz
 Result RunLayer(const Case& c) {
   Result result;
   for (const auto& [key, value] : c.call.items()) {
-    if (key != "mask" && key != "initial_state" && key != "compute_mask" && key != "as_list" && key != "trainable" &&
-        key != "statistics") {
+    if (key != "attention_mask" && key != "use_causal_mask" && key != "return_attention_scores" && key != "is_causal" &&
+        key != "average_attn_weights" && key != "need_weights" && key != "mask" && key != "initial_state" &&
+        key != "compute_mask" && key != "as_list" && key != "trainable" && key != "statistics") {
       result.Unsupported(absl::StrCat("call.", key, ": no layer of this milestone takes it"));
       return result;
     }
@@ -153,7 +205,9 @@ Result RunLayer(const Case& c) {
   const bool trainable = c.call.value("trainable", true);
   if (!trainable) layer->set_trainable(false);
   nn::Scope scope = root.Enter("", "layer", trainable, std::nullopt);
-  const nn::Args args = ArgsOf(c, &built);
+  result.Take("call", SetCallAttributes(c, &*layer));
+  if (!result.passed()) return result;
+  const nn::Args args = ArgsOf(c, *layer, &built);
   const nn::Outputs outputs = nn::BuildLayer(scope, *layer, args);
   if (c.call.contains("statistics")) {
     RunStatistics(c, built, outputs, &result);

@@ -66,8 +66,7 @@ Result RunLoss(const Case& c) {
     } else if (!args.prediction.value) {
       args.prediction = v;
     } else {
-      result.Unsupported(absl::StrCat("inputs: no loss of this milestone takes ", name));
-      return result;
+      args.more.push_back(v);
     }
   }
   if (c.call.contains("y_pred_activation")) {

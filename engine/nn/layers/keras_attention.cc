@@ -12,7 +12,8 @@ namespace strata::nn {
 
 Value MaskScores(Value scores, Value keep, double large) {
   if (!keep) return scores;
-  return scores - (1 - Cast(keep, scores.dtype())) * large;
+  // As float32 has it: next to -large a score is lost, but its gradient is not.
+  return Select(keep, scores, (scores - Detach(scores)) - large);
 }
 
 Value CausalMask(Graph* g, int64_t queries, int64_t keys) {

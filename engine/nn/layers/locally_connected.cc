@@ -101,8 +101,12 @@ Outputs Build(Scope& s, const v1::LocallyConnected& a, const Args& args) {
   grid.stride = PerAxis(s, "strides", a.stride(), kAxes, ones);
   grid.dilation = ones;
   grid.pad_lo = grid.pad_hi = std::vector<int64_t>(kAxes, 0);
-  for (int i = 0; i < kAxes && same; ++i)
-    SamePadding(grid.size[i], grid.kernel[i], grid.stride[i], &grid.pad_lo[i], &grid.pad_hi[i]);
+  // Keras centres the window: an even one has its extra cell at the start.
+  for (int i = 0; i < kAxes && same; ++i) {
+    const int64_t out = (grid.size[i] + grid.stride[i] - 1) / grid.stride[i];
+    grid.pad_lo[i] = grid.kernel[i] / 2;
+    grid.pad_hi[i] = (out - 1) * grid.stride[i] + grid.kernel[i] - grid.size[i] - grid.pad_lo[i];
+  }
   if (!s.ok()) return {Value{s.graph(), -1}};
   const std::vector<int64_t> places = grid.Places();
   if (NumElements(places) <= 0)
@@ -112,14 +116,16 @@ Outputs Build(Scope& s, const v1::LocallyConnected& a, const Args& args) {
   shape.insert(shape.end(), places.begin(), places.end());
   shape.push_back(a.filters());
   y = Reshape(y, shape);
+  if (channels_first) y = ToChannelsFirst(y);
   if (a.use_bias()) {
     bias_shape.assign(shape.begin() + 1, shape.end());
-    y = y + s.Param("bias", bias_shape,
-                    {.initializer = a.bias_initializer(),
-                     .regularizer = a.has_bias_regularizer() ? &a.bias_regularizer() : nullptr,
-                     .constraint = a.has_bias_constraint() ? &a.bias_constraint() : nullptr});
+    const Value bias = s.Param("bias", bias_shape,
+                               {.initializer = a.bias_initializer(),
+                                .regularizer = a.has_bias_regularizer() ? &a.bias_regularizer() : nullptr,
+                                .constraint = a.has_bias_constraint() ? &a.bias_constraint() : nullptr});
+    // Keras reshapes the bias to the output's axes where the channels come first; it does not transpose it.
+    y = y + Reshape(bias, Shape(y.shape().begin() + 1, y.shape().end()));
   }
-  if (channels_first) y = ToChannelsFirst(y);
   Annotated out = Activate(s, a.activation(), y);
   s.PenalizeActivity(a.has_activity_regularizer(), a.activity_regularizer(), out);
   return {out};

@@ -137,18 +137,16 @@ Outputs BuildRms(Scope& s, const v1::RmsNorm& a, const Args& args) {
   return {Affine(s, y, a.affine(), false, shape, shape)};
 }
 
-// Running statistics are means over the batch of each sample's; the variance has Bessel's correction.
+// Running statistics are means over the batch of each sample's; the variance has Bessel's correction. PyTorch passes
+// its momentum on as it is, so there is no cumulative average here.
 void UpdateInstance(Scope& s, const v1::InstanceNorm& a, Value x, const std::vector<int64_t>& axes, Value mean,
-                    Value variance, Value count) {
+                    Value variance) {
   double cells = 1;
   for (int64_t axis : axes) cells *= static_cast<double>(x.dim(static_cast<int>(axis)));
   const Value m = ReduceMean(x, axes, true);
   const Value v = ReduceMean(Square(x - m), axes, true) * (cells / (cells - 1));
-  const Value next = count + Like(count, 1);
-  s.SetState(count, next);
   const auto blend = [&](Value old, Value batch) {
     batch = ReduceMean(Reshape(batch, {x.dim(0), x.dim(1)}), {0});
-    if (a.cumulative()) return old + (batch - old) / Cast(next, old.dtype());
     return old * (1 - a.momentum()) + batch * a.momentum();
   };
   s.SetState(mean, blend(mean, m));
@@ -172,11 +170,12 @@ Outputs BuildInstance(Scope& s, const v1::InstanceNorm& a, const Args& args) {
   for (int i = 2; i < x.rank(); ++i) axes.push_back(i);
   Shape spread(x.rank(), 1);
   spread[1] = channels;
-  Value mean, variance, count;
+  Value mean, variance;
   if (a.track_running_stats()) {
     mean = s.State("running_mean", {channels}, 0);
     variance = s.State("running_var", {channels}, 1);
-    count = s.State("num_batches_tracked", {}, 0, DType::kI64);
+    // PyTorch keeps this buffer and never counts.
+    s.State("num_batches_tracked", {}, 0, DType::kI64);
   }
   Value y;
   if (mean && !s.training()) {
@@ -187,7 +186,7 @@ Outputs BuildInstance(Scope& s, const v1::InstanceNorm& a, const Args& args) {
           s.Fail(absl::StrCat("input: training needs more than one value per channel, got ", ShapeString(x.shape())))};
     }
     y = Standardize(x, axes, a.epsilon());
-    if (mean) UpdateInstance(s, a, x, axes, mean, variance, count);
+    if (mean) UpdateInstance(s, a, x, axes, mean, variance);
   }
   y = Affine(s, y, a.affine(), a.use_bias(), {channels}, spread);
   return {unbatched ? Squeeze(y, 0) : y};

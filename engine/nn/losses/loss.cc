@@ -11,6 +11,8 @@ std::vector<LossComponent> PytorchBinaryLosses();
 std::vector<LossComponent> PytorchClassLosses();
 std::vector<LossComponent> KerasBinaryLosses();
 std::vector<LossComponent> KerasClassLosses();
+std::vector<LossComponent> KerasMoreLosses();
+std::vector<LossComponent> PytorchMarginLosses();
 
 namespace {
 
@@ -86,8 +88,8 @@ Value Reduce(Value values, Value divisor, v1::Reduction reduction) {
 const std::vector<LossComponent>& Losses() {
   static const std::vector<LossComponent> list = [] {
     std::vector<LossComponent> all;
-    for (auto family :
-         {RegressionLosses, PytorchBinaryLosses, PytorchClassLosses, KerasBinaryLosses, KerasClassLosses}) {
+    for (auto family : {RegressionLosses, PytorchBinaryLosses, PytorchClassLosses, KerasBinaryLosses, KerasClassLosses,
+                        KerasMoreLosses, PytorchMarginLosses}) {
       for (LossComponent& c : family()) all.push_back(std::move(c));
     }
     return all;
@@ -107,7 +109,8 @@ bool CheckBroadcast(Scope& s, const LossArgs& args) {
 Value BuildLoss(Scope& s, const v1::Loss& loss, const LossArgs& given) {
   const LossComponent* component = Find(loss);
   if (component == nullptr) return s.Fail("loss.kind: must be set");
-  if (!s.ok() || !given.prediction.value || !given.target) return {s.graph(), -1};
+  if (!s.ok() || !given.prediction.value) return {s.graph(), -1};
+  if (!given.target && !loss.has_triplet_margin()) return s.Fail("target: is missing");
   LossArgs args = given;
   const bool keras = !s.pytorch();
   if (keras && !loss.function_form()) Squeeze(&args);

@@ -15,7 +15,8 @@ namespace strata::nn {
 struct LossArgs {
   Annotated prediction;
   Value target;
-  Value sample_weight;  // Keras; may be empty
+  Value sample_weight;          // Keras; may be empty
+  std::vector<Annotated> more;  // further predictions, of losses that compare several
 };
 
 // Losses of one batch. Shapes, targets' types and the like that do not fit fail the scope.

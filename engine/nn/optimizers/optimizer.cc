@@ -4,13 +4,11 @@
 
 #include "absl/strings/match.h"
 #include "engine/base/status.h"
+#include "engine/nn/optimizers/rules.h"
 #include "engine/ops/ops.h"
 
 namespace strata::nn {
 namespace {
-
-// Scalars of the update that every rule has: the learning rate, and what is left of a weight after decoupled decay.
-enum : size_t { kRate, kKeep, kFirst };
 
 struct Decay {
   double coupled = 0;    // g += coupled * w
@@ -168,13 +166,30 @@ absl::StatusOr<OptimizerRule> MakeOptimizer(v1::Dialect dialect, const v1::Optim
       rule = MakeAdagrad(dialect, o.adagrad());
       maximize = o.adagrad().maximize();
       break;
+    case v1::Optimizer::kAdadelta:
+      rule = MakeAdadelta(o.adadelta());
+      maximize = o.adadelta().maximize();
+      break;
+    case v1::Optimizer::kAdamax:
+      rule = MakeAdamax(dialect, o.adamax());
+      maximize = o.adamax().maximize();
+      break;
+    case v1::Optimizer::kNadam:
+      rule = MakeNadam(dialect, o.nadam());
+      maximize = o.nadam().maximize();
+      break;
+    case v1::Optimizer::kLion:
+      rule = MakeLion(o.lion());
+      break;
     case v1::Optimizer::KIND_NOT_SET:
       return InvalidArgument("optimizer.kind: must be set");
   }
   Decay d;
   double rate = o.has_weight_decay() ? o.weight_decay() : 0;
   if (o.has_adamw() && !o.has_weight_decay()) rate = dialect == v1::PYTORCH ? 0.01 : 0.004;
-  if (decay) (dialect == v1::PYTORCH && !o.has_adamw() ? d.coupled : d.decoupled) = rate;
+  const bool coupled =
+      dialect == v1::PYTORCH && !o.has_adamw() && !(o.has_nadam() && o.nadam().decoupled_weight_decay());
+  if (decay) (coupled ? d.coupled : d.decoupled) = rate;
   Wrap(&rule, d, maximize);
   return rule;
 }

@@ -1,0 +1,104 @@
+// Adadelta, Adamax, NAdam and Lion.
+#include <cmath>
+#include <memory>
+
+#include "engine/nn/optimizers/rules.h"
+#include "engine/ops/ops.h"
+
+namespace strata::nn {
+
+// Each step is as large as earlier ones were: sqrt(d + eps) / sqrt(s + eps) g.
+OptimizerRule MakeAdadelta(const v1::Adadelta& a) {
+  OptimizerRule r;
+  r.learning_rate = a.learning_rate();
+  r.slots = {{"square", 0}, {"delta", 0}};
+  const double rho = a.rho(), eps = a.epsilon();
+  r.update = [=](Value w, Value g, std::span<Value> slots, std::span<const Value> s) {
+    slots[0] = slots[0] * rho + Square(g) * (1 - rho);
+    const Value step = Sqrt(slots[1] + eps) / Sqrt(slots[0] + eps) * g;
+    slots[1] = slots[1] * rho + Square(step) * (1 - rho);
+    return w - step * s[kRate];
+  };
+  return r;
+}
+
+// PyTorch: u = max(b2 u, |g| + eps); Keras: the epsilon joins u in the quotient only.
+OptimizerRule MakeAdamax(v1::Dialect dialect, const v1::Adamax& a) {
+  OptimizerRule r;
+  r.learning_rate = a.learning_rate();
+  r.slots = {{"m", 0}, {"u", 0}};
+  r.num_scalars = 1;
+  const double b1 = a.beta_1(), b2 = a.beta_2(), eps = a.epsilon();
+  const bool keras = dialect == v1::KERAS;
+  r.scalars = [b1](int64_t t, double rate) {
+    return std::vector<double>{rate / (1 - std::pow(b1, static_cast<double>(t)))};
+  };
+  r.update = [=](Value w, Value g, std::span<Value> slots, std::span<const Value> s) {
+    slots[0] = slots[0] + (g - slots[0]) * (1 - b1);
+    const Value size = Abs(g);
+    slots[1] = Max(slots[1] * b2, keras ? size : size + eps);
+    return w - slots[0] * s[kFirst] / (keras ? slots[1] + eps : slots[1]);
+  };
+  return r;
+}
+
+namespace {
+
+// The running product of NAdam's momenta mu_t = b1 (1 - 0.96^(t psi) / 2). Steps come in order but for a resumed run:
+// then the product is computed again.
+class MomentumProduct {
+ public:
+  MomentumProduct(double beta, double decay) : beta_(beta), decay_(decay) {}
+
+  double At(int64_t t) const { return beta_ * (1 - 0.5 * std::pow(0.96, static_cast<double>(t) * decay_)); }
+  double Through(int64_t t) {
+    if (t < last_) {
+      last_ = 0;
+      product_ = 1;
+    }
+    while (last_ < t) product_ *= At(++last_);
+    return product_;
+  }
+
+ private:
+  double beta_, decay_, product_ = 1;
+  int64_t last_ = 0;
+};
+
+}  // namespace
+
+OptimizerRule MakeNadam(v1::Dialect dialect, const v1::Nadam& a) {
+  OptimizerRule r;
+  r.learning_rate = a.learning_rate();
+  r.slots = {{"m", 0}, {"v", 0}};
+  r.num_scalars = 3;
+  const double b1 = a.beta_1(), b2 = a.beta_2(), eps = a.epsilon();
+  auto momenta = std::make_shared<MomentumProduct>(b1, dialect == v1::KERAS ? 1 : a.momentum_decay());
+  r.scalars = [=](int64_t t, double rate) {
+    const double product = momenta->Through(t), now = momenta->At(t), next = momenta->At(t + 1);
+    return std::vector<double>{rate * (1 - now) / (1 - product), rate * next / (1 - product * next),
+                               1 / (1 - std::pow(b2, static_cast<double>(t)))};
+  };
+  r.update = [=](Value w, Value g, std::span<Value> slots, std::span<const Value> s) {
+    slots[0] = slots[0] + (g - slots[0]) * (1 - b1);
+    slots[1] = slots[1] * b2 + Square(g) * (1 - b2);
+    const Value root = Sqrt(slots[1] * s[kFirst + 2]) + eps;
+    return w - (g * s[kFirst] + slots[0] * s[kFirst + 1]) / root;
+  };
+  return r;
+}
+
+OptimizerRule MakeLion(const v1::Lion& a) {
+  OptimizerRule r;
+  r.learning_rate = a.learning_rate();
+  r.slots = {{"m", 0}};
+  const double b1 = a.beta_1(), b2 = a.beta_2();
+  r.update = [=](Value w, Value g, std::span<Value> slots, std::span<const Value> s) {
+    const Value direction = Sign(slots[0] * b1 + g * (1 - b1));
+    slots[0] = slots[0] * b2 + g * (1 - b2);
+    return w - direction * s[kRate];
+  };
+  return r;
+}
+
+}  // namespace strata::nn
