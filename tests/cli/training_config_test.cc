@@ -39,7 +39,7 @@ TEST(TrainingConfig, ErrorsNameTheFlag) {
     const char* message;
   } kCases[] = {
       {"loss", {.loss = "nope"}, "--loss: must be one of mean_squared_error, "},
-      {"optimizer", {.optimizer = "lion"}, "got \"lion\""},
+      {"optimizer", {.optimizer = "newton"}, "got \"newton\""},
       {"metric", {.metrics = {"f1"}}, "--metric: must be one of accuracy, "},
       {"momentum of adam", {.momentum = 0.9}, "--momentum: Adam has no momentum"},
   };
