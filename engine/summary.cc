@@ -269,21 +269,30 @@ void FillInputSizes(const std::map<std::string, Shape>& params, const std::strin
     if (auto* conv = google::protobuf::DynamicCastToGenerated<v1::Conv>(attrs)) {
       set("in_channels", size("weight", 1) * conv->groups());
     }
+    if (google::protobuf::DynamicCastToGenerated<v1::ConvTranspose>(attrs) != nullptr) {
+      set("in_channels", size("weight", 0));
+    }
     set("in_features", size("weight", 1));
     set("num_features", std::max(size("running_mean", 0), size("weight", 0)));
-    set("input_size", size("weight_ih_l0", 1));
+    set("num_channels", size("weight", 0));
+    set("input_size", std::max(size("weight_ih_l0", 1), size("weight_ih", 1)));
   }
 }
 
 }  // namespace
 
+absl::StatusOr<v1::Model> WithInputSizes(const v1::Model& given) {
+  STRATA_ASSIGN_OR_RETURN(v1::Model model, Complete(given));
+  STRATA_ASSIGN_OR_RETURN(const Ports ports, PortsOf(model));
+  std::map<std::string, Shape> params;
+  for (const nn::ParamSpec& p : ports.params) params[p.name] = p.shape;
+  FillInputSizes(params, "", &model);
+  return model;
+}
+
 absl::StatusOr<std::string> Summarize(const v1::Model& model, const std::string& style) {
   if (style == "pytorch") {
-    STRATA_ASSIGN_OR_RETURN(v1::Model complete, Complete(model));
-    STRATA_ASSIGN_OR_RETURN(const Ports ports, PortsOf(complete));
-    std::map<std::string, Shape> params;
-    for (const nn::ParamSpec& p : ports.params) params[p.name] = p.shape;
-    FillInputSizes(params, "", &complete);
+    STRATA_ASSIGN_OR_RETURN(const v1::Model complete, WithInputSizes(model));
     return PrintPytorch(complete) + "\n";
   }
   STRATA_ASSIGN_OR_RETURN(const SummaryTable table, MakeTable(model));

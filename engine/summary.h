@@ -30,6 +30,8 @@ struct SummaryTable {
 std::string KerasTable(const SummaryTable& table);
 // torchkeras' summary(model, input_shape).
 std::string TorchkerasTable(const SummaryTable& table);
+// A PyTorch model with the sizes that its definition leaves open and its inputs decide (in_features, input_size, ...).
+absl::StatusOr<v1::Model> WithInputSizes(const v1::Model& model);
 // print(net): classes with their arguments, nested models indented. `layer` is complete (nn/schema.h).
 std::string PrintPytorch(const v1::Layer& layer);
 std::string PrintPytorch(const v1::Model& model);

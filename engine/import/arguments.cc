@@ -49,6 +49,7 @@ constexpr Harmless kHarmless[] = {
     {"zero_output_for_mask", v1::KERAS, "false"},
     {"synchronized", v1::KERAS, "false"},
     {"renorm", v1::KERAS, "false"},
+    {"optional", v1::KERAS, "false"},
     {"renorm_clipping", v1::KERAS, "null"},
     {"renorm_momentum", v1::KERAS, nullptr},
     {"virtual_batch_size", v1::KERAS, "null"},
@@ -58,6 +59,15 @@ constexpr Harmless kHarmless[] = {
     {"label_weights", v1::KERAS, "null"},
     {"top_k", v1::KERAS, "null"},
     {"class_id", v1::KERAS, "null"},
+    {"fn", v1::KERAS, nullptr},
+    {"time_major", v1::KERAS, "false"},
+    {"unroll", v1::KERAS, nullptr},
+    {"noise_shape", v1::KERAS, "null"},
+    {"seed", v1::KERAS, nullptr},
+    {"query_shape", v1::KERAS, nullptr},
+    {"key_shape", v1::KERAS, nullptr},
+    {"value_shape", v1::KERAS, nullptr},
+    {"softmax_robust_masking", v1::KERAS, "false"},
     {"inplace", v1::PYTORCH, nullptr},
     {"device", v1::PYTORCH, "null"},
     {"dtype", v1::PYTORCH, "null"},
@@ -91,8 +101,9 @@ absl::Status SetAxes(const ArgumentRules& rules, const std::string& path, const 
   return SetField(rules, path, value, axes, message);
 }
 
-// Keras' depthwise layers inherit arguments of the plain convolution that they do not use.
-bool IsUnusedByDepthwise(const google::protobuf::Descriptor* type, const std::string& key, const Json& value) {
+// Keras' depthwise and transposed layers inherit arguments of the plain convolution that they do not use.
+bool IsInherited(const google::protobuf::Descriptor* type, const std::string& key, const Json& value) {
+  if (type->name() == "ConvTranspose") return key == "groups" && (value.is_null() || value == 1);
   if (type->name() != "SeparableConv" && type->name() != "DepthwiseConv") return false;
   if (key == "groups") return value.is_null() || value == 1;
   return key == "kernel_initializer" || key == "kernel_regularizer" || key == "kernel_constraint";
@@ -115,7 +126,7 @@ absl::Status SetArgument(const ArgumentRules& rules, const std::string& path, co
     if (!given) return message->GetReflection()->SetDouble(message, epsilon, 1e-5), absl::OkStatus();
     return SetField(rules, path, (*form.config)["eps"], epsilon, message);
   }
-  if (IsUnusedByDepthwise(type, key, value)) return absl::OkStatus();
+  if (IsInherited(type, key, value)) return absl::OkStatus();
   if (field == nullptr) {
     absl::Status status;
     if (IsHarmless(rules, path, key, value, &status)) return status;

@@ -1,10 +1,11 @@
-// Definitions written in a framework's words: the inverse of the importer.
+// Single components written in a framework's words: the inverse of framework.cc and optimizers.cc.
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status.h"
 #include "engine/import/component.h"
 #include "engine/import/framework.h"
+#include "engine/import/writer.h"
 #include "engine/nn/schema.h"
 
 namespace strata {
@@ -13,52 +14,82 @@ namespace {
 using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 
-// Keras keeps hyper-parameters that may be scheduled as float32 variables.
-double AsFloat32(double v) { return static_cast<double>(static_cast<float>(v)); }
-
-absl::Status WriteOptions(const Message& options, Json* config) {
-  const auto* r = options.GetReflection();
-  for (int i = 0; i < options.GetDescriptor()->field_count(); ++i) {
-    const FieldDescriptor* field = options.GetDescriptor()->field(i);
-    const v1::FieldSchema& schema = nn::SchemaOfField(field);
-    if (schema.only() == v1::PYTORCH) continue;
-    const std::string name = nn::ArgumentName(field, v1::KERAS);
-    switch (field->cpp_type()) {
-      case FieldDescriptor::CPPTYPE_DOUBLE: {
-        const double v = r->GetDouble(options, field);
-        (*config)[name] = name == "learning_rate" ? AsFloat32(v) : v;
-        break;
-      }
-      case FieldDescriptor::CPPTYPE_BOOL:
-        (*config)[name] = r->GetBool(options, field);
-        break;
-      default:
-        return absl::InternalError(absl::StrCat(field->full_name(), ": no JSON form"));
-    }
+// Keras keeps a rate, which may be scheduled, as a float32 variable; weight decay and clipping stand beside the kind's
+// own arguments.
+void AddKerasOptions(const v1::Optimizer& optimizer, Json* config) {
+  if ((*config)["learning_rate"].is_number()) {
+    (*config)["learning_rate"] = framework::RoundToFloat32((*config)["learning_rate"].get<double>());
   }
-  return absl::OkStatus();
+  const v1::Clipping& clipping = optimizer.clipping();
+  (*config)["weight_decay"] = optimizer.has_weight_decay() ? Json(optimizer.weight_decay()) : Json();
+  (*config)["clipnorm"] = clipping.has_norm() ? Json(clipping.norm()) : Json();
+  (*config)["global_clipnorm"] = clipping.has_global_norm() ? Json(clipping.global_norm()) : Json();
+  (*config)["clipvalue"] = clipping.has_value() ? Json(clipping.value()) : Json();
+  // Moving averages of weights are not ours: they are off, with Keras' defaults.
+  (*config)["use_ema"] = false;
+  (*config)["ema_momentum"] = 0.99;
+  (*config)["ema_overwrite_frequency"] = optimizer.has_rmsprop() ? Json(100) : Json();
+  (*config)["jit_compile"] = false;
+  (*config)["is_legacy_optimizer"] = false;
+}
+
+// PyTorch's pair `betas` and its weight decay.
+void AddPytorchOptions(const v1::Optimizer& optimizer, const Message& options, Json* config) {
+  if (config->contains("beta_1") || config->contains("beta_2")) {
+    const auto* r = options.GetReflection();
+    const auto beta = [&](const char* name) {
+      return r->GetDouble(options, options.GetDescriptor()->FindFieldByName(name));
+    };
+    (*config)["betas"] = {beta("beta_1"), beta("beta_2")};
+    config->erase("beta_1");
+    config->erase("beta_2");
+  }
+  const double missing = optimizer.has_adamw() ? 0.01 : 0;
+  if (optimizer.has_weight_decay() && optimizer.weight_decay() != missing) {
+    (*config)["weight_decay"] = optimizer.weight_decay();
+  }
 }
 
 }  // namespace
 
-absl::StatusOr<std::string> ExportKerasOptimizer(const v1::Optimizer& given) {
+absl::StatusOr<std::string> ExportLayer(v1::Dialect dialect, const v1::Layer& given) {
+  v1::Layer layer = given;
+  STRATA_RETURN_IF_ERROR(nn::Fill(dialect, "layer", &layer));
+  STRATA_ASSIGN_OR_RETURN(const Json json, framework::WriteLayer(dialect, layer));
+  return json.dump();
+}
+
+absl::StatusOr<std::string> ExportLoss(v1::Dialect dialect, const v1::Loss& given) {
+  v1::Loss loss = given;
+  STRATA_RETURN_IF_ERROR(nn::Fill(dialect, "loss", &loss));
+  const FieldDescriptor* kind = nn::KindOf(loss);
+  const v1::ComponentSchema& schema = nn::SchemaOfComponent(kind);
+  STRATA_ASSIGN_OR_RETURN(Json config,
+                          framework::WriteConfig(dialect, kind, loss.GetReflection()->GetMessage(loss, kind)));
+  if (dialect == v1::PYTORCH) {
+    if (schema.pytorch().empty()) return absl::UnimplementedError(absl::StrCat(kind->name(), ": not in torch.nn"));
+    return Json({{"class_name", schema.pytorch(0)}, {"config", config}}).dump();
+  }
+  if (schema.keras().empty()) return absl::UnimplementedError(absl::StrCat(kind->name(), ": not in keras.losses"));
+  // Keras' own classes wrap a function and name it.
+  if (!loss.has_focal() && !schema.keras_function().empty()) config["fn"] = schema.keras_function(0);
+  return Json({{"class_name", schema.keras(0)}, {"config", config}}).dump();
+}
+
+absl::StatusOr<std::string> ExportOptimizer(v1::Dialect dialect, const v1::Optimizer& given) {
   v1::Optimizer optimizer = given;
-  STRATA_RETURN_IF_ERROR(nn::Fill(v1::KERAS, "optimizer", &optimizer));
+  STRATA_RETURN_IF_ERROR(nn::Fill(dialect, "optimizer", &optimizer));
   const FieldDescriptor* kind = nn::KindOf(optimizer);
-  Json config = Json::object();
-  STRATA_RETURN_IF_ERROR(WriteOptions(optimizer.GetReflection()->GetMessage(optimizer, kind), &config));
-  const v1::Clipping& clipping = optimizer.clipping();
-  config["weight_decay"] = optimizer.has_weight_decay() ? Json(optimizer.weight_decay()) : Json();
-  config["clipnorm"] = clipping.has_norm() ? Json(clipping.norm()) : Json();
-  config["global_clipnorm"] = clipping.has_global_norm() ? Json(clipping.global_norm()) : Json();
-  config["clipvalue"] = clipping.has_value() ? Json(clipping.value()) : Json();
-  // Moving averages of weights are not ours: they are off, with Keras' defaults.
-  config["use_ema"] = false;
-  config["ema_momentum"] = 0.99;
-  config["ema_overwrite_frequency"] = optimizer.has_rmsprop() ? Json(100) : Json();
-  config["jit_compile"] = false;
-  config["is_legacy_optimizer"] = false;
-  return Json({{"class_name", nn::SchemaOfComponent(kind).keras(0)}, {"config", config}}).dump();
+  const v1::ComponentSchema& schema = nn::SchemaOfComponent(kind);
+  const Message& options = optimizer.GetReflection()->GetMessage(optimizer, kind);
+  STRATA_ASSIGN_OR_RETURN(Json config, framework::WriteConfig(dialect, kind, options));
+  if (dialect == v1::PYTORCH) {
+    if (schema.pytorch().empty()) return absl::UnimplementedError(absl::StrCat(kind->name(), ": not in torch.optim"));
+    AddPytorchOptions(optimizer, options, &config);
+    return Json({{"class_name", schema.pytorch(0)}, {"config", config}}).dump();
+  }
+  AddKerasOptions(optimizer, &config);
+  return Json({{"class_name", schema.keras(0)}, {"config", config}}).dump();
 }
 
 }  // namespace strata

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "engine/base/shape.h"
 #include "strata/v1/losses.pb.h"
 #include "strata/v1/metrics.pb.h"
 #include "strata/v1/model.pb.h"
@@ -40,8 +41,20 @@ absl::StatusOr<v1::Constraint> ImportConstraint(std::string_view json);    // Ke
 absl::StatusOr<v1::ParameterGroup> ImportParameterGroup(const v1::Optimizer& optimizer, std::string_view json);
 // clip_grad_norm_ or clip_grad_value_ of torch.nn.utils, as a component.
 absl::StatusOr<v1::Clipping> ImportClipping(std::string_view json);
-// {"class_name", "config"} with every argument, as Keras' get_config() and serialize() write it.
-absl::StatusOr<std::string> ExportKerasOptimizer(const v1::Optimizer& optimizer);
+
+// The other direction: {"class_name", "config"} with every argument, as get_config() and serialize() write it (Keras),
+// or with the arguments that differ from their defaults (PyTorch). UNIMPLEMENTED for what the framework lacks.
+absl::StatusOr<std::string> ExportLayer(v1::Dialect dialect, const v1::Layer& layer);
+absl::StatusOr<std::string> ExportLoss(v1::Dialect dialect, const v1::Loss& loss);
+absl::StatusOr<std::string> ExportOptimizer(v1::Dialect dialect, const v1::Optimizer& optimizer);
+// compute_output_shape(): the shapes of a layer's outputs; -1 is an unknown size.
+absl::StatusOr<std::vector<Shape>> ComputeOutputShape(v1::Dialect dialect, const v1::Layer& layer,
+                                                      const std::vector<Shape>& inputs);
+// model.to_json() of tf.keras 2: Sequential for a model without explicit calls, otherwise Functional.
+absl::StatusOr<std::string> ExportKeras(const v1::Model& model);
+// The tree that ImportPytorch reads. UNIMPLEMENTED for a model that is no chain: torch.nn has no class for its forward.
+absl::StatusOr<std::string> ExportPytorch(const v1::Model& model);
+
 // torch.nn.init.calculate_gain.
 absl::StatusOr<double> CalculateGain(const std::string& nonlinearity, double negative_slope);
 

@@ -5,20 +5,25 @@
 #include "engine/base/status.h"
 #include "engine/import/component.h"
 #include "engine/import/framework.h"
+#include "engine/import/pytorch_model.h"
 
 namespace strata {
 namespace framework {
-namespace {
 
-constexpr int kMaxDepth = 32;
-
-// Outputs of a layer's forward, in PyTorch.
 int NumOutputs(const v1::Layer& layer) {
   switch (layer.kind_case()) {
     case v1::Layer::kLstm:
       return 3;
+    case v1::Layer::kGru:
     case v1::Layer::kSimpleRnn:
+    case v1::Layer::kLstmCell:
       return 2;
+    case v1::Layer::kAdaptiveMaxPool1D:
+      return layer.adaptive_max_pool1d().return_indices() ? 2 : 1;
+    case v1::Layer::kAdaptiveMaxPool2D:
+      return layer.adaptive_max_pool2d().return_indices() ? 2 : 1;
+    case v1::Layer::kAdaptiveMaxPool3D:
+      return layer.adaptive_max_pool3d().return_indices() ? 2 : 1;
     case v1::Layer::kMaxPool1D:
       return layer.max_pool1d().return_indices() ? 2 : 1;
     case v1::Layer::kMaxPool2D:
@@ -31,6 +36,10 @@ int NumOutputs(const v1::Layer& layer) {
       return 1;
   }
 }
+
+namespace {
+
+constexpr int kMaxDepth = 32;
 
 absl::StatusOr<v1::Model> SequentialFrom(const std::string& path, const Json& config, int depth,
                                          const std::vector<v1::Input>& inputs);

@@ -215,6 +215,13 @@ absl::Status SetLayers(const ArgumentRules& rules, const std::string& path, cons
     *static_cast<v1::Layer*>(message->GetReflection()->AddMessage(message, field)) = std::move(layer);
     return absl::OkStatus();
   };
+  // Keras' stack of cells is the list of them.
+  if (Member(value, "class_name") == "StackedRNNCells") {
+    const Json& config = Member(value, "config");
+    const std::string at = Below(Below(path, "config"), "cells");
+    if (!Member(config, "cells").is_array()) return WrongValue(at, "a list", Member(config, "cells"));
+    return SetLayers(rules, at, Member(config, "cells"), field, message);
+  }
   if (!value.is_array()) return add(path, value);
   for (size_t i = 0; i < value.size(); ++i) STRATA_RETURN_IF_ERROR(add(absl::StrCat(path, "[", i, "]"), value[i]));
   return absl::OkStatus();

@@ -204,7 +204,7 @@ TEST(ImportOptimizer, Keras) {
                 .message(),
             "clipnorm|global_clipnorm|clipvalue: at most one may be set, got clipvalue too");
   EXPECT_EQ(ImportOptimizer(v1::KERAS, "\"sgdd\"").status().message(), "optimizer: no component for keras sgdd");
-  const auto text = ExportKerasOptimizer(*sgd);
+  const auto text = ExportOptimizer(v1::KERAS, *sgd);
   ASSERT_TRUE(text.ok()) << text.status();
   const auto again = ImportOptimizer(v1::KERAS, *text);
   ASSERT_TRUE(again.ok()) << again.status();

@@ -16,6 +16,8 @@ absl::StatusOr<v1::Model> ModelOf(const Case& c, const Json& json, const std::ve
 // A shape that a layer accepts, from its own sizes.
 absl::StatusOr<Shape> InputShapeFor(const v1::Layer& layer);
 
+// The model written as to_json() and compared with the case's text (Keras).
+void CheckModelText(const Case& c, Result* result);
 // `call.summary` and `call.count_params`.
 void CheckModelFacts(const Case& c, const v1::Model& model, const nn::Collected& collected, Result* result);
 

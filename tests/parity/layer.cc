@@ -245,6 +245,7 @@ Result RunModel(const Case& c) {
     ComparePredictions(c, *model, c.call["predict_batch_size"], &result);
   }
   if (result.passed()) CheckModelFacts(c, *model, built.collected(), &result);
+  if (result.passed()) CheckModelText(c, &result);
   return result;
 }
 

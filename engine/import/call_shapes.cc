@@ -1,0 +1,104 @@
+#include "engine/import/call_shapes.h"
+
+#include "engine/base/status.h"
+#include "engine/train/forward.h"
+#include "engine/import/framework.h"
+#include "engine/nn/build.h"
+#include "engine/session.h"
+
+namespace strata::framework {
+namespace {
+
+// Builds the model with `batch` for unknown first sizes and `free` for other unknown ones.
+absl::StatusOr<std::vector<CallShapes>> Walk(const v1::Model& model, const std::vector<Shape>& given, int64_t batch,
+                                             int64_t free) {
+  Graph graph;
+  nn::Collected collected;
+  nn::Scope scope(&graph, model.dialect(), false, {}, &collected);
+  std::vector<nn::Annotated> inputs;
+  for (int i = 0; i < model.inputs_size(); ++i) {
+    const v1::Input& input = model.inputs(i);
+    Shape shape = given[i];
+    const bool batched = !input.has_batched() || input.batched();
+    for (size_t d = 0; d < shape.size(); ++d) {
+      if (shape[d] < 0) shape[d] = d == 0 && batched ? batch : free;
+    }
+    inputs.push_back(graph.AddInput(input.name(), ElementType(input.dtype()), std::move(shape)));
+  }
+  std::vector<CallShapes> calls;
+  nn::BuildModel(scope, model, inputs, [&](const v1::Call&, const nn::Args& args, const nn::Outputs& outputs) {
+    CallShapes& shapes = calls.emplace_back();
+    for (const nn::Annotated& a : args.positional) shapes.args.push_back(a.value.shape());
+    for (const nn::Annotated& o : outputs) shapes.outputs.push_back(o.value.shape());
+  });
+  STRATA_RETURN_IF_ERROR(graph.status());
+  return calls;
+}
+
+void MarkMoved(const std::vector<Shape>& other, std::vector<Shape>* shapes) {
+  for (size_t k = 0; k < shapes->size() && k < other.size(); ++k) {
+    Shape& a = (*shapes)[k];
+    for (size_t d = 0; d < a.size() && d < other[k].size(); ++d) a[d] = a[d] == other[k][d] ? a[d] : -1;
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<CallShapes>> InferCallShapes(const v1::Model& model, const std::vector<Shape>& inputs) {
+  STRATA_CHECK(static_cast<int>(inputs.size()) == model.inputs_size());
+  // Unknown sizes need a value that the model's windows fit into, or that others broadcast against.
+  constexpr int64_t kSizes[] = {32, 7, 224, 1};
+  absl::StatusOr<std::vector<CallShapes>> base = absl::InternalError("no size was tried");
+  absl::Status first;
+  int64_t free = 1;
+  for (int64_t size : kSizes) {
+    base = Walk(model, inputs, 2, size);
+    free = size;
+    if (base.ok()) break;
+    if (first.ok()) first = base.status();
+  }
+  if (!base.ok()) return first;
+  // Two more sizes: strides may round one of them to the same number of windows.
+  for (const auto& [batch, size] : {std::pair<int64_t, int64_t>{3, free}, {2, 2 * free}, {2, 2 * free + 11}}) {
+    const auto other = Walk(model, inputs, batch, size);
+    if (!other.ok()) continue;
+    for (size_t i = 0; i < base->size(); ++i) {
+      MarkMoved((*other)[i].args, &(*base)[i].args);
+      MarkMoved((*other)[i].outputs, &(*base)[i].outputs);
+    }
+  }
+  return base;
+}
+
+std::vector<Shape> DeclaredShapes(const v1::Model& model) {
+  std::vector<Shape> shapes;
+  for (const v1::Input& input : model.inputs()) {
+    Shape& shape = shapes.emplace_back();
+    if (!input.has_batched() || input.batched()) shape.push_back(input.has_batch_size() ? input.batch_size() : -1);
+    for (int64_t d : input.shape()) shape.push_back(d);
+  }
+  return shapes;
+}
+
+}  // namespace strata::framework
+
+namespace strata {
+
+absl::StatusOr<std::vector<Shape>> ComputeOutputShape(v1::Dialect dialect, const v1::Layer& layer,
+                                                      const std::vector<Shape>& inputs) {
+  v1::Model model;
+  model.set_dialect(dialect);
+  *model.add_layers() = layer;
+  for (const Shape& shape : inputs) {
+    v1::Input* input = model.add_inputs();
+    if (shape.empty()) input->set_batched(false);
+    for (size_t d = 1; d < shape.size(); ++d) input->add_shape(shape[d]);
+    if (layer.has_embedding()) input->set_dtype(v1::INT64);
+  }
+  STRATA_ASSIGN_OR_RETURN(model, Complete(model));
+  STRATA_ASSIGN_OR_RETURN(const std::vector<framework::CallShapes> calls, framework::InferCallShapes(model, inputs));
+  STRATA_CHECK(calls.size() == 1);
+  return calls[0].outputs;
+}
+
+}  // namespace strata
