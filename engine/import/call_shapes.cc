@@ -1,10 +1,10 @@
 #include "engine/import/call_shapes.h"
 
 #include "engine/base/status.h"
-#include "engine/train/forward.h"
 #include "engine/import/framework.h"
 #include "engine/nn/build.h"
 #include "engine/session.h"
+#include "engine/train/forward.h"
 
 namespace strata::framework {
 namespace {

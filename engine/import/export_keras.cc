@@ -256,8 +256,7 @@ absl::StatusOr<std::string> ExportKeras(const v1::Model& given) {
     return InvalidArgument("dialect: must be KERAS, got ", v1::Dialect_Name(model.dialect()));
   }
   const bool sequential = framework::IsSequential(given) && model.inputs_size() == 1;
-  STRATA_ASSIGN_OR_RETURN(Json config,
-                          framework::ModelConfig(model, sequential, framework::DeclaredShapes(model)));
+  STRATA_ASSIGN_OR_RETURN(Json config, framework::ModelConfig(model, sequential, framework::DeclaredShapes(model)));
   const Json json = {{"class_name", sequential ? "Sequential" : "Functional"},
                      {"config", std::move(config)},
                      {"keras_version", framework::kKerasVersion},

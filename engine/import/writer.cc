@@ -64,8 +64,8 @@ bool Matches(const char* pattern, const std::string& name) {
 // Whether leaving the argument out gives the same component.
 bool IsDefault(v1::Dialect dialect, const Message& message, const FieldDescriptor* field) {
   const Reflection* r = message.GetReflection();
-  const bool present = field->is_repeated() ? r->FieldSize(message, field) > 0
-                                            : !field->has_presence() || r->HasField(message, field);
+  const bool present =
+      field->is_repeated() ? r->FieldSize(message, field) > 0 : !field->has_presence() || r->HasField(message, field);
   if (!present) return true;
   std::unique_ptr<Message> other(message.New());
   other->CopyFrom(message);
@@ -75,10 +75,8 @@ bool IsDefault(v1::Dialect dialect, const Message& message, const FieldDescripto
 }
 
 // Arguments that are written in another form than their field's.
-absl::Status WriteSpecial(const WriteRules& rules, const std::string& component,
-                          Json* config) {
-  if (absl::StartsWith(component, "max_pool") ||
-      absl::StartsWith(component, "avg_pool")) {
+absl::Status WriteSpecial(const WriteRules& rules, const std::string& component, Json* config) {
+  if (absl::StartsWith(component, "max_pool") || absl::StartsWith(component, "avg_pool")) {
     if (rules.dialect == v1::KERAS && (*config)["strides"].is_null()) (*config)["strides"] = (*config)["pool_size"];
   }
   if (component == "bidirectional") {
@@ -98,6 +96,11 @@ absl::Status WriteSpecial(const WriteRules& rules, const std::string& component,
   }
   if (component == "keras_multi_head_attention" && (*config)["value_dim"].is_null()) {
     (*config)["value_dim"] = (*config)["key_dim"];
+  }
+  if (absl::StartsWith(component, "cropping") && (*config)["cropping"].is_null()) {
+    const int cells = rules.spatial_axes == 2 ? 0 : 1;
+    const Json pair = Json::array({cells, cells});
+    (*config)["cropping"] = rules.spatial_axes == 1 ? pair : Json(static_cast<size_t>(rules.spatial_axes), pair);
   }
   if (component == "relu" && config->contains("alpha")) {
     // The function's argument; the layer's has a name of its own.

@@ -118,8 +118,8 @@ absl::StatusOr<Json> ListValue(const WriteRules& rules, const Message& message, 
       list.push_back(Scalar(rules, message, field, i));
     } else if (field->message_type() == v1::Layer::descriptor()) {
       STRATA_ASSIGN_OR_RETURN(
-          Json layer, WriteLayer(rules.dialect,
-                                 static_cast<const v1::Layer&>(r->GetRepeatedMessage(message, field, i))));
+          Json layer,
+          WriteLayer(rules.dialect, static_cast<const v1::Layer&>(r->GetRepeatedMessage(message, field, i))));
       list.push_back(std::move(layer));
     } else {
       return absl::UnimplementedError(absl::StrCat(field->full_name(), ": has no form in this framework's words"));
@@ -200,8 +200,8 @@ Json WriteShape(const Shape& shape) {
 absl::StatusOr<Json> WriteValue(const WriteRules& rules, const Message& message, const FieldDescriptor* field) {
   if (field->is_repeated()) return ListValue(rules, message, field);
   if (field->has_presence() && !message.GetReflection()->HasField(message, field)) {
-    const bool activation = field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE &&
-                            field->message_type() == v1::Activation::descriptor();
+    const bool activation =
+        field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE && field->message_type() == v1::Activation::descriptor();
     return activation ? Json("linear") : Json();
   }
   if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) return MessageValue(rules, message, field);

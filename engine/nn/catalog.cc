@@ -4,6 +4,7 @@
 
 namespace strata::nn {
 
+Component DenseFeatures();
 Component Linear();
 Component Dropout();
 Component Embedding();
@@ -38,6 +39,7 @@ namespace {
 
 std::vector<Component> MakeList() {
   std::vector<Component> list;
+  list.push_back(DenseFeatures());
   list.push_back(Linear());
   list.push_back(Dropout());
   list.push_back(Embedding());
