@@ -34,6 +34,8 @@ std::string TorchkerasTable(const SummaryTable& table);
 absl::StatusOr<v1::Model> WithInputSizes(const v1::Model& model);
 // print(net): classes with their arguments, nested models indented. `layer` is complete (nn/schema.h).
 std::string PrintPytorch(const v1::Layer& layer);
+// The same for modules that hold modules (attention, transformers); empty for all others.
+std::string PrintModules(const v1::Layer& layer);
 std::string PrintPytorch(const v1::Model& model);
 std::string PrintPytorch(const v1::Loss& loss);
 

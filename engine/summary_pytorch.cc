@@ -276,6 +276,7 @@ std::string Indented(const std::string& text) { return absl::StrJoin(absl::StrSp
 
 std::string PrintPytorch(const v1::Layer& layer) {
   if (layer.has_model()) return PrintPytorch(layer.model());
+  if (std::string modules = PrintModules(layer); !modules.empty()) return modules;
   const auto* kind = nn::KindOf(layer);
   if (kind == nullptr) return "";
   const v1::ComponentSchema& schema = nn::SchemaOfComponent(kind);

@@ -9,6 +9,7 @@
 #include "engine/import/framework.h"
 #include "engine/nn/build.h"
 #include "engine/nn/complete.h"
+#include "engine/nn/schema.h"
 #include "engine/session.h"
 #include "engine/summary.h"
 #include "tests/parity/forward.h"
@@ -72,33 +73,61 @@ void CheckText(const std::string& what, const absl::StatusOr<std::string>& text,
 
 }  // namespace
 
-absl::StatusOr<Shape> InputShapeFor(const v1::Layer& layer) {
-  const auto image = [](int64_t channels, int axes) {
-    Shape shape{2, channels};
-    for (int i = 0; i < axes; ++i) shape.push_back(8);
+namespace {
+
+// The first of these fields that the component has and sets; 0 if there is none.
+int64_t SizeField(const google::protobuf::Message& attrs, std::initializer_list<const char*> names) {
+  for (const char* name : names) {
+    const auto* field = attrs.GetDescriptor()->FindFieldByName(name);
+    if (field != nullptr && attrs.GetReflection()->HasField(attrs, field)) {
+      return attrs.GetReflection()->GetInt64(attrs, field);
+    }
+  }
+  return 0;
+}
+
+Shape OneInput(const v1::Layer& layer) {
+  const auto* kind = nn::KindOf(layer);
+  const google::protobuf::Message& attrs = layer.GetReflection()->GetMessage(layer, kind);
+  if (layer.has_layer_norm()) {
+    Shape shape{2};
+    for (int64_t d : layer.layer_norm().normalized_shape()) shape.push_back(d);
     return shape;
-  };
+  }
+  if (const int64_t features = SizeField(attrs, {"input_size"}); features > 0) {
+    const bool cell = kind->name().find("cell") != std::string::npos;
+    return cell ? Shape{2, features} : Shape{3, 2, features};
+  }
+  Shape shape{2, 3};
+  if (const int64_t n = SizeField(attrs, {"in_features", "in_channels", "num_features", "num_channels"}); n > 0) {
+    shape[1] = n;
+  }
+  for (int i = 0; i < nn::SpatialAxes(kind->name()); ++i) shape.push_back(8);
+  return shape;
+}
+
+}  // namespace
+
+std::vector<Shape> InputShapesFor(const v1::Layer& layer) {
+  const auto sequence = [](int64_t features) { return Shape{2, 2, features}; };
   switch (layer.kind_case()) {
-    case v1::Layer::kLinear:
-      return Shape{2, layer.linear().in_features()};
-    case v1::Layer::kConv1D:
-      return image(layer.conv1d().in_channels(), 1);
-    case v1::Layer::kConv2D:
-      return image(layer.conv2d().in_channels(), 2);
-    case v1::Layer::kConv3D:
-      return image(layer.conv3d().in_channels(), 3);
-    case v1::Layer::kBatchNorm1D:
-      return image(layer.batch_norm1d().num_features(), 1);
-    case v1::Layer::kBatchNorm2D:
-      return image(layer.batch_norm2d().num_features(), 2);
-    case v1::Layer::kBatchNorm3D:
-      return image(layer.batch_norm3d().num_features(), 3);
-    case v1::Layer::kLstm:
-      return Shape{3, 2, layer.lstm().input_size()};
-    case v1::Layer::kSimpleRnn:
-      return Shape{3, 2, layer.simple_rnn().input_size()};
+    case v1::Layer::kMultiheadAttention: {
+      const auto& a = layer.multihead_attention();
+      return {sequence(a.embed_dim()), sequence(a.has_kdim() ? a.kdim() : a.embed_dim()),
+              sequence(a.has_vdim() ? a.vdim() : a.embed_dim())};
+    }
+    case v1::Layer::kTransformer:
+      return {2, sequence(layer.transformer().d_model())};
+    case v1::Layer::kTransformerDecoder:
+      return {2, sequence(layer.transformer_decoder().decoder_layer().d_model())};
+    case v1::Layer::kTransformerDecoderLayer:
+      return {2, sequence(layer.transformer_decoder_layer().d_model())};
+    case v1::Layer::kTransformerEncoder:
+      return {sequence(layer.transformer_encoder().encoder_layer().d_model())};
+    case v1::Layer::kTransformerEncoderLayer:
+      return {sequence(layer.transformer_encoder_layer().d_model())};
     default:
-      return Shape{2, 3};
+      return {OneInput(layer)};
   }
 }
 
@@ -107,11 +136,22 @@ absl::StatusOr<v1::Model> ModelOf(const Case& c, const Json& json, const std::ve
   std::vector<v1::Input> inputs;
   for (const std::string& name : names) inputs.push_back(InputLike(c, name));
   STRATA_ASSIGN_OR_RETURN(v1::Model model, ImportPytorch(c.Text(json), inputs));
+  v1::Layer filled;  // sizes may be the framework's defaults
   const v1::Layer* first = FirstLayer(model);
+  if (first != nullptr) {
+    filled = *first;
+    STRATA_RETURN_IF_ERROR(nn::Fill(c.dialect, "", &filled));
+    first = &filled;
+  }
   if (inputs.empty() && first != nullptr) {
-    STRATA_ASSIGN_OR_RETURN(const Shape shape, InputShapeFor(*first));
-    for (size_t d = 1; d < shape.size(); ++d) model.mutable_inputs(0)->add_shape(shape[d]);
-    if (first->has_embedding()) model.mutable_inputs(0)->set_dtype(v1::INT64);
+    std::vector<v1::Input> guessed;
+    for (const Shape& shape : InputShapesFor(*first)) {
+      v1::Input& input = guessed.emplace_back();
+      input.set_name(absl::StrCat("input", guessed.size()));
+      for (size_t d = 1; d < shape.size(); ++d) input.add_shape(shape[d]);
+      if (first->has_embedding()) input.set_dtype(v1::INT64);
+    }
+    return ImportPytorch(c.Text(json), guessed);
   }
   return model;
 }

@@ -5,6 +5,7 @@
 #include "engine/nn/scope.h"
 #include "strata/v1/model.pb.h"
 #include "tests/parity/case.h"
+#include "tests/parity/forward.h"
 #include "tests/parity/result.h"
 
 namespace strata::parity {
@@ -13,8 +14,12 @@ namespace strata::parity {
 // empty `names` takes a shape that the first layer accepts. PyTorch only: Keras' models carry their own.
 absl::StatusOr<v1::Model> ModelOf(const Case& c, const Json& json, const std::vector<std::string>& names);
 
-// A shape that a layer accepts, from its own sizes.
-absl::StatusOr<Shape> InputShapeFor(const v1::Layer& layer);
+// Shapes that a layer accepts, one for each argument that it must have, from its own sizes.
+std::vector<Shape> InputShapesFor(const v1::Layer& layer);
+// The case's inputs as the layer's arguments: by name where forward takes them by name, by position elsewhere.
+nn::Args ArgsOf(const Case& c, const v1::Layer& layer, CaseGraph* built);
+// Arguments of the call that are attributes here.
+absl::Status SetCallAttributes(const Case& c, v1::Layer* layer);
 
 // The model written as to_json() and compared with the case's text (Keras).
 void CheckModelText(const Case& c, Result* result);

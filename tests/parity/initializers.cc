@@ -19,13 +19,14 @@ constexpr uint64_t kSeed = 20260101;
 // The named parameter of a fresh layer, whose input is guessed from the parameter's own shape.
 absl::StatusOr<Tensor> FreshParameter(const Case& c, const std::string& name, const Shape& shape) {
   STRATA_ASSIGN_OR_RETURN(const v1::Layer layer, ImportLayer(c.dialect, c.ComponentText()));
-  STRATA_ASSIGN_OR_RETURN(const Shape input, InputShapeFor(layer));
   Graph g;
   nn::Collected collected;
   nn::Scope scope(&g, c.dialect, false, {}, &collected);
   nn::Args args;
   const bool ids = layer.has_embedding();
-  args.positional.push_back(g.AddInput("input", ids ? DType::kI64 : DType::kF32, input));
+  for (const Shape& shape : InputShapesFor(layer)) {
+    args.positional.push_back(g.AddInput("input", ids ? DType::kI64 : DType::kF32, shape));
+  }
   nn::BuildLayer(scope, layer, args);
   if (!g.ok()) return g.status();
   for (const nn::ParamSpec& p : collected.params) {

@@ -38,7 +38,8 @@ std::vector<std::string> PositionalNames(const v1::Layer& layer) {
   }
 }
 
-// Call-time arguments that are attributes here.
+}  // namespace
+
 absl::Status SetCallAttributes(const Case& c, v1::Layer* layer) {
   google::protobuf::Message* attrs = layer->GetReflection()->MutableMessage(layer, nn::KindOf(*layer));
   for (const char* key :
@@ -85,6 +86,8 @@ nn::Args ArgsOf(const Case& c, const v1::Layer& layer, CaseGraph* built) {
   }
   return args;
 }
+
+namespace {
 
 std::vector<Value> Plain(const nn::Outputs& outputs) {
   std::vector<Value> values;

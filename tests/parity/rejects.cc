@@ -13,6 +13,7 @@
 #include "engine/nn/losses/loss.h"
 #include "engine/nn/schema.h"
 #include "engine/session.h"
+#include "tests/parity/facts.h"
 #include "tests/parity/forward.h"
 
 namespace strata::parity {
@@ -81,19 +82,15 @@ class Attempt {
 
  private:
   absl::Status Layer() {
-    STRATA_ASSIGN_OR_RETURN(const v1::Layer layer, ImportLayer(case_.dialect, case_.ComponentText()));
+    STRATA_ASSIGN_OR_RETURN(v1::Layer layer, ImportLayer(case_.dialect, case_.ComponentText()));
     component_ = nn::KindOf(layer)->message_type();
     if (case_.inputs.empty()) return absl::OkStatus();
     // Several inputs are one list; a single one is a list only if the case says so.
     const bool as_list = case_.inputs.size() > 1 || case_.call.value("as_list", false);
     if (case_.dialect == v1::KERAS) STRATA_RETURN_IF_ERROR(CheckCallForm(layer, as_list));
+    STRATA_RETURN_IF_ERROR(SetCallAttributes(case_, &layer));
     nn::Scope scope = built_.MakeScope(case_.train);
-    nn::Args args;
-    v1::Model model;
-    for (const std::string& name : case_.inputs) {
-      if (name.empty()) continue;
-      args.positional.push_back(built_.Input(name));
-    }
+    const nn::Args args = ArgsOf(case_, layer, &built_);
     nn::Scope inner = scope.Enter("layer", "layer", true, std::nullopt);
     nn::BuildLayer(inner, layer, args);
     if (!built_.graph()->ok()) return built_.graph()->status();
@@ -133,7 +130,13 @@ class Attempt {
     nn::LossArgs args;
     for (const std::string& name : case_.inputs) {
       const Value v = built_.Input(name);
-      (name == "target" || name == "y_true" ? args.target : args.prediction.value) = v;
+      if (name == "target" || name == "y_true") {
+        args.target = v;
+      } else if (!args.prediction.value) {
+        args.prediction = v;
+      } else {
+        args.more.push_back(v);
+      }
     }
     nn::BuildLoss(scope, loss, args);
     STRATA_RETURN_IF_ERROR(built_.graph()->status());

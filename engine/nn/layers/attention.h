@@ -24,6 +24,8 @@ struct HeadResult {
   Value output;   // [N, T, E]
   Value weights;  // [N, heads, T, S]
 };
+// The parameters, in the order in which PyTorch's module registers them; uses may come in any order.
+void DeclareHeads(Scope& s, const HeadOptions& options, int64_t width, int64_t kdim, int64_t vdim);
 // Query [N, T, E], key [N, S, kdim], value [N, S, vdim]; parameters in_proj_weight, out_proj.weight and so on under the
 // scope.
 HeadResult MultiHead(Scope& s, Value query, Value key, Value value, const HeadOptions& options);

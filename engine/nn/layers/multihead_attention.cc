@@ -69,9 +69,26 @@ Value AddMask(Value scores, Value mask) {
 
 }  // namespace
 
+void DeclareHeads(Scope& s, const HeadOptions& o, int64_t width, int64_t kdim, int64_t vdim) {
+  if (o.separate_weights) {
+    s.Param("q_proj_weight", {width, width}, {.initializer = XavierUniform()});
+    s.Param("k_proj_weight", {width, kdim}, {.initializer = XavierUniform()});
+    s.Param("v_proj_weight", {width, vdim}, {.initializer = XavierUniform()});
+  } else {
+    s.Param("in_proj_weight", {3 * width, width}, {.initializer = XavierUniform()});
+  }
+  if (o.use_bias) s.Param("in_proj_bias", {3 * width}, {.initializer = ConstantValue(0)});
+  for (const char* name : {"bias_k", "bias_v"}) {
+    if (o.add_bias_kv) s.Param(name, {1, 1, width}, {.initializer = XavierNormal()});
+  }
+  s.Param("out_proj.weight", {width, width}, {.initializer = Uniform(1 / std::sqrt(static_cast<double>(width)))});
+  if (o.use_bias) s.Param("out_proj.bias", {width}, {.initializer = ConstantValue(0)});
+}
+
 HeadResult MultiHead(Scope& s, Value query, Value key, Value value, const HeadOptions& o) {
   HeadResult result{{s.graph(), -1}, {s.graph(), -1}};
   const int64_t batch = query.dim(0), width = query.dim(2);
+  DeclareHeads(s, o, width, key.dim(2), value.dim(2));
   Projected p = Project(s, o, query, key, value);
   Value padding = o.key_padding_mask, mask = o.attn_mask;
   const auto append = [&](Value k, Value v) {  // one more key and value, which no mask hides

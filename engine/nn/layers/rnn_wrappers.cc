@@ -81,6 +81,12 @@ bool IsRecurrent(const v1::Layer& layer) {
          layer.has_conv_lstm2d() || layer.has_conv_lstm3d();
 }
 
+Value ZeroWhereMasked(Value mask, Value sequence) {
+  Shape shape = mask.shape();
+  shape.resize(sequence.rank(), 1);
+  return Select(Reshape(mask, shape), sequence, Like(sequence, 0));
+}
+
 Value Merge(const std::string& mode, Value forward, Value backward) {
   if (mode == "sum") return forward + backward;
   if (mode == "mul") return forward * backward;
@@ -116,8 +122,13 @@ Outputs BuildBidirectional(Scope& s, const v1::Bidirectional& a, const Args& arg
   if (!s.ok()) return {Value{s.graph(), -1}};
   const bool sequences = Flag(a.layer(), "return_sequences");
   // The backward layer gives its outputs in reading order: turn them round.
-  const Value forward_value = y[0];
-  const Value backward_value = sequences ? Reverse(z[0], {Flag(a.layer(), "time_major") ? 0 : 1}) : z[0].value;
+  Value forward_value = y[0];
+  Value backward_value = sequences ? Reverse(z[0], {Flag(a.layer(), "time_major") ? 0 : 1}) : z[0].value;
+  // Sequences of both directions are zero where the input is masked; a layer alone repeats its last output there.
+  if (const Value mask = args.Named("mask").value ? args.Named("mask").value : args[0].mask; mask && sequences) {
+    forward_value = ZeroWhereMasked(mask, forward_value);
+    backward_value = ZeroWhereMasked(mask, backward_value);
+  }
   Outputs out;
   if (a.merge_mode() == "none") {
     out = {forward_value, backward_value};

@@ -59,14 +59,37 @@ struct Masks {
   Value self, cross, self_padding, cross_padding;
 };
 
+// The parameters, in the order in which PyTorch's modules register theirs.
+template <typename M>
+void Declare(Scope& s, const M& a, std::initializer_list<const char*> attentions, int64_t norms) {
+  const int64_t width = a.d_model();
+  for (const char* name : attentions) {
+    Scope inner = s.Enter(name, name, true, std::nullopt);
+    DeclareHeads(inner, {.heads = a.nhead(), .use_bias = a.use_bias()}, width, width, width);
+  }
+  const auto pair = [&](const std::string& name, Shape weight, const v1::Initializer& start_weight,
+                        const v1::Initializer& start_bias) {
+    Scope inner = s.Enter(name, name, true, std::nullopt);
+    const int64_t out = weight[0];
+    inner.Param("weight", std::move(weight), {.initializer = start_weight});
+    if (a.use_bias()) inner.Param("bias", {out}, {.initializer = start_bias});
+  };
+  const auto bound = [](int64_t in) { return Uniform(1 / std::sqrt(static_cast<double>(in))); };
+  pair("linear1", {a.dim_feedforward(), width}, bound(width), bound(width));
+  pair("linear2", {width, a.dim_feedforward()}, bound(a.dim_feedforward()), bound(a.dim_feedforward()));
+  for (int64_t i = 1; i <= norms; ++i) pair(absl::StrCat("norm", i), {width}, ConstantValue(1), ConstantValue(0));
+}
+
 // x [N, T, E].
 Value EncoderStep(Scope& s, const v1::TransformerEncoderLayer& a, Value x, const Masks& m) {
+  Declare(s, a, {"self_attn"}, 2);
   x = Residual(s, a, "norm1", x,
                [&](Value v) { return Attend(s, a, "self_attn", "dropout1", v, v, m.self, m.self_padding); });
   return Residual(s, a, "norm2", x, [&](Value v) { return FeedForward(s, a, v, "dropout2"); });
 }
 
 Value DecoderStep(Scope& s, const v1::TransformerDecoderLayer& a, Value x, Value memory, const Masks& m) {
+  Declare(s, a, {"self_attn", "multihead_attn"}, 3);
   x = Residual(s, a, "norm1", x,
                [&](Value v) { return Attend(s, a, "self_attn", "dropout1", v, v, m.self, m.self_padding); });
   x = Residual(s, a, "norm2", x, [&](Value v) {
@@ -107,8 +130,9 @@ Frame FrameOf(Scope& s, const M& a, Value x) {
   return f;
 }
 
-Masks EncoderMasks(const Args& args, const Frame& f) {
-  return {args.Named("src_mask"), {}, f.Padding(args.Named("src_key_padding_mask")), {}};
+// The stack calls `mask` what one layer calls `src_mask`.
+Masks EncoderMasks(const Args& args, const Frame& f, const char* mask = "src_mask") {
+  return {args.Named(mask), {}, f.Padding(args.Named("src_key_padding_mask")), {}};
 }
 Masks DecoderMasks(const Args& args, const Frame& f) {
   return {args.Named("tgt_mask"), args.Named("memory_mask"), f.Padding(args.Named("tgt_key_padding_mask")),
@@ -147,7 +171,7 @@ Outputs BuildEncoder(Scope& s, const v1::TransformerEncoder& a, const Args& args
   const v1::TransformerEncoderLayer& l = a.encoder_layer();
   if (!Check(s, l, args[0], "src")) return {Value{s.graph(), -1}};
   const Frame f = FrameOf(s, l, args[0]);
-  const Masks masks = EncoderMasks(args, f);
+  const Masks masks = EncoderMasks(args, f, "mask");
   Value x =
       Stack(s, a.num_layers(), f.In(args[0]), [&](Scope& layer, Value v) { return EncoderStep(layer, l, v, masks); });
   if (a.has_norm_eps()) x = FinalNorm(s, x, a.norm_eps(), true);
@@ -184,6 +208,12 @@ L LayerOf(const v1::Transformer& a) {
 Outputs BuildTransformer(Scope& s, const v1::Transformer& a, const Args& args) {
   if (!Check(s, a, args[0], "src") || !Check(s, a, args[1], "tgt")) return {Value{s.graph(), -1}};
   const Frame f = FrameOf(s, a, args[0]);
+  const int batch_axis = a.batch_first() ? 0 : 1;
+  if (args[0].value.rank() != args[1].value.rank() ||
+      (!f.unbatched && args[0].value.dim(batch_axis) != args[1].value.dim(batch_axis))) {
+    return {s.Fail(absl::StrCat("src|tgt: must have equal batch sizes, got ", ShapeString(args[0].value.shape()),
+                                " and ", ShapeString(args[1].value.shape())))};
+  }
   const auto encoder_layer = LayerOf<v1::TransformerEncoderLayer>(a);
   const auto decoder_layer = LayerOf<v1::TransformerDecoderLayer>(a);
   // All matrices start anew with xavier_uniform_, each with numbers of its own.
