@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/status.h"
 #include "engine/import/component.h"
+#include "engine/import/feature_columns.h"
 #include "engine/import/framework.h"
 
 namespace strata {
@@ -106,6 +107,12 @@ absl::Status SequentialFrom(const std::string& path, const Json& layers, int dep
       // Ids are whole numbers whatever the layer's own type is; Keras casts them.
       STRATA_ASSIGN_OR_RETURN(*model->add_inputs(), InputFrom(at, input, name.empty() ? "" : name + "_input"));
     }
+  }
+  // A model of feature columns takes them by name.
+  if (model->inputs().empty() && !model->layers().empty() && model->layers(0).has_dense_features()) {
+    std::map<std::string, v1::Input> inputs;
+    for (const auto& column : model->layers(0).dense_features().feature_columns()) AddFeatureInputs(column, &inputs);
+    for (const auto& [key, input] : inputs) *model->add_inputs() = input;
   }
   if (model->layers().empty()) {
     if (model->inputs().empty()) return WrongValue(path, "a list with a layer", layers);

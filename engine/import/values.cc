@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "engine/base/status.h"
 #include "engine/import/component.h"
+#include "engine/import/feature_columns.h"
 #include "engine/nn/schema.h"
 #include "strata/v1/attention_layers.pb.h"
 #include "strata/v1/losses.pb.h"
@@ -170,6 +171,9 @@ absl::Status SetMessage(const ArgumentRules& rules, const std::string& path, con
     STRATA_ASSIGN_OR_RETURN(*static_cast<v1::Layer*>(sub()), LayerFrom(rules.dialect, path, value));
     return absl::OkStatus();
   }
+  if (type == v1::FeatureColumn::descriptor()) {
+    return SetFeatureColumn(path, value, static_cast<v1::FeatureColumn*>(sub()));
+  }
   if (type == v1::TransformerEncoderLayer::descriptor() || type == v1::TransformerDecoderLayer::descriptor()) {
     STRATA_ASSIGN_OR_RETURN(const Form form, FormOf(path, value));
     if (form.name != type->name()) return WrongValue(path, type->name(), value);
@@ -244,6 +248,14 @@ absl::Status SetField(const ArgumentRules& rules, const std::string& path, const
                       const FieldDescriptor* field, Message* message) {
   if (field->is_repeated() && field->message_type() == v1::Layer::descriptor()) {
     return SetLayers(rules, path, value, field, message);
+  }
+  if (field->is_repeated() && field->message_type() == v1::FeatureColumn::descriptor()) {
+    const Json list = value.is_array() ? value : Json::array({value});
+    for (size_t i = 0; i < list.size(); ++i) {
+      auto* column = static_cast<v1::FeatureColumn*>(message->GetReflection()->AddMessage(message, field));
+      STRATA_RETURN_IF_ERROR(SetFeatureColumn(absl::StrCat(path, "[", i, "]"), list[i], column));
+    }
+    return absl::OkStatus();
   }
   if (field->is_repeated() && (field->name() == "padding" || field->name() == "cropping") && value.is_array() &&
       !value.empty() && value[0].is_array()) {

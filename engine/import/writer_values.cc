@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/status.h"
+#include "engine/import/feature_columns.h"
 #include "engine/import/writer.h"
 #include "engine/nn/schema.h"
 #include "strata/v1/attention_layers.pb.h"
@@ -89,7 +90,7 @@ Json Pairs(const Json& list, int axes) {
 // A list of which the framework writes a list of one as its element.
 bool IsOneOrList(const FieldDescriptor* field) {
   const std::string& name = field->name();
-  return name == "axis" || name == "axes" || field->message_type() == v1::FeatureColumn::descriptor();
+  return name == "axis" || name == "axes";
 }
 
 Json ListForm(const WriteRules& rules, const FieldDescriptor* field, Json list) {
@@ -121,6 +122,11 @@ absl::StatusOr<Json> ListValue(const WriteRules& rules, const Message& message, 
           Json layer,
           WriteLayer(rules.dialect, static_cast<const v1::Layer&>(r->GetRepeatedMessage(message, field, i))));
       list.push_back(std::move(layer));
+    } else if (field->message_type() == v1::FeatureColumn::descriptor()) {
+      STRATA_ASSIGN_OR_RETURN(
+          Json column,
+          WriteFeatureColumn(static_cast<const v1::FeatureColumn&>(r->GetRepeatedMessage(message, field, i))));
+      list.push_back(std::move(column));
     } else {
       return absl::UnimplementedError(absl::StrCat(field->full_name(), ": has no form in this framework's words"));
     }
@@ -181,6 +187,7 @@ absl::StatusOr<Json> MessageValue(const WriteRules& rules, const Message& messag
     return IntsValue(rules, static_cast<const v1::Ints&>(sub), field->name() == "output_padding");
   }
   if (type == v1::Doubles::descriptor()) return DoublesValue(message, field);
+  if (type == v1::FeatureColumn::descriptor()) return WriteFeatureColumn(static_cast<const v1::FeatureColumn&>(sub));
   if (type == v1::Layer::descriptor()) return WriteLayer(rules.dialect, static_cast<const v1::Layer&>(sub));
   if (type == v1::TransformerEncoderLayer::descriptor() || type == v1::TransformerDecoderLayer::descriptor()) {
     STRATA_ASSIGN_OR_RETURN(Json config, WriteConfig(rules.dialect, field, sub));

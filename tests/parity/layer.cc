@@ -4,11 +4,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status.h"
+#include "engine/features.h"
 #include "engine/import/framework.h"
 #include "engine/nn/build.h"
 #include "engine/nn/complete.h"
 #include "engine/nn/component.h"
 #include "engine/nn/schema.h"
+#include "engine/ops/ops.h"
+#include "engine/session.h"
 #include "tests/parity/facts.h"
 #include "tests/parity/forward.h"
 
@@ -88,6 +91,51 @@ nn::Args ArgsOf(const Case& c, const v1::Layer& layer, CaseGraph* built) {
 }
 
 namespace {
+
+// Texts stand in the JSON, everything else is a tensor.
+Features FeaturesOf(const Case& c) {
+  Features features;
+  for (const std::string& name : c.inputs) {
+    Feature& feature = features[name];
+    if (const Tensor* t = c.Find("input." + name); t != nullptr) {
+      feature.shape = t->shape();
+      feature.numbers = t->view();
+      continue;
+    }
+    const Json& rows = c.call["strings"][name];
+    feature.is_text = true;
+    feature.shape = {static_cast<int64_t>(rows.size()), 0};
+    for (const Json& row : rows) {
+      feature.shape[1] = static_cast<int64_t>(row.size());
+      for (const Json& text : row) feature.texts.push_back(text.get_ref<const std::string&>());
+    }
+  }
+  return features;
+}
+
+// Passes the case's features through the input stage: the layer takes one argument for each column.
+absl::StatusOr<nn::Args> StagedArgs(const Case& c, CaseGraph* built, v1::Layer* layer) {
+  v1::Model model;
+  model.set_dialect(c.dialect);
+  for (const std::string& name : c.inputs) {
+    v1::Input* input = model.add_inputs();
+    input->set_name(name);
+    input->add_shape(-1);
+    if (c.Find("input." + name) == nullptr) input->set_dtype(v1::BYTES);
+  }
+  *model.add_layers() = *layer;
+  STRATA_ASSIGN_OR_RETURN(model, Complete(model));
+  STRATA_ASSIGN_OR_RETURN(const FeatureStage stage, FeatureStage::Create(model));
+  STRATA_ASSIGN_OR_RETURN(const NamedTensors ids, stage.Apply(FeaturesOf(c)));
+  *layer->mutable_dense_features() = stage.model().layers(0).dense_features();
+  nn::Args args;
+  for (const v1::Edge& edge : stage.model().calls(0).args()) {
+    const auto it = ids.find(edge.call());
+    args.positional.push_back(it == ids.end() ? built->Input(edge.call())
+                                              : Constant(built->graph(), it->second.Clone()));
+  }
+  return args;
+}
 
 std::vector<Value> Plain(const nn::Outputs& outputs) {
   std::vector<Value> values;
@@ -187,7 +235,7 @@ Result RunLayer(const Case& c) {
   for (const auto& [key, value] : c.call.items()) {
     if (key != "attention_mask" && key != "use_causal_mask" && key != "return_attention_scores" && key != "is_causal" &&
         key != "average_attn_weights" && key != "need_weights" && key != "mask" && key != "initial_state" &&
-        key != "compute_mask" && key != "as_list" && key != "trainable" && key != "statistics") {
+        key != "compute_mask" && key != "as_list" && key != "trainable" && key != "statistics" && key != "strings") {
       result.Unsupported(absl::StrCat("call.", key, ": no layer of this milestone takes it"));
       return result;
     }
@@ -210,7 +258,15 @@ Result RunLayer(const Case& c) {
   nn::Scope scope = root.Enter("", "layer", trainable, std::nullopt);
   result.Take("call", SetCallAttributes(c, &*layer));
   if (!result.passed()) return result;
-  const nn::Args args = ArgsOf(c, *layer, &built);
+  nn::Args args;
+  if (layer->has_dense_features()) {
+    auto staged = StagedArgs(c, &built, &*layer);
+    result.Take("features", staged.status());
+    if (!staged.ok()) return result;
+    args = *std::move(staged);
+  } else {
+    args = ArgsOf(c, *layer, &built);
+  }
   const nn::Outputs outputs = nn::BuildLayer(scope, *layer, args);
   if (c.call.contains("statistics")) {
     RunStatistics(c, built, outputs, &result);

@@ -99,8 +99,11 @@ absl::StatusOr<int64_t> NumBuckets(const v1::FeatureColumn& categorical) {
       return categorical.hash_bucket().hash_bucket_size();
     case v1::FeatureColumn::kCrossed:
       return categorical.crossed().hash_bucket_size();
-    case v1::FeatureColumn::kBucketized:
-      return categorical.bucketized().boundaries_size() + 1;
+    case v1::FeatureColumn::kBucketized: {
+      int64_t size = categorical.bucketized().boundaries_size() + 1;
+      for (int64_t d : categorical.bucketized().source_column().numeric().shape()) size *= d;
+      return size;
+    }
     default:
       return InvalidArgument("categorical_column: must be categorical, got ", ColumnName(categorical));
   }

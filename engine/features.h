@@ -1,0 +1,61 @@
+// The input stage of tabular models: host code that turns named features (texts, ids, numbers) into the ids that the
+// graph reads. Texts never enter a graph.
+//
+//   STRATA_ASSIGN_OR_RETURN(FeatureStage stage, FeatureStage::Create(complete_model));
+//   Version::Create(stage.model(), weights, options);          // a model of numbers
+//   STRATA_ASSIGN_OR_RETURN(NamedTensors ids, stage.Apply(features));  // its derived inputs
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/base/tensor.h"
+#include "strata/v1/feature_columns.pb.h"
+#include "strata/v1/model.pb.h"
+
+namespace strata {
+
+// A batch of one feature: texts or numbers, batch axis first. Borrows what it names.
+struct Feature {
+  Shape shape;
+  std::vector<std::string_view> texts;  // of a text feature, in row-major order
+  TensorView numbers;                   // of any other
+  bool is_text = false;
+};
+using Features = std::map<std::string, Feature>;
+
+// Immutable once made; thread-safe.
+class FeatureStage {
+ public:
+  // `model` must be complete. INVALID_ARGUMENT for a categorical column whose feature is no input of the model, or
+  // whose vocabulary is no asset of it.
+  static absl::StatusOr<FeatureStage> Create(const v1::Model& model);
+
+  // Nothing to do: `model()` is the model as it was.
+  bool empty() const { return derived_.empty(); }
+  // The model that reads ids and numbers only.
+  const v1::Model& model() const { return model_; }
+  // Inputs of the given model that Apply reads.
+  const std::vector<std::string>& features() const { return features_; }
+
+  // The derived inputs of a batch: int64 [N, K], -1 where a row has fewer ids. INVALID_ARGUMENT names the feature.
+  absl::StatusOr<NamedTensors> Apply(const Features& features) const;
+
+ private:
+  struct Derived {
+    std::string input;         // of model()
+    v1::FeatureColumn column;  // categorical
+  };
+
+  absl::Status Rewrite(const v1::Model& given, v1::Call* call, v1::DenseFeatures* layer);
+
+  v1::Model model_;
+  std::vector<Derived> derived_;
+  std::vector<std::string> features_;
+  std::map<std::string, std::map<std::string, int64_t, std::less<>>> vocabularies_;  // by derived input
+};
+
+}  // namespace strata
