@@ -86,6 +86,7 @@ class TrainSessionImpl : public TrainSession {
     c->inputs.push_back(random);
     FillScalars(c);
     const bool committed = c->context->Run(c->inputs);
+    last_ = c->context.get();
     STRATA_RETURN_IF_ERROR(Check(c->requirements, *c->context));
     StepOutcome out;
     out.loss = Scalar(*c->context, TrainStep::kLoss);
@@ -121,6 +122,8 @@ class TrainSessionImpl : public TrainSession {
     out.metrics = MetricsOf(*c->context, c->metrics, &evaluation_.sums);
     return out;
   }
+
+  std::string Profile() const override { return last_ != nullptr && options_.profile ? last_->Profile() : ""; }
 
   void SetLearningRate(double learning_rate) override { rate_ = learning_rate; }
   double learning_rate() const override { return rate_; }
@@ -286,7 +289,8 @@ class TrainSessionImpl : public TrainSession {
     STRATA_RETURN_IF_ERROR(CheckVariables(step.graph));
     STRATA_ASSIGN_OR_RETURN(c.plan, Compile(std::move(step.graph), Options()));
     c.context = std::make_unique<Context>(c.plan.get(), Pointers(c.plan->graph));
-    const int64_t bytes = c.plan->arena_bytes;
+    if (options_.profile) c.context->StartProfile();
+    const int64_t bytes = c.plan->memory_bytes();
     return train_cache_.Add(key, std::move(c), bytes);
   }
 
@@ -301,7 +305,7 @@ class TrainSessionImpl : public TrainSession {
     STRATA_RETURN_IF_ERROR(CheckVariables(step.graph));
     STRATA_ASSIGN_OR_RETURN(c.plan, Compile(std::move(step.graph), Options()));
     c.context = std::make_unique<Context>(c.plan.get(), Pointers(c.plan->graph));
-    const int64_t bytes = c.plan->arena_bytes;
+    const int64_t bytes = c.plan->memory_bytes();
     return evaluate_cache_.Add(key, std::move(c), bytes);
   }
 
@@ -336,6 +340,7 @@ class TrainSessionImpl : public TrainSession {
   Evaluation evaluation_;
   uint64_t seed_ = 0;
   int64_t step_ = 0, optimizer_step_ = 0;
+  const Context* last_ = nullptr;  // of the last step; in train_cache_, where the newest entry stays
   double rate_ = 0, configured_rate_ = 0;
 };
 

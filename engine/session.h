@@ -32,6 +32,8 @@ struct SessionOptions {
   int64_t plan_cache_bytes = 256 << 20;
   // Run the double-precision reference kernels (tests).
   bool reference = false;
+  // Time every step of the plans, for Profile().
+  bool profile = false;
 };
 
 // The largest model that is accepted, checked before anything is allocated.
@@ -120,6 +122,9 @@ class TrainSession {
 
   // Bytes of weights, slots, plans and arenas held now.
   virtual int64_t memory_bytes() const = 0;
+  // The steps of the training plan that ran last, the slowest first, each with its fastest time; empty without
+  // `options.profile`.
+  virtual std::string Profile() const { return {}; }
 };
 
 // Immutable weights of a model, ready for inference. Thread-safe.
@@ -138,6 +143,8 @@ class Version {
   // Every output row depends on its own input row only: requests may be batched together.
   virtual bool rows_independent() const = 0;
   virtual int64_t memory_bytes() const = 0;
+  // As TrainSession's, of the last prediction's plan.
+  virtual std::string Profile() const { return {}; }
 };
 
 // The model as a table in a framework's style: "keras", "torchkeras" or "pytorch".

@@ -19,6 +19,7 @@ namespace {
 struct Compiled {
   std::unique_ptr<const Plan> plan;
   std::vector<RequirementSpec> requirements;  // their outputs follow the model's
+  bool profile = false;
   absl::Mutex mutex;
   std::vector<std::unique_ptr<Context>> idle ABSL_GUARDED_BY(mutex);
 
@@ -31,7 +32,9 @@ struct Compiled {
         return context;
       }
     }
-    return std::make_unique<Context>(plan.get(), std::vector<void*>());
+    auto context = std::make_unique<Context>(plan.get(), std::vector<void*>());
+    if (profile) context->StartProfile();
+    return context;
   }
   void Return(std::unique_ptr<Context> context) {
     absl::MutexLock lock(&mutex);
@@ -74,6 +77,10 @@ class VersionImpl : public Version {
       const ValueInfo& info = g.info(g.outputs()[i].value);
       out[g.outputs()[i].name] = Tensor::CopyOf({info.dtype, info.shape, context->output(i)});
     }
+    if (options_.profile) {
+      absl::MutexLock lock(&mutex_);
+      profile_ = context->Profile();
+    }
     compiled->Return(std::move(context));
     if (!status.ok()) return status;
     return out;
@@ -85,6 +92,10 @@ class VersionImpl : public Version {
   int64_t memory_bytes() const override {
     absl::MutexLock lock(&mutex_);
     return weight_bytes_ + cache_.bytes();
+  }
+  std::string Profile() const override {
+    absl::MutexLock lock(&mutex_);
+    return profile_;
   }
 
  private:
@@ -131,13 +142,14 @@ class VersionImpl : public Version {
     for (size_t i = 0; i < outputs.size(); ++i)
       graph.MarkOutput(model_.outputs(static_cast<int>(i)).name(), outputs[i].value);
     auto compiled = std::make_shared<Compiled>();
+    compiled->profile = options_.profile;
     compiled->requirements = MarkRequirements(collected, &graph);
     STRATA_ASSIGN_OR_RETURN(Graph bound, BindVariables(graph, weights_));
     STRATA_ASSIGN_OR_RETURN(compiled->plan,
                             Compile(std::move(bound), {.threads = options_.threads, .reference = options_.reference}));
     absl::MutexLock lock(&mutex_);
     if (const auto* found = cache_.Find(key)) return *found;  // another caller was faster
-    return *cache_.Add(key, std::move(compiled), compiled->plan->arena_bytes);
+    return *cache_.Add(key, std::move(compiled), compiled->plan->memory_bytes());
   }
 
   const v1::Model model_;
@@ -145,6 +157,7 @@ class VersionImpl : public Version {
   const std::map<std::string, std::shared_ptr<const Tensor>> weights_;
   const SessionOptions options_;
   int64_t weight_bytes_ = 0;
+  mutable std::string profile_ ABSL_GUARDED_BY(mutex_);
   mutable absl::Mutex mutex_;
   mutable PlanCache<std::shared_ptr<Compiled>> cache_ ABSL_GUARDED_BY(mutex_);
 };

@@ -122,9 +122,10 @@ struct ConvAttrs {
   std::vector<int64_t> stride, pad_lo, pad_hi, dilation;
   int64_t groups = 1;
   bool weights_oi = false;
-  Shape result;       // of the two gradients
-  bool bias = false;  // a third input [O] is added (passes)
-  bool relu = false;  // then max(0, .) (passes)
+  Shape result;           // of the two gradients
+  bool bias = false;      // a third input [O] is added (passes)
+  bool residual = false;  // then the last input, of the result's shape (passes)
+  bool relu = false;      // then max(0, .) (passes)
 };
 // Window i of an axis covers start[i], start[i] + dilation, ... (length[i] cells), all inside the input.
 struct PoolAttrs {

@@ -31,6 +31,7 @@ struct AttrText {
     if (a.groups != 1) absl::StrAppend(&s, ", groups=", a.groups);
     if (a.weights_oi) absl::StrAppend(&s, ", weights_oi");
     if (a.bias) absl::StrAppend(&s, ", +bias");
+    if (a.residual) absl::StrAppend(&s, ", +residual");
     if (a.relu) absl::StrAppend(&s, ", +relu");
     return s;
   }

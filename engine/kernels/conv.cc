@@ -1,5 +1,5 @@
 // Convolutions and their gradients by oneDNN. Activations stay channels last; weights, which are small, are brought to
-// the layout that the primitive wants and back.
+// the layout that the primitive wants and back: constant ones once, when the kernel is made.
 #include <algorithm>
 
 #include "engine/kernels/onednn.h"
@@ -46,10 +46,10 @@ memory::desc Weights(const ConvAttrs& at, const Shape& shape) {
 
 memory::desc AnyLayout(const memory::desc& d) { return memory::desc(d.dims(), kF32, memory::format_tag::any); }
 
-// Where an argument lives: an operand or result of the node, the kernel's scratch memory, or that of one thread; and
-// its offset in bytes.
+// Where an argument lives: an operand or result of the node, the kernel's scratch memory, or that of one thread, or
+// weights that the kernel holds; and its offset in bytes.
 struct Source {
-  enum class Kind : uint8_t { kIn, kOut, kScratch, kSlot } kind;
+  enum class Kind : uint8_t { kIn, kOut, kScratch, kSlot, kHeld } kind;
   int64_t index = 0;
   int64_t offset = 0;
 };
@@ -66,12 +66,22 @@ struct Call {
 // Place of the result among a convolution's arguments.
 constexpr size_t kResult = 2;
 
+// A part of a convolution: samples, and of a single sample rows of the result (its first spatial axis).
+struct Range {
+  int64_t first, count;
+  int64_t row = 0, rows = -1;  // -1: all
+};
+
 // Weights go to the primitive's layout; ranges of the batch are convolved side by side; a weight gradient's ranges are
 // added, in order, and go back to the weights' own layout.
 class ConvKernel : public Kernel {
  public:
   explicit ConvKernel(const KernelRequest& r)
-      : op_(r.node.op), at_(r.node.as<ConvAttrs>()), threads_(r.threads), v_(GetVectorOps()) {
+      : op_(r.node.op),
+        at_(r.node.as<ConvAttrs>()),
+        threads_(r.threads),
+        v_(GetVectorOps()),
+        constant_(op_ == Op::kConvGradWeight ? nullptr : ConstantOperand(r, 1)) {
     const OneThreadScope one_thread;
     for (size_t d = 0; d < at_.stride.size(); ++d) {
       stride_.push_back(at_.stride[d]);
@@ -85,14 +95,17 @@ class ConvKernel : public Kernel {
     w_ = Weights(at_, weight ? r.out(0).shape : r.in(1).shape);
     const int64_t work = NumElements(y_) * w_.get_size() / 4 / y_.back();
     // Partial weight gradients have to be added: fewer ranges.
-    const int64_t chunks = CountChunks(work, weight ? 1 << 23 : 1 << 20, x_[0]);
-    const int64_t size = (x_[0] + chunks - 1) / chunks;
-    for (int64_t i = 0; i < x_[0]; i += size) AddRange(i, std::min(size, x_[0] - i));
+    for (const Range& range : Ranges(work)) AddRange(range);
     if (weight) FinishGradWeight();
   }
 
   const char* name() const override { return name_.c_str(); }
   int64_t scratch_bytes() const override { return scratch_ + slot_ * threads_; }
+  int64_t packed_bytes() const override {
+    int64_t bytes = 0;
+    for (const Tensor& t : held_) bytes += static_cast<int64_t>(t.size_bytes());
+    return bytes;
+  }
 
   struct State : KernelState {
     std::vector<DnnlArguments> before, ranges, after;
@@ -116,8 +129,7 @@ class ConvKernel : public Kernel {
     for (size_t i = 0; i < before_.size(); ++i) Execute(args, before_[i], &state.before[i], 0);
     ParallelFor(threads_, static_cast<int64_t>(ranges_.size()), [&](int64_t i, int slot) {
       Execute(args, ranges_[i], &state.ranges[i], slot);
-      // oneDNN's own relu turns NaN into 0 and would hide it from the finite check. The range is still in the cache.
-      if (at_.relu) Relu(args, ranges_[i]);
+      if (at_.residual || at_.relu) Finish(args, ranges_[i]);
     });
     for (size_t i = 1; i < ranges_.size() && op_ == Op::kConvGradWeight; ++i) {
       float* sum = reinterpret_cast<float*>(static_cast<char*>(args.scratch) + partial_);
@@ -133,10 +145,20 @@ class ConvKernel : public Kernel {
     state->Execute();
   }
 
-  void Relu(const KernelArgs& args, const Call& call) const {
+  // The residual and relu, in pieces, on a range that is still in the cache. oneDNN's own relu turns NaN into 0 and
+  // would hide it from the finite check.
+  void Finish(const KernelArgs& args, const Call& call) const {
+    constexpr size_t kPiece = 4096;
     const Argument& y = call.arguments[kResult];
     float* data = static_cast<float*>(const_cast<void*>(Address(args, y.source, 0)));
-    v_.block[static_cast<int>(BlockOp::kRelu)](data, data, nullptr, nullptr, y.desc.get_size() / sizeof(float));
+    const size_t n = y.desc.get_size() / sizeof(float);
+    const float* other =
+        at_.residual ? static_cast<const float*>(args.in[at_.bias ? 3 : 2]) + y.source.offset / 4 : nullptr;
+    for (size_t i = 0; i < n; i += kPiece) {
+      const size_t count = std::min(kPiece, n - i);
+      if (at_.residual) v_.block[static_cast<int>(BlockOp::kAdd)](data + i, data + i, other + i, nullptr, count);
+      if (at_.relu) v_.block[static_cast<int>(BlockOp::kRelu)](data + i, data + i, nullptr, nullptr, count);
+    }
   }
 
   const void* Address(const KernelArgs& args, const Source& s, int slot) const {
@@ -149,6 +171,8 @@ class ConvKernel : public Kernel {
         return static_cast<const char*>(args.scratch) + s.offset;
       case Source::Kind::kSlot:
         return static_cast<const char*>(args.scratch) + scratch_ + slot * slot_ + s.offset;
+      case Source::Kind::kHeld:
+        return held_[s.index].raw();
     }
     return nullptr;
   }
@@ -179,71 +203,113 @@ class ConvKernel : public Kernel {
     for (const Argument& a : packed_) {
       if (a.desc == wanted) return a;
     }
+    if (constant_ != nullptr) {
+      held_.push_back(Reordered(constant_->raw(), w_, wanted));
+      packed_.push_back({DNNL_ARG_WEIGHTS, wanted, {Source::Kind::kHeld, static_cast<int64_t>(held_.size()) - 1}});
+      return packed_.back();
+    }
     packed_.push_back({DNNL_ARG_WEIGHTS, wanted, Scratch(static_cast<int64_t>(wanted.get_size()))});
     before_.push_back(Reorder(w_, {Source::Kind::kIn, 1}, wanted, packed_.back().source));
     return packed_.back();
   }
 
-  // A range of the batch of an activation.
-  static memory::desc RangeOf(Shape shape, int64_t count) {
+  // Ranges of the batch; a single large sample is cut into rows. Partial weight gradients have to be added: fewer
+  // ranges.
+  std::vector<Range> Ranges(int64_t work) const {
+    constexpr int64_t kLeast = 1 << 20, kLeastRows = 4;
+    std::vector<Range> out;
+    if (op_ == Op::kConv && x_[0] == 1) {
+      const int64_t chunks = CountChunks(work, kLeast, y_[1] / kLeastRows), size = (y_[1] + chunks - 1) / chunks;
+      for (int64_t i = 0; i < y_[1]; i += size) out.push_back({0, 1, i, std::min(size, y_[1] - i)});
+      for (const Range& r : out) {
+        if (out.size() > 1 && CellsOf(r).count <= 0) return {{0, 1}};
+      }
+      return out.size() > 1 ? out : std::vector<Range>{{0, 1}};
+    }
+    const int64_t chunks = CountChunks(work, op_ == Op::kConvGradWeight ? 1 << 23 : kLeast, x_[0]);
+    const int64_t size = (x_[0] + chunks - 1) / chunks;
+    for (int64_t i = 0; i < x_[0]; i += size) out.push_back({i, std::min(size, x_[0] - i)});
+    return out;
+  }
+
+  // The rows of the input that some rows of the result see, and how much padding is beyond them.
+  struct Cells {
+    int64_t first, count, pad_lo, pad_hi;
+  };
+  Cells CellsOf(const Range& r) const {
+    const int64_t reach = at_.dilation[0] * (WindowRows() - 1) + 1;
+    const int64_t from = r.row * at_.stride[0] - at_.pad_lo[0], to = from + (r.rows - 1) * at_.stride[0] + reach;
+    const int64_t first = std::max<int64_t>(from, 0), last = std::min(to, x_[1]);
+    return {first, last - first, first - from, to - last};
+  }
+  int64_t WindowRows() const { return w_.dims()[at_.groups > 1 ? 3 : 2]; }
+
+  // A range of the batch of an activation, or some rows of its only sample.
+  static memory::desc RangeOf(Shape shape, int64_t count, int64_t rows) {
     shape[0] = count;
+    if (rows >= 0) shape[1] = rows;
     return Activations(shape);
   }
-  static Source At(Source::Kind kind, int64_t index, const Shape& shape, int64_t first) {
-    return {kind, index, first * (NumElements(shape) / shape[0]) * static_cast<int64_t>(sizeof(float))};
+  static Source At(Source::Kind kind, int64_t index, const Shape& shape, int64_t first, int64_t row) {
+    const int64_t sample = NumElements(shape) / shape[0];
+    return {kind, index, (first * sample + row * (sample / shape[1])) * static_cast<int64_t>(sizeof(float))};
   }
 
   dnnl::convolution_forward::primitive_desc Forward(const memory::desc& x, const memory::desc* bias,
-                                                    const memory::desc& y, prop_kind kind) const {
+                                                    const memory::desc& y, prop_kind kind, const memory::dims& lo,
+                                                    const memory::dims& hi) const {
     const auto alg = dnnl::algorithm::convolution_direct;
-    const auto desc = bias != nullptr ? dnnl::convolution_forward::desc(kind, alg, x, AnyLayout(w_), *bias, y, stride_,
-                                                                        dilation_, pad_lo_, pad_hi_)
-                                      : dnnl::convolution_forward::desc(kind, alg, x, AnyLayout(w_), y, stride_,
-                                                                        dilation_, pad_lo_, pad_hi_);
+    const auto desc =
+        bias != nullptr
+            ? dnnl::convolution_forward::desc(kind, alg, x, AnyLayout(w_), *bias, y, stride_, dilation_, lo, hi)
+            : dnnl::convolution_forward::desc(kind, alg, x, AnyLayout(w_), y, stride_, dilation_, lo, hi);
     return {desc, UserScratchpad(), CpuEngine()};
   }
 
-  void AddRange(int64_t first, int64_t count) {
-    const memory::desc x = RangeOf(x_, count), y = RangeOf(y_, count);
-    if (op_ == Op::kConv) {
-      AddForward(x, y, first);
-    } else if (op_ == Op::kConvGradInput) {
-      AddGradInput(x, y, first);
-    } else {
-      AddGradWeight(x, y, first);
-    }
+  void AddRange(const Range& r) {
+    if (op_ == Op::kConv) return AddForward(r);
+    const memory::desc x = RangeOf(x_, r.count, -1), y = RangeOf(y_, r.count, -1);
+    op_ == Op::kConvGradInput ? AddGradInput(x, y, r.first) : AddGradWeight(x, y, r.first);
   }
 
-  void AddForward(const memory::desc& x, const memory::desc& y, int64_t first) {
+  void AddForward(const Range& r) {
+    memory::dims lo = pad_lo_, hi = pad_hi_;
+    Cells cells{0, -1, 0, 0};
+    if (r.rows >= 0) {
+      cells = CellsOf(r);
+      lo[0] = cells.pad_lo;
+      hi[0] = cells.pad_hi;
+    }
+    const memory::desc x = RangeOf(x_, r.count, cells.count), y = RangeOf(y_, r.count, r.rows);
     const memory::desc bias({y_.back()}, kF32, memory::format_tag::a);
-    const auto pd = Forward(x, at_.bias ? &bias : nullptr, y, prop_kind::forward_inference);
+    const auto pd = Forward(x, at_.bias ? &bias : nullptr, y, prop_kind::forward_inference, lo, hi);
     name_ = absl::StrCat("onednn_conv:", pd.impl_info_str());
     Call call{dnnl::convolution_forward(pd),
-              {{DNNL_ARG_SRC, x, At(Source::Kind::kIn, 0, x_, first)},
+              {{DNNL_ARG_SRC, x, At(Source::Kind::kIn, 0, x_, r.first, cells.first)},
                WeightArgument(pd.weights_desc()),
-               {DNNL_ARG_DST, y, At(Source::Kind::kOut, 0, y_, first)}}};
+               {DNNL_ARG_DST, y, At(Source::Kind::kOut, 0, y_, r.first, r.row)}}};
     if (at_.bias) call.arguments.push_back({DNNL_ARG_BIAS, bias, {Source::Kind::kIn, 2}});
     AddScratchpad(&call, pd.scratchpad_desc());
     ranges_.push_back(std::move(call));
   }
 
   void AddGradInput(const memory::desc& dx, const memory::desc& dy, int64_t first) {
-    const auto hint = Forward(dx, nullptr, dy, prop_kind::forward_training);
+    const auto hint = Forward(dx, nullptr, dy, prop_kind::forward_training, pad_lo_, pad_hi_);
     const dnnl::convolution_backward_data::desc desc(dnnl::algorithm::convolution_direct, dx, AnyLayout(w_), dy,
                                                      stride_, dilation_, pad_lo_, pad_hi_);
     const dnnl::convolution_backward_data::primitive_desc pd(desc, UserScratchpad(), CpuEngine(), hint);
     name_ = absl::StrCat("onednn_conv_grad_input:", pd.impl_info_str());
     Call call{dnnl::convolution_backward_data(pd),
-              {{DNNL_ARG_DIFF_DST, dy, At(Source::Kind::kIn, 0, y_, first)},
+              {{DNNL_ARG_DIFF_DST, dy, At(Source::Kind::kIn, 0, y_, first, 0)},
                WeightArgument(pd.weights_desc()),
-               {DNNL_ARG_DIFF_SRC, dx, At(Source::Kind::kOut, 0, x_, first)}}};
+               {DNNL_ARG_DIFF_SRC, dx, At(Source::Kind::kOut, 0, x_, first, 0)}}};
     AddScratchpad(&call, pd.scratchpad_desc());
     ranges_.push_back(std::move(call));
   }
 
   // The ranges of a weight gradient all write the layout of the first one, side by side in scratch memory.
   void AddGradWeight(const memory::desc& x, const memory::desc& dy, int64_t first) {
-    const auto hint = Forward(x, nullptr, dy, prop_kind::forward_training);
+    const auto hint = Forward(x, nullptr, dy, prop_kind::forward_training, pad_lo_, pad_hi_);
     const memory::desc wanted = ranges_.empty() ? AnyLayout(w_) : made_;
     const dnnl::convolution_backward_weights::desc desc(dnnl::algorithm::convolution_direct, x, wanted, dy, stride_,
                                                         dilation_, pad_lo_, pad_hi_);
@@ -254,8 +320,8 @@ class ConvKernel : public Kernel {
     const Source target = Scratch(partial_bytes_);
     if (ranges_.empty()) partial_ = target.offset;
     Call call{dnnl::convolution_backward_weights(pd),
-              {{DNNL_ARG_SRC, x, At(Source::Kind::kIn, 0, x_, first)},
-               {DNNL_ARG_DIFF_DST, dy, At(Source::Kind::kIn, 1, y_, first)},
+              {{DNNL_ARG_SRC, x, At(Source::Kind::kIn, 0, x_, first, 0)},
+               {DNNL_ARG_DIFF_DST, dy, At(Source::Kind::kIn, 1, y_, first, 0)},
                {DNNL_ARG_DIFF_WEIGHTS, made_, target}}};
     AddScratchpad(&call, pd.scratchpad_desc());
     ranges_.push_back(std::move(call));
@@ -276,6 +342,8 @@ class ConvKernel : public Kernel {
   ConvAttrs at_;
   int threads_;
   const VectorOps& v_;
+  const Tensor* constant_;    // the weights, if they never change
+  std::vector<Tensor> held_;  // and their copies in other layouts
   std::string name_;
   memory::dims stride_, dilation_, pad_lo_, pad_hi_;
   Shape x_, y_;

@@ -36,6 +36,8 @@ class Kernel {
   virtual void Run(const KernelArgs& args) const = 0;
   virtual const char* name() const = 0;
   virtual int64_t scratch_bytes() const { return 0; }
+  // Bytes of constant operands that the kernel holds in a layout of its own.
+  virtual int64_t packed_bytes() const { return 0; }
   virtual std::unique_ptr<KernelState> MakeState() const { return nullptr; }
   // Output `output` may share the memory of input `input` (same size).
   virtual bool CanOverwrite(int /*input*/, int /*output*/) const { return false; }

@@ -1,4 +1,5 @@
-// Matrix products: our own kernel for small and thin ones, oneDNN for the rest.
+// Matrix products: our own kernel for small and thin ones, oneDNN for the rest. A second operand that never changes is
+// packed once, when the kernel is made.
 #include "engine/kernels/onednn.h"
 #include "engine/kernels/parallel.h"
 #include "engine/kernels/small_matmul.h"
@@ -30,7 +31,8 @@ Product ProductOf(const KernelRequest& r) {
 
 class SmallMatMulKernel : public Kernel {
  public:
-  SmallMatMulKernel(const Product& p, int threads) : p_(p), fn_(GetSmallMatMul()), threads_(threads) {
+  SmallMatMulKernel(const Product& p, int threads, const Tensor* constant_b)
+      : p_(p), fn_(GetSmallMatMul()), threads_(threads) {
     shape_ = {.m = p.m,
               .k = p.k,
               .n = p.n,
@@ -50,16 +52,18 @@ class SmallMatMulKernel : public Kernel {
       shape_.one_bias = true;
     }
     // Long single rows are shared by the threads, in fixed ranges of columns.
-    columns_ = p.batch == 1 && shape_.m == 1 && p.k * shape_.n >= (1 << 18) ? 128 : shape_.n;
+    columns_ = p.batch == 1 && shape_.m == 1 && p.k * shape_.n >= (1 << 17) ? 64 : shape_.n;
     pack_ = PackSize(shape_.m, shape_.k, shape_.n, shape_.b_column != 1);
+    if (pack_ > 0 && constant_b != nullptr && p.batch == 1) Hold(constant_b->data<float>());
   }
   const char* name() const override { return "small_matmul"; }
   int64_t scratch_bytes() const override { return pack_ * static_cast<int64_t>(sizeof(float)); }
+  int64_t packed_bytes() const override { return static_cast<int64_t>(held_.size_bytes()); }
 
   void Run(const KernelArgs& args) const override {
     SmallMatMulArgs g = shape_;
     g.a = static_cast<const float*>(args.in[swapped_ ? 1 : 0]);
-    g.b = static_cast<const float*>(args.in[swapped_ ? 0 : 1]);
+    g.b = held_.empty() ? static_cast<const float*>(args.in[swapped_ ? 0 : 1]) : held_.data<float>();
     g.bias = p_.bias ? static_cast<const float*>(args.in[2]) : nullptr;
     g.y = static_cast<float*>(args.out[0]);
     g.pack = static_cast<float*>(args.scratch);
@@ -83,30 +87,52 @@ class SmallMatMulKernel : public Kernel {
   }
 
  private:
+  // The transposed operand as rows.
+  void Hold(const float* b) {
+    const int64_t row = (shape_.n + 15) / 16 * 16;
+    held_ = Tensor(DType::kF32, {shape_.k, row});
+    for (int64_t j = 0; j < shape_.n; ++j) {
+      for (int64_t p = 0; p < shape_.k; ++p)
+        held_.data<float>()[p * row + j] = b[j * shape_.b_column + p * shape_.b_row];
+    }
+    shape_.b_row = row;
+    shape_.b_column = 1;
+    pack_ = 0;
+  }
+
   Product p_;
   SmallMatMulFn fn_;
   int threads_;
   SmallMatMulArgs shape_{};
   bool swapped_;
   int64_t columns_, pack_;
+  Tensor held_;  // b, if it never changes and has to be packed
 };
 
 // A range of a product's rows, columns or batch entries, as one primitive call.
 struct Part {
   int64_t a = 0, b = 0, y = 0, bias = 0;  // offsets in elements
   size_t variant = 0;                     // which primitive
+  int held = -1;                          // which packed operand; -1: b itself
 };
 
 class DnnlMatMulKernel : public Kernel {
  public:
-  explicit DnnlMatMulKernel(const KernelRequest& r) : p_(ProductOf(r)), threads_(r.threads) {
+  explicit DnnlMatMulKernel(const KernelRequest& r)
+      : p_(ProductOf(r)), threads_(r.threads), constant_b_(p_.batch == 1 ? ConstantOperand(r, 1) : nullptr) {
     const OneThreadScope one_thread;
     Cut();
+    if (constant_b_ != nullptr) Pack();
     for (Variant& v : variants_) scratch_ = std::max(scratch_, RoundUp64(static_cast<int64_t>(v.scratch.get_size())));
   }
 
   const char* name() const override { return "onednn_matmul"; }
   int64_t scratch_bytes() const override { return scratch_ * threads_; }
+  int64_t packed_bytes() const override {
+    int64_t bytes = 0;
+    for (const Tensor& t : held_) bytes += static_cast<int64_t>(t.size_bytes());
+    return bytes;
+  }
 
   struct State : KernelState {
     std::vector<DnnlArguments> parts;
@@ -131,7 +157,7 @@ class DnnlMatMulKernel : public Kernel {
       const Part& part = parts_[i];
       DnnlArguments& call = state.parts[i];
       call.Point(0, static_cast<const float*>(args.in[0]) + part.a);
-      call.Point(1, static_cast<const float*>(args.in[1]) + part.b);
+      call.Point(1, part.held >= 0 ? held_[part.held].raw() : static_cast<const float*>(args.in[1]) + part.b);
       call.Point(2, static_cast<float*>(args.out[0]) + part.y);
       call.Point(3, static_cast<char*>(args.scratch) + slot * scratch_);
       if (p_.bias) call.Point(4, static_cast<const float*>(args.in[2]) + part.bias);
@@ -183,6 +209,23 @@ class DnnlMatMulKernel : public Kernel {
     }
   }
 
+  // Every part's operand in the layout that its primitive wants; parts that read the same one share it.
+  void Pack() {
+    std::vector<std::pair<int64_t, memory::desc>> known;  // by place in held_: offset, layout
+    for (Part& part : parts_) {
+      const Variant& v = variants_[part.variant];
+      for (size_t i = 0; i < known.size() && part.held < 0; ++i) {
+        if (known[i].first == part.b && known[i].second == v.b) part.held = static_cast<int>(i);
+      }
+      if (part.held >= 0) continue;
+      const memory::dims strides{p_.tb ? 1 : p_.n, p_.tb ? p_.k : 1};
+      const memory::desc plain({p_.k, v.n}, memory::data_type::f32, strides);
+      part.held = static_cast<int>(held_.size());
+      held_.push_back(Reordered(constant_b_->data<float>() + part.b, plain, v.b));
+      known.emplace_back(part.b, v.b);
+    }
+  }
+
   size_t VariantOf(int64_t batch, int64_t m, int64_t n) {
     for (size_t i = 0; i < variants_.size(); ++i) {
       if (variants_[i].batch == batch && variants_[i].m == m && variants_[i].n == n) return i;
@@ -200,13 +243,15 @@ class DnnlMatMulKernel : public Kernel {
     };
     Variant v{batch, m, n};
     v.a = desc(m, p_.k, p_.ta ? 1 : p_.k, p_.ta ? p_.m : 1, p_.m * p_.k);
-    v.b = desc(p_.k, n, p_.tb ? 1 : p_.n, p_.tb ? p_.k : 1, p_.k * p_.n);
+    v.b = constant_b_ != nullptr ? memory::desc({p_.k, n}, type, memory::format_tag::any)
+                                 : desc(p_.k, n, p_.tb ? 1 : p_.n, p_.tb ? p_.k : 1, p_.k * p_.n);
     v.y = desc(m, n, p_.n, 1, p_.m * p_.n);
     v.bias = p_.batch == 1 ? memory::desc({1, n}, type, memory::dims{n, 1})
                            : memory::desc({1, 1, n}, type, memory::dims{n, n, 1});
     const dnnl::matmul::desc op =
         p_.bias ? dnnl::matmul::desc(v.a, v.b, v.bias, v.y) : dnnl::matmul::desc(v.a, v.b, v.y);
     const dnnl::matmul::primitive_desc pd(op, UserScratchpad(), CpuEngine());
+    v.b = pd.weights_desc();
     v.scratch = pd.scratchpad_desc();
     v.primitive = dnnl::matmul(pd);
     return v;
@@ -214,6 +259,8 @@ class DnnlMatMulKernel : public Kernel {
 
   Product p_;
   int threads_;
+  const Tensor* constant_b_;  // null if it may change
+  std::vector<Tensor> held_;
   BlockFn relu_ = GetVectorOps().block[static_cast<int>(BlockOp::kRelu)];
   int64_t scratch_ = 0;  // bytes of one thread
   std::vector<Variant> variants_;
@@ -234,7 +281,10 @@ std::unique_ptr<Kernel> MakeMatMulKernel(const KernelRequest& r, std::string* wh
     return nullptr;
   }
   const Product p = ProductOf(r);
-  if (IsSmall(p)) return std::make_unique<SmallMatMulKernel>(p, r.threads);
+  // A swapped product's second operand is the first input.
+  if (IsSmall(p)) {
+    return std::make_unique<SmallMatMulKernel>(p, r.threads, ConstantOperand(r, p.n == 1 && p.m > 1 ? 0 : 1));
+  }
   try {
     return std::make_unique<DnnlMatMulKernel>(r);
   } catch (const dnnl::error& e) {

@@ -73,4 +73,20 @@ inline dnnl::primitive_attr UserScratchpad() {
 
 inline int64_t RoundUp64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
+// The value of an operand that never changes; null if it may. It lives as long as the plan's graph.
+inline const Tensor* ConstantOperand(const KernelRequest& r, size_t i) {
+  const Node& n = r.graph.producer(r.node.inputs[i]);
+  return n.op == Op::kConstant ? n.as<LiteralAttrs>().value.get() : nullptr;
+}
+
+// `from`'s elements in the layout of another descriptor.
+inline Tensor Reordered(const void* data, const dnnl::memory::desc& from, const dnnl::memory::desc& to) {
+  Tensor out(DType::kF32, {(static_cast<int64_t>(to.get_size()) + 3) / 4});
+  dnnl::stream stream(CpuEngine());
+  const dnnl::memory source(from, CpuEngine(), const_cast<void*>(data)), target(to, CpuEngine(), out.raw());
+  dnnl::reorder(source, target).execute(stream, const_cast<dnnl::memory&>(source), const_cast<dnnl::memory&>(target));
+  stream.wait();
+  return out;
+}
+
 }  // namespace strata

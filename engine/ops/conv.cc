@@ -78,6 +78,7 @@ void RefConv(const Attrs& attrs, RefIn in, std::span<RefTensor> out, std::span<c
   for (size_t i = 0; i < out[0].data.size(); ++i) {
     double& v = out[0].data[i];
     if (at.bias) v += in[2]->data[i % channels];
+    if (at.residual) v += in.back()->data[i];
     if (at.relu) v = v <= 0 ? 0 : v;
   }
 }

@@ -1,4 +1,4 @@
-// Bias and relu join the matrix product or convolution before them.
+// Bias, a residual and relu join the matrix product or convolution before them.
 #include "engine/passes/epilogues.h"
 #include "engine/base/status.h"
 #include "engine/ops/ops.h"
@@ -15,7 +15,7 @@ bool IsProduct(const Node& n, bool bias) {
   }
   if (n.op == Op::kConv) {
     const auto& at = n.as<ConvAttrs>();
-    return !at.relu && !(bias && at.bias);
+    return !at.relu && !(bias && (at.bias || at.residual));
   }
   return false;
 }
@@ -70,6 +70,35 @@ Graph AddBiases(const Graph& from) {
   });
 }
 
+// A sum of a convolution, which nobody else reads, and a value of its shape. Of two convolutions the later one takes
+// it.
+Graph AddResiduals(const Graph& from) {
+  const std::vector<int> uses = CountUses(from);
+  const auto takes = [&](ValueId x, const Shape& shape) {
+    const Node& n = from.producer(x);
+    if (n.op != Op::kConv || uses[x] != 1 || from.info(x).shape != shape) return false;
+    const auto& at = n.as<ConvAttrs>();
+    return !at.relu && !at.residual && from.info(x).dtype == DType::kF32;
+  };
+  Rewriter w(from);
+  return w.Run([&](const Node& node, std::span<const Value> in, std::vector<Value>* out) {
+    if (node.op != Op::kAdd) return false;
+    const Shape& shape = from.info(node.outputs[0]).shape;
+    const ValueId a = node.inputs[0], b = node.inputs[1];
+    if (from.info(a).shape != from.info(b).shape || a == b) return false;
+    const size_t later = a > b ? 0 : 1, side = takes(node.inputs[later], shape) ? later : 1 - later;
+    if (!takes(node.inputs[side], shape)) return false;
+    const Node conv = w.graph().producer(in[side].id);
+    std::vector<Value> operands;
+    for (ValueId v : conv.inputs) operands.push_back(w.graph().value(v));
+    operands.push_back(in[1 - side]);
+    ConvAttrs attrs = conv.as<ConvAttrs>();
+    attrs.residual = true;
+    *out = {Emit(&w.graph(), Op::kConv, std::move(attrs), operands)[0]};
+    return true;
+  });
+}
+
 // relu(y) = select(y <= 0, 0, y). Other readers of y <= 0 (the gradient's mask) read relu(y) <= 0, which is the same.
 Graph AddRelus(const Graph& from) {
   const std::vector<int> uses = CountUses(from);
@@ -107,6 +136,6 @@ Graph AddRelus(const Graph& from) {
 
 }  // namespace
 
-Graph FuseEpilogues(const Graph& graph) { return Prune(AddRelus(Prune(AddBiases(graph)))); }
+Graph FuseEpilogues(const Graph& graph) { return Prune(AddRelus(Prune(AddResiduals(Prune(AddBiases(graph)))))); }
 
 }  // namespace strata

@@ -9,8 +9,13 @@ absl::StatusOr<Graph> Optimize(Graph graph) {
     const char* name;
     Graph (*run)(const Graph&);
   };
-  static constexpr Pass kPasses[] = {{"prune", Prune},           {"simplify", Simplify}, {"scans", LiftFromScans},
-                                     {"layouts", ChooseLayouts}, {"simplify", Simplify}, {"fuse", Fuse}};
+  static constexpr Pass kPasses[] = {{"prune", Prune},
+                                     {"simplify", Simplify},
+                                     {"scans", LiftFromScans},
+                                     {"layouts", ChooseLayouts},
+                                     {"simplify", Simplify},
+                                     {"affine", FoldAffine},
+                                     {"fuse", Fuse}};
   STRATA_RETURN_IF_ERROR(graph.status());
   STRATA_RETURN_IF_ERROR(Verify(graph));
   for (const Pass& pass : kPasses) {

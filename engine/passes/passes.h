@@ -21,6 +21,9 @@ Graph ChooseLayouts(const Graph& graph);
 // Moves products out of scans: one product over all steps instead of one a step.
 Graph LiftFromScans(const Graph& graph);
 
+// Factors and offsets by channel after a product with constant weights join the weights and the bias.
+Graph FoldAffine(const Graph& graph);
+
 // Elementwise chains, with reductions at their end and assignments in place, become single nodes; bias and relu join
 // the convolution before them.
 Graph Fuse(const Graph& graph);

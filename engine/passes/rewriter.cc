@@ -56,7 +56,7 @@ struct KeyWriter {
   bool operator()(const ConvAttrs& a) {
     for (const auto* v : {&a.stride, &a.pad_lo, &a.pad_hi, &a.dilation, &a.result}) List(*v);
     Plain(a.groups);
-    for (const bool b : {a.weights_oi, a.bias, a.relu}) Plain(b);
+    for (const bool b : {a.weights_oi, a.bias, a.residual, a.relu}) Plain(b);
     return true;
   }
   bool operator()(const PoolAttrs& a) {

@@ -156,6 +156,7 @@ class Planner {
         buffer_of[v] = static_cast<int32_t>(buffers.size());
         buffers.push_back({bytes, s, last[v]});
       }
+      if (step.kernel != nullptr) plan_->packed_bytes += step.kernel->packed_bytes();
       if (step.kernel != nullptr && step.kernel->scratch_bytes() > 0) {
         scratch_of[s] = static_cast<int32_t>(buffers.size());
         buffers.push_back({step.kernel->scratch_bytes(), s, s});

@@ -42,6 +42,10 @@ struct Plan {
   int64_t value_bytes = 0;  // what the arena would take without reuse
   ValueId commit = -1;
   int threads = 1;
+  int64_t packed_bytes = 0;  // weights that kernels keep in a layout of their own
+
+  // With one context.
+  int64_t memory_bytes() const { return arena_bytes + packed_bytes; }
 };
 
 struct PlanOptions {

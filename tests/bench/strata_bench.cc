@@ -20,6 +20,7 @@ ABSL_FLAG(std::string, threads, "1,2", "Thread counts.");
 ABSL_FLAG(std::string, batch, "", "Batch sizes; empty: the workload's own (training), 1 and 32 (inference).");
 ABSL_FLAG(double, seconds, 3, "Seconds of quiet steps for each figure.");
 ABSL_FLAG(std::string, data, "/usr/share/datasets/fashion-mnist", "Folder of the Fashion-MNIST files.");
+ABSL_FLAG(bool, profile, false, "After each figure, the time of every step of the plan on standard error.");
 ABSL_FLAG(bool, quick, false, "Short and noisy figures.");
 
 namespace strata::bench {
@@ -81,7 +82,7 @@ void Train(const Workload& w, int64_t batch, int threads) {
   if (!batches.ok()) Fail(batches.status());
   const std::vector<NamedViews> views = ViewsOf(*batches, true);
   ResetPeakRss();
-  auto session = TrainSession::Create(w.model, w.config, {.threads = threads});
+  auto session = TrainSession::Create(w.model, w.config, {.threads = threads, .profile = absl::GetFlag(FLAGS_profile)});
   if (!session.ok()) Fail(session.status());
   double first = 0, last = 0;
   size_t next = 0;
@@ -94,6 +95,7 @@ void Train(const Workload& w, int64_t batch, int threads) {
       },
       TimingOptions(threads));
   Print("train", w.name, batch, threads, f, first, last);
+  std::fputs((*session)->Profile().c_str(), stderr);
 }
 
 void Infer(const Workload& w, int64_t batch, int threads) {
@@ -103,7 +105,8 @@ void Infer(const Workload& w, int64_t batch, int threads) {
   auto session = TrainSession::Create(w.model, w.config, {});
   if (!session.ok()) Fail(session.status());
   ResetPeakRss();
-  auto version = Version::Create(w.model, (*session)->Weights(), {.threads = threads});
+  auto version =
+      Version::Create(w.model, (*session)->Weights(), {.threads = threads, .profile = absl::GetFlag(FLAGS_profile)});
   if (!version.ok()) Fail(version.status());
   session->reset();
   double last = 0;
@@ -116,6 +119,7 @@ void Infer(const Workload& w, int64_t batch, int threads) {
       },
       TimingOptions(threads));
   Print("infer", w.name, batch, threads, f, last, last);
+  std::fputs((*version)->Profile().c_str(), stderr);
 }
 
 }  // namespace
