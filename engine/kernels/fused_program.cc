@@ -109,41 +109,27 @@ class Compiler {
     return o;
   }
 
-  // Binds instructions. Pairs of them that one primitive computes become one: a product and the sum that alone reads
-  // it, and select(0 < x, y, 0).
+  // Binds instructions. Several that one primitive computes become one.
   void BindInstructions() {
     const VectorOps& ops = GetVectorOps();
     const size_t inputs = r_.node.inputs.size();
     CountReaders();
     map_.resize(inputs + attrs_.code.size());
     for (size_t i = 0; i < inputs; ++i) map_[i] = static_cast<int16_t>(i);
+    std::vector<Match> matches(attrs_.code.size());
     std::vector<bool> skip(attrs_.code.size(), false);
-    for (const auto& c : attrs_.code) {
-      if (const int16_t m = Absorbed(c); m >= 0) skip[m - inputs] = true;
+    for (size_t k = attrs_.code.size(); k-- > 0;) {  // readers first: longer matches win
+      if (skip[k]) continue;
+      matches[k] = MatchAt(attrs_.code[k]);
+      for (const int16_t reg : matches[k].absorbed) skip[reg - inputs] = true;
     }
     for (size_t k = 0; k < attrs_.code.size(); ++k) {
       if (skip[k]) continue;
-      const auto& c = attrs_.code[k];
-      BlockOp op = BlockOpOf(c.op);
-      int16_t a = c.a, b = c.b, third = c.c;
-      if (const int16_t m = Absorbed(c); m >= 0) {
-        const auto& first = attrs_.code[m - inputs];
-        if (c.op == Op::kSelect) {
-          op = first.a == c.c ? BlockOp::kRelu : BlockOp::kReluGrad;
-          a = first.a;
-          b = c.c;
-          third = -1;
-        } else {
-          op = c.op == Op::kAdd ? BlockOp::kMulAdd : m == c.b ? BlockOp::kNegMulAdd : BlockOp::kMulSub;
-          third = m == c.a ? c.b : c.a;
-          a = first.a;
-          b = first.b;
-        }
-      }
-      const int16_t ra = map_[a];
+      const Match& m = matches[k];
+      const int16_t ra = map_[m.a];
       map_[inputs + k] = static_cast<int16_t>(inputs + p_->code.size());
       p_->code.push_back(
-          {ops.block[static_cast<int>(op)], ra, b >= 0 ? map_[b] : ra, third >= 0 ? map_[third] : ra, -1});
+          {ops.block[static_cast<int>(m.op)], ra, m.b >= 0 ? map_[m.b] : ra, m.c >= 0 ? map_[m.c] : ra, -1});
     }
   }
 
@@ -163,17 +149,52 @@ class Compiler {
     return n.op == Op::kConstant && NumElements(r_.in(reg).shape) == 1 && n.as<LiteralAttrs>().value->At(0) == 0;
   }
 
-  // The register whose instruction becomes a part of `c`; -1 if there is none.
-  int16_t Absorbed(const FusedAttrs::Instruction& c) const {
-    const int16_t inputs = static_cast<int16_t>(r_.node.inputs.size());
-    const auto is = [&](int16_t reg, Op op) {
-      return reg >= inputs && readers_[reg] == 1 && attrs_.code[reg - inputs].op == op;
-    };
-    if (c.op == Op::kAdd && c.a != c.b) return is(c.a, Op::kMul) ? c.a : is(c.b, Op::kMul) ? c.b : int16_t{-1};
-    if (c.op == Op::kSub && c.a != c.b) return is(c.b, Op::kMul) ? c.b : is(c.a, Op::kMul) ? c.a : int16_t{-1};
-    if (c.op == Op::kSelect && is(c.a, Op::kLessEqual) && IsZero(c.b) && IsZero(attrs_.code[c.a - inputs].b))
-      return c.a;
-    return -1;
+  // An instruction as a primitive, and the registers whose instructions become a part of it.
+  struct Match {
+    BlockOp op;
+    int16_t a = -1, b = -1, c = -1;
+    std::vector<int16_t> absorbed;
+  };
+
+  const FusedAttrs::Instruction& Code(int16_t reg) const { return attrs_.code[reg - r_.node.inputs.size()]; }
+
+  // Whether `reg` is the result of an `op` that nothing else reads.
+  bool IsOwn(int16_t reg, Op op) const {
+    return reg >= static_cast<int16_t>(r_.node.inputs.size()) && readers_[reg] == 1 && Code(reg).op == op;
+  }
+
+  Match MatchAt(const FusedAttrs::Instruction& c) const {
+    if (c.op == Op::kAdd && c.a != c.b) {
+      for (const auto& [product, other] : {std::pair(c.a, c.b), std::pair(c.b, c.a)}) {
+        if (IsOwn(product, Op::kMul)) return MatchSum(product, other);
+      }
+    } else if (c.op == Op::kSub && c.a != c.b) {
+      if (IsOwn(c.b, Op::kMul)) return {BlockOp::kNegMulAdd, Code(c.b).a, Code(c.b).b, c.a, {c.b}};
+      if (IsOwn(c.a, Op::kMul)) return {BlockOp::kMulSub, Code(c.a).a, Code(c.a).b, c.b, {c.a}};
+      if (IsOwn(c.b, Op::kDiv)) return {BlockOp::kSubDiv, Code(c.b).a, Code(c.b).b, c.a, {c.b}};
+    } else if (c.op == Op::kSelect && IsOwn(c.a, Op::kLessEqual) && IsZero(c.b) && IsZero(Code(c.a).b)) {
+      // select(x <= 0, 0, y)
+      const int16_t x = Code(c.a).a;
+      return {x == c.c ? BlockOp::kRelu : BlockOp::kReluGrad, x, c.c, -1, {c.a}};
+    }
+    return {BlockOpOf(c.op), c.a, c.b, c.c, {}};
+  }
+
+  // product + other.
+  Match MatchSum(int16_t product, int16_t other) const {
+    const int16_t f[2] = {Code(product).a, Code(product).b};
+    for (const int i : {0, 1}) {
+      if (f[0] == f[1]) break;
+      const int16_t x = f[i], factor = f[1 - i];
+      if (IsOwn(x, Op::kSqrt)) return {BlockOp::kSqrtMulAdd, Code(x).a, factor, other, {product, x}};
+      if (!IsOwn(x, Op::kSub) || Code(x).b != other) continue;
+      const int16_t target = Code(x).a;
+      if (IsOwn(target, Op::kMul) && Code(target).a == Code(target).b) {
+        return {BlockOp::kLerpSquare, Code(target).a, factor, other, {product, x, target}};
+      }
+      return {BlockOp::kLerp, target, factor, other, {product, x}};
+    }
+    return {BlockOp::kMulAdd, f[0], f[1], other, {product}};
   }
 
   void BindResults() {

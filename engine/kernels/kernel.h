@@ -75,6 +75,7 @@ std::unique_ptr<Kernel> MakeProgramKernel(const KernelRequest& r, const FusedAtt
 std::unique_ptr<Kernel> MakeElementwiseKernel(const KernelRequest& r, std::string* why);  // fused, of one instruction
 std::unique_ptr<Kernel> MakeIntegerKernel(const KernelRequest& r, std::string* why);
 std::unique_ptr<Kernel> MakeMatMulKernel(const KernelRequest& r, std::string* why);
+std::unique_ptr<Kernel> MakeThinConvKernel(const KernelRequest& r, std::string* why);
 std::unique_ptr<Kernel> MakeConvKernel(const KernelRequest& r, std::string* why);
 std::unique_ptr<Kernel> MakePoolKernel(const KernelRequest& r, std::string* why);
 std::unique_ptr<Kernel> MakeReduceKernel(const KernelRequest& r, std::string* why);

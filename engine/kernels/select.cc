@@ -12,6 +12,7 @@ std::vector<Candidate> CandidatesOf(Op op) {
     case Op::kMatMul:
       return {MakeMatMulKernel};
     case Op::kConv:
+      return {MakeThinConvKernel, MakeConvKernel};
     case Op::kConvGradInput:
     case Op::kConvGradWeight:
       return {MakeConvKernel};

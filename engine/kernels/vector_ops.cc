@@ -81,6 +81,10 @@ STRATA_BLOCK(NegMulAdd, 3, hn::NegMulAdd(x, z, w))
 STRATA_BLOCK(MulSub, 3, hn::MulSub(x, z, w))
 STRATA_BLOCK(Relu, 1, hn::IfThenZeroElse(hn::Le(x, hn::Zero(F())), x))
 STRATA_BLOCK(ReluGrad, 2, hn::IfThenZeroElse(hn::Le(x, hn::Zero(F())), z))
+STRATA_BLOCK(Lerp, 3, hn::MulAdd(hn::Sub(x, w), z, w))
+STRATA_BLOCK(LerpSquare, 3, hn::MulAdd(hn::MulSub(x, x, w), z, w))
+STRATA_BLOCK(SqrtMulAdd, 3, hn::MulAdd(hn::Sqrt(x), z, w))
+STRATA_BLOCK(SubDiv, 3, hn::Sub(w, hn::Div(x, z)))
 #undef STRATA_BLOCK
 
 // The library's pow knows every special case; powers that matter for speed are rewritten by passes.
@@ -272,9 +276,9 @@ void Uniform(float* y, uint64_t key, uint64_t first, uint64_t hi, size_t n) {
 
 const VectorOps* Table() {
   static constexpr VectorOps kTable = {
-      {Neg,   Abs,       Sign,     Exp,  Expm1, Log,    Log1p,  Sqrt,      Sigmoid, Tanh, Erf,
-       Floor, Not,       IsFinite, Copy, Add,   Sub,    Mul,    Div,       Max,     Min,  Pow,
-       Less,  LessEqual, Equal,    And,  Or,    Select, MulAdd, NegMulAdd, MulSub,  Relu, ReluGrad},
+      {Neg,      Abs,    Sign,   Exp,       Expm1,  Log,  Log1p,    Sqrt, Sigmoid,    Tanh,       Erf,       Floor, Not,
+       IsFinite, Copy,   Add,    Sub,       Mul,    Div,  Max,      Min,  Pow,        Less,       LessEqual, Equal, And,
+       Or,       Select, MulAdd, NegMulAdd, MulSub, Relu, ReluGrad, Lerp, LerpSquare, SqrtMulAdd, SubDiv},
       Sum,
       Dot,
       MaxOf,

@@ -47,6 +47,11 @@ enum class BlockOp : uint8_t {
   kMulSub,     // a b - c
   kRelu,       // a <= 0 ? 0 : a (a NaN stays)
   kReluGrad,   // a <= 0 ? 0 : b
+  // The running means and the step of optimizers.
+  kLerp,        // c + (a - c) b
+  kLerpSquare,  // c + (a a - c) b
+  kSqrtMulAdd,  // sqrt(a) b + c
+  kSubDiv,      // c - a / b
   kCount
 };
 

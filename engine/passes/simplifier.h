@@ -54,5 +54,6 @@ Value SimplifyAlgebra(Simplifier* s, const Proposal& c);
 Value SimplifyBroadcast(Simplifier* s, const Proposal& c);
 Value SimplifyMovement(Simplifier* s, const Proposal& c);
 Value SimplifyProduct(Simplifier* s, const Proposal& c);
+Value SimplifyPooling(Simplifier* s, const Proposal& c);
 
 }  // namespace strata

@@ -31,7 +31,8 @@ std::vector<Value> Simplifier::MakeAll(Op op, Attrs attrs, std::vector<Value> in
   if (results->size() == 1) {
     const ValueInfo result = results->front();
     const Proposal p{op, attrs, in, result};
-    for (const auto rule : {FoldConstants, SimplifyAlgebra, SimplifyBroadcast, SimplifyMovement, SimplifyProduct}) {
+    for (const auto rule :
+         {FoldConstants, SimplifyAlgebra, SimplifyBroadcast, SimplifyMovement, SimplifyProduct, SimplifyPooling}) {
       if (const Value v = rule(this, p)) {
         STRATA_CHECK(v.shape() == result.shape && v.dtype() == result.dtype);
         return {v};

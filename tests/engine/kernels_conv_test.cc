@@ -38,6 +38,36 @@ Shape WeightShape(const ConvCase& c, bool oi) {
   return w;
 }
 
+// Weights that never change are packed once; a single sample is cut into rows.
+TEST(ConvKernel, ConstantWeightsAndSingleSamples) {
+  std::vector<ConvCase> cases(std::begin(kCases), std::end(kCases));
+  cases.push_back({{1, 40, 33, 16}, {3, 3}, 16, 1, {1, 1}, {1, 1}, {1, 1}, {1, 1}});
+  cases.push_back({{1, 64, 33, 16}, {5, 3}, 48, 1, {2, 1}, {2, 0}, {1, 3}, {2, 1}});
+  cases.push_back({{1, 50, 50, 3}, {7, 7}, 21, 1, {2, 3}, {3, 3}, {2, 4}, {1, 2}});
+  cases.push_back({{1, 17, 9, 8, 12}, {3, 3, 3}, 64, 1, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}});
+  cases.push_back({{1, 4096, 16}, {9}, 32, 2, {1}, {8}, {0}, {1}});
+  std::mt19937 rng(1);
+  for (const ConvCase& c : cases) {
+    for (const bool constant : {false, true}) {
+      for (const bool residual : {false, true}) {
+        SCOPED_TRACE(absl::StrCat(ShapeString(c.x), " window ", ShapeString(c.window), " constant ", constant));
+        ConvAttrs at = AttrsOf(c);
+        Graph g;
+        std::vector<Value> in{g.AddInput("x", DType::kF32, c.x)};
+        in.push_back(constant ? Constant(&g, RandomTensor(DType::kF32, WeightShape(c, false), &rng))
+                              : g.AddInput("w", DType::kF32, WeightShape(c, false)));
+        if (residual) {
+          in.push_back(g.AddInput("r", DType::kF32, Conv(in[0], in[1], at).shape()));
+          at.residual = at.relu = true;
+        }
+        g.MarkOutput("y", Emit(&g, Op::kConv, at, in)[0]);
+        ExpectMatchesReference(Prune(g), {.tolerance = 1e-6, .scale = 300});
+        if (HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
 TEST(ConvKernel, ForwardAndGradients) {
   for (const ConvCase& c : kCases) {
     for (const bool oi : {false, true}) {

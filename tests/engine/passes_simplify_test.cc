@@ -93,6 +93,28 @@ TEST(Simplify, OutputFirstConvolutionWeightsNeedNoTranspose) {
   EXPECT_EQ(CountOps(Simplify(g), Op::kTranspose), 0) << ToText(Simplify(g));
 }
 
+// conv's relu, then pooling: the mask and the sum for the bias work on pooled cells.
+TEST(Simplify, ReluGradientMovesBeforePooling) {
+  for (const bool overlapping : {false, true}) {
+    Graph g;
+    const Value z = g.AddInput("z", DType::kF32, {2, 6, 7, 3});
+    const Value y = Select(LessEqual(z, Scalar(&g, 0)), Scalar(&g, 0), z);
+    const PoolAttrs::Axis axis =
+        overlapping ? PoolAttrs::Axis{{0, 1, 2}, {3, 3, 3}} : PoolAttrs::Axis{{0, 2, 4}, {2, 2, 2}};
+    const Value pooled = MaxPool(y, {{axis, axis}}).y;
+    const Value wrt[] = {z};
+    const Value dz = Gradients(SumAll(pooled * pooled), wrt)[0];
+    g.MarkOutput("dz", dz);
+    g.MarkOutput("db", ReduceSum(dz, {0, 1, 2}));
+    const Graph o = Simplify(g);
+    int large = 0;  // selects over all cells: the forward relu alone
+    for (const Node& n : o.nodes()) large += n.op == Op::kSelect && o.info(n.outputs[0]).shape == z.shape();
+    EXPECT_EQ(large, 1) << ToText(o);
+    OptimizeAndCompare(g, {});
+    OptimizeAndCompare(g, {.special = true});
+  }
+}
+
 TEST(Simplify, GradientsOfSpecialValues) {
   Graph g;
   const Value x = g.AddInput("x", DType::kF32, {3, 40}), y = g.AddInput("y", DType::kF32, {40});
