@@ -2,8 +2,6 @@
 
 #include <cmath>
 
-#include "engine/base/philox.h"
-
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "engine/kernels/vector_ops.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
@@ -238,39 +236,61 @@ void ToBool(uint8_t* y, const float* x, size_t n) {
   for (size_t i = 0; i < n; ++i) y[i] = x[i] != 0 ? 1 : 0;
 }
 
-// Eight Philox blocks side by side; GCC turns the inner loops into vector code.
+using U = hn::RebindToUnsigned<F>;
+using VU = hn::Vec<U>;
+
+// The low and high halves of x * k.
+HWY_INLINE void MultiplyWide(VU x, VU k, VU* low, VU* high) {
+  const U d;
+  const hn::RepartitionToWide<U> d64;
+  const auto even = hn::MulEven(x, k);
+  const auto odd = hn::MulEven(hn::BitCast(d, hn::ShiftRight<32>(hn::BitCast(d64, x))), k);
+  *low = hn::OddEven(hn::BitCast(d, hn::ShiftLeft<32>(odd)), hn::BitCast(d, even));
+  *high = hn::OddEven(hn::BitCast(d, odd), hn::BitCast(d, hn::ShiftRight<32>(even)));
+}
+
+// Philox::Block of one counter a lane; `c` is the counter and becomes the result.
+HWY_INLINE void PhiloxRounds(uint64_t key, VU c[4]) {
+  const U d;
+  uint32_t k0 = static_cast<uint32_t>(key), k1 = static_cast<uint32_t>(key >> 32);
+  const VU m0 = hn::Set(d, 0xD2511F53u), m1 = hn::Set(d, 0xCD9E8D57u);
+  for (int round = 0; round < 10; ++round, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u) {
+    VU low0, high0, low1, high1;
+    MultiplyWide(c[0], m0, &low0, &high0);
+    MultiplyWide(c[2], m1, &low1, &high1);
+    c[0] = hn::Xor(hn::Xor(high1, c[1]), hn::Set(d, k0));
+    c[2] = hn::Xor(hn::Xor(high0, c[3]), hn::Set(d, k1));
+    c[1] = low1;
+    c[3] = low0;
+  }
+}
+
+HWY_INLINE V ToUniformV(VU bits) {
+  const hn::RebindToSigned<F> di;
+  const auto top = hn::BitCast(di, hn::ShiftRight<8>(bits));  // below 2^24: exact as a float
+  return hn::Mul(hn::ConvertTo(F(), top), hn::Set(F(), 0x1p-24f));
+}
+
+// Whole vectors of counters; the four numbers of a counter stand side by side.
 void Uniform(float* y, uint64_t key, uint64_t first, uint64_t hi, size_t n) {
-  constexpr size_t kSide = 16;
-  for (size_t base = 0; base < n; base += 4 * kSide) {
-    uint32_t c0[kSide], c1[kSide], c2[kSide], c3[kSide];
-    for (size_t j = 0; j < kSide; ++j) {
-      const uint64_t counter = first + base / 4 + j;
-      c0[j] = static_cast<uint32_t>(counter);
-      c1[j] = static_cast<uint32_t>(counter >> 32);
-      c2[j] = static_cast<uint32_t>(hi);
-      c3[j] = static_cast<uint32_t>(hi >> 32);
+  const U d;
+  const size_t lanes = hn::Lanes(d), step = 4 * lanes;
+  HWY_ALIGN float rest[4 * HWY_MAX_BYTES / sizeof(float)];
+  for (size_t base = 0; base < n; base += step) {
+    const uint64_t counter = first + base / 4;
+    const VU low = hn::Set(d, static_cast<uint32_t>(counter));
+    VU c[4];
+    c[0] = hn::Add(low, hn::Iota(d, 0));
+    c[1] = hn::Set(d, static_cast<uint32_t>(counter >> 32));
+    c[1] = hn::IfThenElse(hn::Lt(c[0], low), hn::Add(c[1], hn::Set(d, 1u)), c[1]);  // the carry
+    c[2] = hn::Set(d, static_cast<uint32_t>(hi));
+    c[3] = hn::Set(d, static_cast<uint32_t>(hi >> 32));
+    PhiloxRounds(key, c);
+    float* to = base + step <= n ? y + base : rest;
+    hn::StoreInterleaved4(ToUniformV(c[0]), ToUniformV(c[1]), ToUniformV(c[2]), ToUniformV(c[3]), F(), to);
+    if (to == rest) {
+      for (size_t i = 0; i < n - base; ++i) y[base + i] = rest[i];
     }
-    uint32_t k0 = static_cast<uint32_t>(key), k1 = static_cast<uint32_t>(key >> 32);
-    for (int round = 0; round < 10; ++round) {
-      for (size_t j = 0; j < kSide; ++j) {
-        const uint64_t p0 = uint64_t{0xD2511F53} * c0[j], p1 = uint64_t{0xCD9E8D57} * c2[j];
-        c0[j] = static_cast<uint32_t>(p1 >> 32) ^ c1[j] ^ k0;
-        c2[j] = static_cast<uint32_t>(p0 >> 32) ^ c3[j] ^ k1;
-        c1[j] = static_cast<uint32_t>(p1);
-        c3[j] = static_cast<uint32_t>(p0);
-      }
-      k0 += 0x9E3779B9;
-      k1 += 0xBB67AE85;
-    }
-    float block[4 * kSide];
-    for (size_t j = 0; j < kSide; ++j) {
-      block[4 * j] = Philox::ToUniform(c0[j]);
-      block[4 * j + 1] = Philox::ToUniform(c1[j]);
-      block[4 * j + 2] = Philox::ToUniform(c2[j]);
-      block[4 * j + 3] = Philox::ToUniform(c3[j]);
-    }
-    const size_t count = n - base < 4 * kSide ? n - base : 4 * kSide;
-    for (size_t i = 0; i < count; ++i) y[base + i] = block[i];
   }
 }
 

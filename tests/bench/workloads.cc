@@ -24,6 +24,15 @@ constexpr char kTiny[] = R"(
   inputs { shape: 2 }
   layers { linear { units: 4 } } layers { sigmoid {} } layers { linear { units: 8 } } layers { sigmoid {} }
   layers { linear { units: 1 } } layers { sigmoid {} })";
+constexpr char kLstm[] = R"(
+  inputs { shape: 64 dtype: INT64 }
+  layers { embedding { input_dim: 10000 output_dim: 64 } } layers { lstm { units: 128 batch_first: true } }
+  layers { select { axis: 1 index: -1 } } layers { linear { units: 1 } })";
+constexpr char kEncoder[] = R"(
+  inputs { shape: [64, 256] }
+  layers { transformer_encoder { num_layers: 4 encoder_layer {
+    d_model: 256 nhead: 4 dim_feedforward: 1024 dropout: 0.1 batch_first: true } } }
+  layers { mean { axis: 1 } } layers { linear { units: 10 } })";
 constexpr char kClassAdam[] = "objectives { loss { cross_entropy {} } } optimizer { adam { learning_rate: 1e-3 } }";
 
 // Eight embeddings beside thirteen numbers.
@@ -112,6 +121,11 @@ std::vector<Product> ProductsOf(const std::string& name) {
   if (name == "convnet")
     return {{26 * 26 * 9 * 32, false}, {11 * 11 * 9 * 32 * 64, true}, {1600 * 128, true}, {1280, true}};
   if (name == "tabular") return {{141 * 256, true}, {256 * 128, true}, {128, true}};
+  if (name == "lstm") return {{64.0 * 64 * 512, true}, {64.0 * 128 * 512, true}, {128, true}};
+  if (name == "encoder") {
+    const double qkv = 64.0 * 256 * 256 * 3, rest = 64.0 * 256 * 256 + 2 * 64.0 * 64 * 256 + 2 * 64.0 * 256 * 1024;
+    return {{qkv, false}, {rest, true}, {qkv + rest, true}, {qkv + rest, true}, {qkv + rest, true}, {2560, true}};
+  }
   if (name == "tiny") return {{8, false}, {32, true}, {8, true}};
   std::vector<Product> out{{32 * 32 * 27 * 16, false}};
   double in = 16, size = 32;
@@ -157,7 +171,7 @@ absl::StatusOr<std::vector<NamedTensors>> ImageBatches(int64_t batch, int count,
 }  // namespace
 
 const std::vector<std::string>& WorkloadNames() {
-  static const std::vector<std::string> names = {"mlp", "convnet", "resnet20", "tabular", "tiny"};
+  static const std::vector<std::string> names = {"mlp", "convnet", "resnet20", "lstm", "encoder", "tabular", "tiny"};
   return names;
 }
 
@@ -176,6 +190,15 @@ absl::StatusOr<Workload> MakeWorkload(const std::string& name) {
     model = TabularText();
     config = "objectives { loss { binary_cross_entropy_logits {} } } optimizer { adagrad { learning_rate: 0.01 } }";
     w.train_batches = {256};
+  } else if (name == "lstm") {
+    model = kLstm;
+    config = "objectives { loss { binary_cross_entropy_logits {} } } "
+             "optimizer { rmsprop { learning_rate: 1e-3 rho: 0.9 epsilon: 1e-7 } }";
+    w.train_batches = {32};
+  } else if (name == "encoder") {
+    model = kEncoder;
+    config = "objectives { loss { cross_entropy {} } } optimizer { adamw { learning_rate: 1e-3 } weight_decay: 0.01 }";
+    w.train_batches = {16};
   } else if (name == "tiny") {
     model = kTiny;
     config = "objectives { loss { binary_cross_entropy_probabilities {} } } optimizer { sgd { learning_rate: 0.1 } }";
@@ -210,6 +233,14 @@ absl::StatusOr<std::vector<NamedTensors>> MakeBatches(const std::string& name, i
     NamedTensors t;
     if (name == "resnet20") {
       t["image"] = floats({batch, 3, 32, 32}, normal);
+      t["target"] = ids({batch}, 10);
+    } else if (name == "lstm") {
+      t["input"] = ids({batch, 64}, 10000);
+      Tensor y(DType::kF32, {batch, 1});
+      for (int64_t i = 0; i < batch; ++i) y.data<float>()[i] = static_cast<float>(random() % 2);
+      t["target"] = std::move(y);
+    } else if (name == "encoder") {
+      t["input"] = floats({batch, 64, 256}, normal);
       t["target"] = ids({batch}, 10);
     } else if (name == "tabular") {
       t["ids"] = ids({batch, 8}, 1000);
