@@ -48,10 +48,21 @@ const void* Context::Resolve(ValueId v) const {
   return nullptr;
 }
 
-bool Context::Run(std::span<const void* const> inputs) {
+void Context::Bind(std::span<const void* const> inputs) {
   STRATA_CHECK(inputs.size() == inputs_.size());
   std::copy(inputs.begin(), inputs.end(), inputs_.begin());
   for (const Patch& p : patches_) in_[p.slot] = inputs[p.input];
+}
+
+void Context::Pack(std::span<const void* const> inputs) {
+  Bind(inputs);
+  for (size_t s = 0; s < plan_->steps.size(); ++s) {
+    if (plan_->steps[s].kernel != nullptr) plan_->steps[s].kernel->Pack(Arguments(s));
+  }
+}
+
+bool Context::Run(std::span<const void* const> inputs) {
+  Bind(inputs);
   // oneDNN's own threads stay unused: kernels share their work themselves (kernels/parallel.h).
   if (omp_get_max_threads() != 1) omp_set_num_threads(1);
   RunSteps(0, plan_->first_write);
@@ -79,9 +90,13 @@ void Context::RunStep(size_t s) {
     std::memcpy(variables_[step.variable], in_[first_in_[s]], static_cast<size_t>(step.bytes));
     return;
   }
-  void* scratch = step.scratch >= 0 ? arena_.data<char>() + step.scratch : nullptr;
-  step.kernel->Run(
-      {in_.data() + first_in_[s], out_.data() + first_out_[s], variables_.data(), scratch, states_[s].get()});
+  step.kernel->Run(Arguments(s));
+}
+
+KernelArgs Context::Arguments(size_t s) {
+  const int64_t scratch = plan_->steps[s].scratch;
+  return {in_.data() + first_in_[s], out_.data() + first_out_[s], variables_.data(),
+          scratch >= 0 ? arena_.data<char>() + scratch : nullptr, states_[s].get()};
 }
 
 std::string Context::Profile() const {

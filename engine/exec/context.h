@@ -23,6 +23,9 @@ class Context {
   // One pointer per input. Returns whether variables were written (the "commit" output, if there is one).
   bool Run(std::span<const void* const> inputs);
 
+  // Tells the kernels that the plan's steady inputs have changed; before the runs that read them.
+  void Pack(std::span<const void* const> inputs);
+
   // Valid until the next run.
   const void* output(size_t i) const;
   const Plan& plan() const { return *plan_; }
@@ -39,6 +42,8 @@ class Context {
     int64_t input;
   };
   const void* Resolve(ValueId v) const;
+  void Bind(std::span<const void* const> inputs);
+  KernelArgs Arguments(size_t s);
   void RunSteps(size_t begin, size_t end);
   void RunStep(size_t s);
 

@@ -35,6 +35,7 @@ class ScanKernel : public Kernel {
     const int32_t carries = attrs_.num_carry, first_constant = carries + attrs_.num_sequences;
     for (int32_t i = 0; i < carries; ++i) std::memcpy(args.out[i], args.in[i], in_bytes_[i]);
     for (size_t i = 0; i < num_in_; ++i) state.inputs[i] = static_cast<int32_t>(i) < carries ? args.out[i] : args.in[i];
+    if (attrs_.length > 1) state.context.Pack(state.inputs);
     for (int64_t k = 0; k < attrs_.length; ++k) {
       const int64_t t = attrs_.reverse ? attrs_.length - 1 - k : k;
       for (int32_t i = carries; i < first_constant; ++i) {
@@ -73,8 +74,10 @@ std::unique_ptr<Kernel> MakeScanKernel(const KernelRequest& r, std::string* why)
       }
     }
   }
+  const size_t constants = r.node.inputs.size() - static_cast<size_t>(attrs.num_carry + attrs.num_sequences);
   Graph copy = Prune(body);
-  absl::StatusOr<std::unique_ptr<const Plan>> plan = MakePlan(std::move(copy), {.threads = r.threads});
+  absl::StatusOr<std::unique_ptr<const Plan>> plan =
+      MakePlan(std::move(copy), {.threads = r.threads, .steady_inputs = attrs.length > 1 ? constants : 0});
   STRATA_CHECK(plan.ok());
   return std::make_unique<ScanKernel>(r, *std::move(plan));
 }

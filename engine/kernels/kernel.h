@@ -39,6 +39,9 @@ class Kernel {
   // Bytes of constant operands that the kernel holds in a layout of its own.
   virtual int64_t packed_bytes() const { return 0; }
   virtual std::unique_ptr<KernelState> MakeState() const { return nullptr; }
+  // Called when steady operands have changed, before the runs that read them: brings them to a layout of the kernel's
+  // own, in the state.
+  virtual void Pack(const KernelArgs& /*args*/) const {}
   // Output `output` may share the memory of input `input` (same size).
   virtual bool CanOverwrite(int /*input*/, int /*output*/) const { return false; }
 };
@@ -46,6 +49,8 @@ class Kernel {
 struct KernelOptions {
   int threads = 1;
   bool reference_only = false;
+  // By value: whether it stays the same over many runs (a scan's weights).
+  const std::vector<bool>* steady = nullptr;
 };
 
 struct Selection {
@@ -60,7 +65,9 @@ struct KernelRequest {
   const Graph& graph;
   const Node& node;
   int threads;
+  const std::vector<bool>* steady = nullptr;
 
+  bool IsSteady(int i) const { return steady != nullptr && (*steady)[node.inputs[i]]; }
   const ValueInfo& in(int i) const { return graph.info(node.inputs[i]); }
   const ValueInfo& out(int i) const { return graph.info(node.outputs[i]); }
 };

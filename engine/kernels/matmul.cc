@@ -1,5 +1,5 @@
 // Matrix products: our own kernel for small and thin ones, oneDNN for the rest. A second operand that never changes is
-// packed once, when the kernel is made.
+// packed once, when the kernel is made; one that is steady over many runs, before them.
 #include <limits>
 
 #include "engine/kernels/onednn.h"
@@ -33,7 +33,7 @@ Product ProductOf(const KernelRequest& r) {
 
 class SmallMatMulKernel : public Kernel {
  public:
-  SmallMatMulKernel(const Product& p, int threads, const Tensor* constant_b)
+  SmallMatMulKernel(const Product& p, int threads, const Tensor* constant_b, bool steady_b)
       : p_(p), fn_(GetSmallMatMul()), threads_(threads) {
     shape_ = {.m = p.m,
               .k = p.k,
@@ -56,16 +56,32 @@ class SmallMatMulKernel : public Kernel {
     // Long single rows are shared by the threads, in fixed ranges of columns.
     columns_ = p.batch == 1 && shape_.m == 1 && p.k * shape_.n >= (1 << 17) ? 64 : shape_.n;
     pack_ = PackSize(shape_.m, shape_.k, shape_.n, shape_.b_column != 1);
-    if (pack_ > 0 && constant_b != nullptr && p.batch == 1) Hold(constant_b->data<float>());
+    if (pack_ == 0 || p.batch > 1 || (constant_b == nullptr && !steady_b)) return;
+    plain_ = shape_;
+    shape_.b_row = (shape_.n + 15) / 16 * 16;
+    shape_.b_column = 1;
+    pack_ = 0;
+    steady_ = constant_b == nullptr;
+    if (constant_b != nullptr) FillRows(constant_b->data<float>(), &held_);
   }
   const char* name() const override { return "small_matmul"; }
   int64_t scratch_bytes() const override { return pack_ * static_cast<int64_t>(sizeof(float)); }
   int64_t packed_bytes() const override { return static_cast<int64_t>(held_.size_bytes()); }
 
+  struct State : KernelState {
+    Tensor held;
+  };
+  std::unique_ptr<KernelState> MakeState() const override { return steady_ ? std::make_unique<State>() : nullptr; }
+  void Pack(const KernelArgs& args) const override {
+    if (steady_) FillRows(static_cast<const float*>(args.in[swapped_ ? 0 : 1]), &static_cast<State*>(args.state)->held);
+  }
+
   void Run(const KernelArgs& args) const override {
     SmallMatMulArgs g = shape_;
     g.a = static_cast<const float*>(args.in[swapped_ ? 1 : 0]);
-    g.b = held_.empty() ? static_cast<const float*>(args.in[swapped_ ? 0 : 1]) : held_.data<float>();
+    g.b = steady_          ? static_cast<State*>(args.state)->held.data<float>()
+          : !held_.empty() ? held_.data<float>()
+                           : static_cast<const float*>(args.in[swapped_ ? 0 : 1]);
     g.bias = p_.bias ? static_cast<const float*>(args.in[2]) : nullptr;
     g.y = static_cast<float*>(args.out[0]);
     g.pack = static_cast<float*>(args.scratch);
@@ -90,16 +106,12 @@ class SmallMatMulKernel : public Kernel {
 
  private:
   // The transposed operand as rows.
-  void Hold(const float* b) {
-    const int64_t row = (shape_.n + 15) / 16 * 16;
-    held_ = Tensor(DType::kF32, {shape_.k, row});
-    for (int64_t j = 0; j < shape_.n; ++j) {
-      for (int64_t p = 0; p < shape_.k; ++p)
-        held_.data<float>()[p * row + j] = b[j * shape_.b_column + p * shape_.b_row];
+  void FillRows(const float* b, Tensor* rows) const {
+    if (rows->empty()) *rows = Tensor(DType::kF32, {plain_.k, shape_.b_row});
+    float* to = rows->data<float>();
+    for (int64_t j = 0; j < plain_.n; ++j) {
+      for (int64_t p = 0; p < plain_.k; ++p) to[p * shape_.b_row + j] = b[j * plain_.b_column + p * plain_.b_row];
     }
-    shape_.b_row = row;
-    shape_.b_column = 1;
-    pack_ = 0;
   }
 
   Product p_;
@@ -108,7 +120,9 @@ class SmallMatMulKernel : public Kernel {
   SmallMatMulArgs shape_{};
   bool swapped_;
   int64_t columns_, pack_;
-  Tensor held_;  // b, if it never changes and has to be packed
+  SmallMatMulArgs plain_{};  // the shape before packing
+  bool steady_ = false;      // b is packed into the state
+  Tensor held_;              // b, if it never changes and has to be packed
 };
 
 // A range of a product's rows, columns or batch entries, as one primitive call.
@@ -122,9 +136,10 @@ class DnnlMatMulKernel : public Kernel {
  public:
   explicit DnnlMatMulKernel(const KernelRequest& r)
       : p_(ProductOf(r)), threads_(r.threads), constant_b_(p_.batch == 1 ? ConstantOperand(r, 1) : nullptr) {
+    packed_b_ = constant_b_ != nullptr || (p_.batch == 1 && r.IsSteady(1));
     const OneThreadScope one_thread;
     Cut();
-    if (constant_b_ != nullptr) Pack();
+    if (packed_b_) PlanPacking();
     for (Variant& v : variants_) scratch_ = std::max(scratch_, RoundUp64(static_cast<int64_t>(v.scratch.get_size())));
   }
 
@@ -137,7 +152,8 @@ class DnnlMatMulKernel : public Kernel {
   }
 
   struct State : KernelState {
-    std::vector<DnnlArguments> parts;
+    std::vector<DnnlArguments> parts, reorders;
+    std::vector<Tensor> held;
   };
   std::unique_ptr<KernelState> MakeState() const override {
     auto s = std::make_unique<State>();
@@ -150,7 +166,23 @@ class DnnlMatMulKernel : public Kernel {
       call.Add(DNNL_ARG_SCRATCHPAD, v.scratch);
       if (p_.bias) call.Add(DNNL_ARG_BIAS, v.bias);
     }
+    if (constant_b_ != nullptr) return s;
+    for (const Packing& p : packings_) {
+      s->held.push_back(BufferOf(p.to));
+      DnnlArguments& call = s->reorders.emplace_back(p.reorder);
+      call.Add(DNNL_ARG_FROM, p.from);
+      call.Add(DNNL_ARG_TO, p.to);
+    }
     return s;
+  }
+
+  void Pack(const KernelArgs& args) const override {
+    auto& state = *static_cast<State*>(args.state);
+    for (size_t i = 0; i < state.reorders.size(); ++i) {
+      state.reorders[i].Point(0, static_cast<const float*>(args.in[1]) + packings_[i].offset);
+      state.reorders[i].Point(1, state.held[i].raw());
+      state.reorders[i].Execute();
+    }
   }
 
   void Run(const KernelArgs& args) const override {
@@ -159,7 +191,9 @@ class DnnlMatMulKernel : public Kernel {
       const Part& part = parts_[i];
       DnnlArguments& call = state.parts[i];
       call.Point(0, static_cast<const float*>(args.in[0]) + part.a);
-      call.Point(1, part.held >= 0 ? held_[part.held].raw() : static_cast<const float*>(args.in[1]) + part.b);
+      call.Point(1, !packed_b_               ? static_cast<const float*>(args.in[1]) + part.b
+                    : constant_b_ != nullptr ? held_[part.held].raw()
+                                             : state.held[part.held].raw());
       call.Point(2, static_cast<float*>(args.out[0]) + part.y);
       call.Point(3, static_cast<char*>(args.scratch) + slot * scratch_);
       if (p_.bias) call.Point(4, static_cast<const float*>(args.in[2]) + part.bias);
@@ -214,20 +248,27 @@ class DnnlMatMulKernel : public Kernel {
     }
   }
 
-  // Every part's operand in the layout that its primitive wants; parts that read the same one share it.
-  void Pack() {
-    std::vector<std::pair<int64_t, memory::desc>> known;  // by place in held_: offset, layout
+  // One range of b's columns and how it gets to the layout that a primitive wants.
+  struct Packing {
+    int64_t offset;
+    memory::desc from, to;
+    dnnl::reorder reorder;
+  };
+
+  // Parts that read the same range in the same layout share it. What never changes is packed now.
+  void PlanPacking() {
+    const memory::dims strides{p_.tb ? 1 : p_.n, p_.tb ? p_.k : 1};
     for (Part& part : parts_) {
       const Variant& v = variants_[part.variant];
-      for (size_t i = 0; i < known.size() && part.held < 0; ++i) {
-        if (known[i].first == part.b && known[i].second == v.b) part.held = static_cast<int>(i);
+      for (size_t i = 0; i < packings_.size() && part.held < 0; ++i) {
+        if (packings_[i].offset == part.b && packings_[i].to == v.b) part.held = static_cast<int>(i);
       }
       if (part.held >= 0) continue;
-      const memory::dims strides{p_.tb ? 1 : p_.n, p_.tb ? p_.k : 1};
-      const memory::desc plain({p_.k, v.n}, memory::data_type::f32, strides);
-      part.held = static_cast<int>(held_.size());
-      held_.push_back(Reordered(constant_b_->data<float>() + part.b, plain, v.b));
-      known.emplace_back(part.b, v.b);
+      part.held = static_cast<int>(packings_.size());
+      const memory::desc from({p_.k, v.n}, memory::data_type::f32, strides);
+      const dnnl::reorder::primitive_desc pd(CpuEngine(), from, CpuEngine(), v.b);
+      packings_.push_back({part.b, from, v.b, dnnl::reorder(pd)});
+      if (constant_b_ != nullptr) held_.push_back(Reordered(constant_b_->data<float>() + part.b, from, v.b));
     }
   }
 
@@ -248,8 +289,8 @@ class DnnlMatMulKernel : public Kernel {
     };
     Variant v{batch, m, n};
     v.a = desc(m, p_.k, p_.ta ? 1 : p_.k, p_.ta ? p_.m : 1, p_.m * p_.k);
-    v.b = constant_b_ != nullptr ? memory::desc({p_.k, n}, type, memory::format_tag::any)
-                                 : desc(p_.k, n, p_.tb ? 1 : p_.n, p_.tb ? p_.k : 1, p_.k * p_.n);
+    v.b = packed_b_ ? memory::desc({p_.k, n}, type, memory::format_tag::any)
+                    : desc(p_.k, n, p_.tb ? 1 : p_.n, p_.tb ? p_.k : 1, p_.k * p_.n);
     v.y = desc(m, n, p_.n, 1, p_.m * p_.n);
     v.bias = p_.batch == 1 ? memory::desc({1, n}, type, memory::dims{n, 1})
                            : memory::desc({1, 1, n}, type, memory::dims{n, n, 1});
@@ -265,7 +306,9 @@ class DnnlMatMulKernel : public Kernel {
   Product p_;
   int threads_;
   const Tensor* constant_b_;  // null if it may change
-  std::vector<Tensor> held_;
+  bool packed_b_ = false;     // constant or steady
+  std::vector<Packing> packings_;
+  std::vector<Tensor> held_;  // of a constant, by packing
   BlockFn relu_ = GetVectorOps().block[static_cast<int>(BlockOp::kRelu)];
   int64_t scratch_ = 0;  // bytes of one thread
   std::vector<Variant> variants_;
@@ -288,7 +331,8 @@ std::unique_ptr<Kernel> MakeMatMulKernel(const KernelRequest& r, std::string* wh
   const Product p = ProductOf(r);
   // A swapped product's second operand is the first input.
   if (IsSmall(p)) {
-    return std::make_unique<SmallMatMulKernel>(p, r.threads, ConstantOperand(r, p.n == 1 && p.m > 1 ? 0 : 1));
+    const int b = p.n == 1 && p.m > 1 ? 0 : 1;
+    return std::make_unique<SmallMatMulKernel>(p, r.threads, ConstantOperand(r, b), r.IsSteady(b));
   }
   try {
     return std::make_unique<DnnlMatMulKernel>(r);

@@ -79,9 +79,14 @@ inline const Tensor* ConstantOperand(const KernelRequest& r, size_t i) {
   return n.op == Op::kConstant ? n.as<LiteralAttrs>().value.get() : nullptr;
 }
 
+// Memory for a descriptor of f32.
+inline Tensor BufferOf(const dnnl::memory::desc& d) {
+  return Tensor(DType::kF32, {(static_cast<int64_t>(d.get_size()) + 3) / 4});
+}
+
 // `from`'s elements in the layout of another descriptor.
 inline Tensor Reordered(const void* data, const dnnl::memory::desc& from, const dnnl::memory::desc& to) {
-  Tensor out(DType::kF32, {(static_cast<int64_t>(to.get_size()) + 3) / 4});
+  Tensor out = BufferOf(to);
   dnnl::stream stream(CpuEngine());
   const dnnl::memory source(from, CpuEngine(), const_cast<void*>(data)), target(to, CpuEngine(), out.raw());
   dnnl::reorder(source, target).execute(stream, const_cast<dnnl::memory&>(source), const_cast<dnnl::memory&>(target));

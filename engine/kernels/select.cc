@@ -53,7 +53,7 @@ std::vector<Candidate> CandidatesOf(Op op) {
 
 Selection SelectKernel(const Graph& graph, const Node& node, const KernelOptions& options) {
   Selection s;
-  const KernelRequest request{graph, node, options.threads};
+  const KernelRequest request{graph, node, options.threads, options.steady};
   if (!options.reference_only || node.op == Op::kFused || node.op == Op::kScan) {
     for (const Candidate candidate : CandidatesOf(node.op)) {
       std::string why;

@@ -71,6 +71,7 @@ class Planner {
     alias_.resize(g.values().size());
     for (size_t i = 0; i < alias_.size(); ++i) alias_[i] = static_cast<ValueId>(i);
     PlaceLeaves();
+    FindSteady();
     // Readers first, then fused updates in place, then copies: a copy's source may still read what a fused update has
     // not written, and no reader comes after a writer.
     AddSteps([](const Node& n) { return !WritesVariable(n); });
@@ -105,6 +106,15 @@ class Planner {
     }
   }
 
+  void FindSteady() {
+    const Graph& g = plan_->graph;
+    steady_.assign(g.values().size(), false);
+    for (size_t i = g.inputs().size() - options_.steady_inputs; i < g.inputs().size(); ++i) {
+      steady_[g.inputs()[i].value] = true;
+    }
+    for (size_t v = 0; v < steady_.size(); ++v) steady_[v] = steady_[Root(static_cast<ValueId>(v))];
+  }
+
   template <typename Filter>
   void AddSteps(Filter filter) {
     const Graph& g = plan_->graph;
@@ -119,7 +129,7 @@ class Planner {
         step.variable = node.as<VariableAttrs>().index;
         step.bytes = BytesOf(g.info(node.inputs[0]));
       } else {
-        Selection s = SelectKernel(g, node, {options_.threads, options_.reference_only});
+        Selection s = SelectKernel(g, node, {options_.threads, options_.reference_only, &steady_});
         step.kernel = std::move(s.kernel);
         step.declined = std::move(s.declined);
       }
@@ -193,6 +203,7 @@ class Planner {
   PlanOptions options_;
   std::unique_ptr<Plan> plan_;
   std::vector<ValueId> alias_;
+  std::vector<bool> steady_;  // by value: the same in many runs
 };
 
 }  // namespace

@@ -53,6 +53,8 @@ struct PlanOptions {
   bool reuse = true;  // false: every value has memory of its own (tests)
   bool in_place = true;
   bool reference_only = false;
+  // The last so many inputs keep their values over many runs: see Context::Pack.
+  size_t steady_inputs = 0;
 };
 
 // The graph must be verified. Takes it over.

@@ -192,8 +192,9 @@ absl::StatusOr<Workload> MakeWorkload(const std::string& name) {
     w.train_batches = {256};
   } else if (name == "lstm") {
     model = kLstm;
-    config = "objectives { loss { binary_cross_entropy_logits {} } } "
-             "optimizer { rmsprop { learning_rate: 1e-3 rho: 0.9 epsilon: 1e-7 } }";
+    config =
+        "objectives { loss { binary_cross_entropy_logits {} } } "
+        "optimizer { rmsprop { learning_rate: 1e-3 rho: 0.9 epsilon: 1e-7 } }";
     w.train_batches = {32};
   } else if (name == "encoder") {
     model = kEncoder;
