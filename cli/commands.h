@@ -21,6 +21,7 @@ void AddTrain(CLI::App& app, Command& command);       // train
 void AddInfer(CLI::App& app, Command& command);       // infer
 void AddPlot(CLI::App& app, Command& command);        // plot
 void AddComponents(CLI::App& app, Command& command);  // components
+void AddFiles(CLI::App& app, Command& command);       // import, export, convert, inspect
 void AddHealth(CLI::App& app, Command& command);      // health
 
 }  // namespace strata::cli

@@ -26,6 +26,7 @@ int main(int argc, char** argv) {
   AddPlot(app, command);
   AddInfer(app, command);
   AddComponents(app, command);
+  AddFiles(app, command);
   AddHealth(app, command);
 
   try {

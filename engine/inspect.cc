@@ -1,9 +1,11 @@
 #include "engine/inspect.h"
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/philox.h"
 #include "engine/base/status.h"
 #include "engine/compile.h"
 #include "engine/nn/build.h"
+#include "engine/nn/initializers/initializers.h"
 #include "engine/ops/ops.h"
 #include "engine/train/step.h"
 
@@ -121,6 +123,22 @@ absl::StatusOr<Ports> PortsOf(const v1::Model& model) {
   ports.rows_independent &= !base->collected.rows_mixed && base->collected.updates.empty();
   ports.params = std::move(base->collected.params);
   return ports;
+}
+
+absl::StatusOr<NamedTensors> InitialWeights(const v1::Model& model, uint64_t seed) {
+  STRATA_ASSIGN_OR_RETURN(const Ports ports, PortsOf(model));
+  NamedTensors weights;
+  for (const nn::ParamSpec& p : ports.params) {
+    if (p.buffer && p.dtype != DType::kF32) {
+      weights[p.name] = Tensor(p.dtype, p.shape);
+      continue;
+    }
+    STRATA_ASSIGN_OR_RETURN(Tensor t,
+                            nn::Initialize(model.dialect(), p.initializer, p.shape, seed, StreamHash(p.stream)));
+    if (p.adjust) p.adjust(&t);
+    weights[p.name] = std::move(t);
+  }
+  return weights;
 }
 
 absl::StatusOr<ModelFacts> Inspect(const v1::Model& given, const v1::TrainingConfig* given_config, int64_t batch_size) {

@@ -28,4 +28,7 @@ struct Ports {
 };
 absl::StatusOr<Ports> PortsOf(const v1::Model& model);
 
+// Fresh parameters and buffers, as a training with this seed begins. `model` is complete.
+absl::StatusOr<NamedTensors> InitialWeights(const v1::Model& model, uint64_t seed);
+
 }  // namespace strata

@@ -70,6 +70,7 @@ struct Server::Impl {
   std::unique_ptr<ModelRegistry> registry;
   std::unique_ptr<RunManager> runs;
   std::unique_ptr<Batcher> batcher;
+  std::unique_ptr<ModelFiles> files;
   std::unique_ptr<WorkerPool> pool;
   std::atomic<bool> ready{false};
   std::unique_ptr<ModelsService> models_service;
@@ -112,7 +113,15 @@ absl::Status Server::Impl::OpenCore() {
                                                        .max_requests = options.max_queued_requests,
                                                        .metrics = metrics.get()});
   pool = std::make_unique<WorkerPool>(WorkerPool::Options{.name = "requests", .threads = 2});
-  models_service = std::make_unique<ModelsService>(registry.get(), runs.get(), pool.get(), metrics.get());
+  files = std::make_unique<ModelFiles>(
+      ModelFiles::Options{.registry = registry.get(),
+                          .engine = engine.get(),
+                          .scratch_dir = options.data_dir,
+                          .training = [this](const std::string& run) -> absl::StatusOr<v1::TrainingConfig> {
+                            STRATA_ASSIGN_OR_RETURN(const std::shared_ptr<Run> found, runs->Find(run));
+                            return found->Info().config();
+                          }});
+  models_service = std::make_unique<ModelsService>(registry.get(), runs.get(), files.get(), pool.get(), metrics.get());
   catalog_service = std::make_unique<CatalogService>(pool.get(), metrics.get());
   training_service = std::make_unique<TrainingService>(runs.get(), pool.get(), metrics.get());
   inference_service =

@@ -114,9 +114,6 @@ absl::StatusOr<Json> AnyLayer(const v1::Layer& layer, bool sequential, const Cal
   return json;
 }
 
-// Which layers of `given` are Sequential models: those that list no calls.
-bool IsSequential(const v1::Model& model) { return model.calls().empty(); }
-
 // A layer whose call takes its tensors one by one: the first is the input, the others go by name.
 std::vector<std::string> ArgumentNames(const v1::Layer& layer) {
   if (layer.has_keras_multi_head_attention()) return {"query", "value", "key"};
@@ -179,9 +176,10 @@ class Writer {
 
  private:
   // A nested model is Sequential if it is a chain: completion has made its calls explicit.
-  static bool InnerIsSequential(const v1::Layer& layer) {
-    if (!layer.has_model()) return false;
-    const v1::Model& model = layer.model();
+  static bool InnerIsSequential(const v1::Layer& layer) { return layer.has_model() && IsChain(layer.model()); }
+
+ public:
+  static bool IsChain(const v1::Model& model) {
     if (model.inputs_size() != 1 || model.outputs_size() != 1 || model.calls_size() != model.layers_size()) {
       return false;
     }
@@ -197,6 +195,7 @@ class Writer {
     return model.outputs(0).edge().call() == previous && model.outputs(0).edge().output() == 0;
   }
 
+ private:
   // Call -> its layer and its number among the layer's calls. A nested model has one node of its own before.
   void NumberNodes() {
     std::map<std::string, int> next;
@@ -255,7 +254,12 @@ absl::StatusOr<std::string> ExportKeras(const v1::Model& given) {
   if (model.dialect() != v1::KERAS) {
     return InvalidArgument("dialect: must be KERAS, got ", v1::Dialect_Name(model.dialect()));
   }
-  const bool sequential = framework::IsSequential(given) && model.inputs_size() == 1;
+  // Completion makes a Sequential's calls explicit; the name of its input still tells it from a functional chain.
+  const bool chain = model.layers_size() > 0 && framework::Writer::IsChain(model);
+  const bool sequential =
+      model.inputs_size() == 1 &&
+      (given.calls().empty() ||
+       (chain && (model.inputs(0).name() == model.layers(0).name() + "_input" || model.inputs(0).name() == "input")));
   STRATA_ASSIGN_OR_RETURN(Json config, framework::ModelConfig(model, sequential, framework::DeclaredShapes(model)));
   const Json json = {{"class_name", sequential ? "Sequential" : "Functional"},
                      {"config", std::move(config)},

@@ -9,6 +9,7 @@
 #include "engine/import/component.h"
 #include "engine/import/feature_columns.h"
 #include "engine/import/framework.h"
+#include "engine/nn/schema.h"
 
 namespace strata {
 namespace framework {
@@ -192,6 +193,7 @@ class Functional {
         call->set_name(entry.calls[k]);
         STRATA_RETURN_IF_ERROR(
             ReadNode(absl::StrCat(Below(path_, "layers"), "[", i, "].inbound_nodes[", k, "]"), nodes[k], call));
+        OrderArguments(model_->layers(entry.layer), call);
       }
     }
     return absl::OkStatus();
@@ -200,6 +202,17 @@ class Functional {
   Entry& EntryOf(const Json& layer) {
     const Json& own = Member(layer, "name");
     return entries_[(own.is_null() ? Member(Member(layer, "config"), "name") : own).get<std::string>()];
+  }
+
+  // MultiHeadAttention's value and key follow its query here.
+  static void OrderArguments(const v1::Layer& layer, v1::Call* call) {
+    if (!layer.has_keras_multi_head_attention()) return;
+    for (const char* name : {"value", "key"}) {
+      const auto it = call->named_args().find(name);
+      if (it == call->named_args().end()) continue;
+      *call->add_args() = it->second;
+      call->mutable_named_args()->erase(name);
+    }
   }
 
   // [[layer, node, tensor, {keyword: value}], ...]: one entry per tensor.
@@ -236,6 +249,21 @@ class Functional {
            entries_.count(value[0].get<std::string>()) != 0;
   }
 
+  // Flags of a call that are fields of the layer here.
+  bool SetFlag(const std::string& key, bool value, const v1::Call* call) {
+    for (v1::Layer& layer : *model_->mutable_layers()) {
+      const auto* kind = nn::KindOf(layer);
+      if (layer.name() != call->layer() || kind == nullptr) continue;
+      google::protobuf::Message* attributes = layer.GetReflection()->MutableMessage(&layer, kind);
+      const auto* field = attributes->GetDescriptor()->FindFieldByName(
+          key == "use_causal_mask" && !layer.has_keras_multi_head_attention() ? "causal" : key);
+      if (field == nullptr || field->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_BOOL) return false;
+      attributes->GetReflection()->SetBool(attributes, field, value);
+      return true;
+    }
+    return false;
+  }
+
   // Arguments of a call by name: tensors, lists of tensors, and the training flag.
   absl::Status ReadKeywords(const std::string& path, const Json& keywords, v1::Call* call) {
     if (keywords.is_null()) return absl::OkStatus();
@@ -246,6 +274,8 @@ class Functional {
       if (key == "training") {
         STRATA_ASSIGN_OR_RETURN(const bool training, JsonBool(at, value));
         call->set_training(training);
+      } else if (value.is_boolean() && SetFlag(key, value.get<bool>(), call)) {
+        continue;
       } else if (IsTensor(value)) {
         STRATA_RETURN_IF_ERROR(ReadEdge(at, value, &(*call->mutable_named_args())[key]));
       } else if (value.is_array() && !value.empty() && IsTensor(value[0]) && key == "initial_state") {

@@ -6,7 +6,9 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "engine/session.h"
+#include "strata/v1/services.pb.h"
 
 namespace strata::service {
 
@@ -26,6 +28,24 @@ class Engine {
   // A definition in the words of a framework; `inputs` where the text has none.
   virtual absl::StatusOr<v1::Model> Import(v1::Dialect dialect, const std::string& json,
                                            const std::vector<v1::Input>& inputs) const = 0;
+  // The definition as a file of this format: KERAS_DEFINITION, PYTORCH_DEFINITION or PYTORCH_SOURCE.
+  virtual absl::StatusOr<std::string> Export(const v1::Model& model, v1::FileFormat format) const {
+    (void)model;
+    return absl::UnimplementedError(absl::StrCat("format: no writer for ", v1::FileFormat_Name(format)));
+  }
+  // Parameters and buffers of a model that nobody has trained.
+  virtual absl::StatusOr<NamedTensors> InitialWeights(const v1::Model& model) const {
+    return absl::UnimplementedError(absl::StrCat("model: no initial weights for ", model.name()));
+  }
+  // compile()'s arguments as Keras writes them into a file, and back.
+  virtual absl::StatusOr<v1::TrainingConfig> ImportTraining(const v1::Model& model, const std::string& json) const {
+    (void)json;
+    return absl::UnimplementedError(absl::StrCat("training_config: no reader, for ", model.name()));
+  }
+  virtual absl::StatusOr<std::string> ExportTraining(const v1::TrainingConfig& config) const {
+    (void)config;
+    return absl::UnimplementedError("training_config: no writer");
+  }
 };
 
 std::unique_ptr<Engine> MakeRealEngine();

@@ -1,4 +1,5 @@
 #include "engine/import/framework.h"
+#include "engine/inspect.h"
 #include "service/core/engine.h"
 
 namespace strata::service {
@@ -30,6 +31,28 @@ class RealEngine final : public Engine {
 #else
     return dialect == v1::KERAS ? ImportKeras(json) : ImportPytorch(json, inputs);
 #endif
+  }
+  absl::StatusOr<std::string> Export(const v1::Model& model, v1::FileFormat format) const override {
+    switch (format) {
+      case v1::KERAS_DEFINITION:
+        return ExportKeras(model);
+      case v1::PYTORCH_DEFINITION:
+        return ExportPytorch(model);
+      case v1::PYTORCH_SOURCE:
+        return ExportPytorchSource(model);
+      default:
+        return Engine::Export(model, format);
+    }
+  }
+  absl::StatusOr<v1::TrainingConfig> ImportTraining(const v1::Model& model, const std::string& json) const override {
+    return ImportKerasTraining(model, json);
+  }
+  absl::StatusOr<std::string> ExportTraining(const v1::TrainingConfig& config) const override {
+    return ExportKerasTraining(config);
+  }
+  absl::StatusOr<NamedTensors> InitialWeights(const v1::Model& model) const override {
+    constexpr uint64_t kSeed = 0;
+    return strata::InitialWeights(model, kSeed);
   }
 };
 

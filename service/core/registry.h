@@ -66,6 +66,9 @@ class ModelRegistry {
                                           const std::string& description, const NamedTensors& weights);
   absl::StatusOr<v1::ListVersionsResponse> ListVersions(const v1::ListVersionsRequest& request) const;
   absl::StatusOr<v1::VersionInfo> Rollback(const v1::RollbackRequest& request);
+  // A version and its weights; 0 is the one that serves.
+  absl::StatusOr<v1::VersionInfo> DescribeVersion(const std::string& model, int64_t version) const;
+  absl::StatusOr<TensorFile> ReadWeights(const std::string& model, int64_t version) const;
 
   // The version that a request means: a number in decimal digits, or empty for the one that serves. Does not block; the
   // version may not be loaded.
@@ -89,6 +92,7 @@ class ModelRegistry {
   static v1::VersionInfo InfoOf(const Model& model, const VersionRecord& version);
   absl::StatusOr<std::shared_ptr<const Version>> Instantiate(const v1::Model& definition,
                                                              const NamedTensors& weights) const;
+  absl::StatusOr<std::pair<VersionRecord, v1::VersionInfo>> RecordOf(const std::string& model, int64_t version) const;
   absl::Status LoadVersion(const std::string& model, int64_t number) ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
   // Forgets idle versions beyond the limit and tells the metrics what is left.
   void Trim() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -167,6 +167,29 @@ absl::StatusOr<v1::VersionInfo> ModelRegistry::Rollback(const v1::RollbackReques
   return info;
 }
 
+absl::StatusOr<std::pair<VersionRecord, v1::VersionInfo>> ModelRegistry::RecordOf(const std::string& name,
+                                                                                  int64_t version) const {
+  absl::MutexLock lock(&mutex_);
+  STRATA_ASSIGN_OR_RETURN(const Model* model, FindLocked(name));
+  const int64_t number = version == 0 ? model->record.serving_version : version;
+  if (number == 0) {
+    return absl::FailedPreconditionError(absl::StrCat("model: no version is published, got ", Quote(name)));
+  }
+  const auto it = model->versions.find(number);
+  if (it == model->versions.end()) return UnknownVersion(name, number);
+  return std::make_pair(it->second, InfoOf(*model, it->second));
+}
+
+absl::StatusOr<v1::VersionInfo> ModelRegistry::DescribeVersion(const std::string& name, int64_t version) const {
+  STRATA_ASSIGN_OR_RETURN(const auto record, RecordOf(name, version));
+  return record.second;
+}
+
+absl::StatusOr<TensorFile> ModelRegistry::ReadWeights(const std::string& name, int64_t version) const {
+  STRATA_ASSIGN_OR_RETURN(const auto record, RecordOf(name, version));
+  return options_.store->ReadVersion(record.first);
+}
+
 absl::StatusOr<LoadedVersion> ModelRegistry::Resolve(const std::string& name, const std::string& version) const {
   int64_t number = 0;
   if (!version.empty()) {

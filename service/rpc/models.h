@@ -3,6 +3,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include "service/core/model_files.h"
 #include "service/core/registry.h"
 #include "service/core/run_manager.h"
 #include "service/core/worker_pool.h"
@@ -12,8 +13,8 @@ namespace strata::service {
 
 class ModelsService final : public v1::Models::CallbackService {
  public:
-  ModelsService(ModelRegistry* registry, RunManager* runs, WorkerPool* pool, Metrics* metrics)
-      : registry_(registry), runs_(runs), pool_(pool), metrics_(metrics) {}
+  ModelsService(ModelRegistry* registry, RunManager* runs, const ModelFiles* files, WorkerPool* pool, Metrics* metrics)
+      : registry_(registry), runs_(runs), files_(files), pool_(pool), metrics_(metrics) {}
 
   grpc::ServerUnaryReactor* Create(grpc::CallbackServerContext* context, const v1::CreateModelRequest* request,
                                    v1::ModelInfo* response) override;
@@ -33,10 +34,15 @@ class ModelsService final : public v1::Models::CallbackService {
                                          v1::ListVersionsResponse* response) override;
   grpc::ServerUnaryReactor* Rollback(grpc::CallbackServerContext* context, const v1::RollbackRequest* request,
                                      v1::VersionInfo* response) override;
+  grpc::ServerReadReactor<v1::ImportRequest>* Import(grpc::CallbackServerContext* context,
+                                                     v1::ImportResponse* response) override;
+  grpc::ServerWriteReactor<v1::ExportResponse>* Export(grpc::CallbackServerContext* context,
+                                                       const v1::ExportRequest* request) override;
 
  private:
   ModelRegistry* const registry_;
   RunManager* const runs_;
+  const ModelFiles* const files_;
   WorkerPool* const pool_;
   Metrics* const metrics_;
 };

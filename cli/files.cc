@@ -1,0 +1,311 @@
+// strata import, export, convert, inspect: models as files.
+
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "cli/commands.h"
+#include "cli/json.h"
+#include "cli/terminal.h"
+#include "engine/base/status.h"
+
+namespace strata::cli {
+namespace {
+
+constexpr size_t kChunkBytes = size_t{1} << 20;
+constexpr uint64_t kMaxHeaderBytes = 100000000;
+
+struct FileFlags {
+  std::string file, other, name, model, format, description;
+  std::string keras, pytorch;  // definitions for files of weights alone
+  std::vector<std::string> inputs;
+  bool not_strict = false;
+};
+
+// "image:1,28,28"
+absl::StatusOr<v1::Input> InputOf(const std::string& text) {
+  const std::vector<std::string> parts = absl::StrSplit(text, ':');
+  v1::Input input;
+  if (parts.size() != 2 || parts[0].empty()) return InvalidArgument("--input: must be NAME:SHAPE, got \"", text, "\"");
+  input.set_name(parts[0]);
+  for (absl::string_view size : absl::StrSplit(parts[1], ',', absl::SkipEmpty())) {
+    int64_t value;
+    if (!absl::SimpleAtoi(size, &value)) return InvalidArgument("--input: must have whole numbers, got \"", text, "\"");
+    input.add_shape(value);
+  }
+  return input;
+}
+
+// By name, "pytorch_state_dict", or by the file's ending.
+absl::StatusOr<v1::FileFormat> FormatOf(const std::string& format, const std::string& file, v1::Dialect dialect) {
+  v1::FileFormat value;
+  if (!format.empty()) {
+    std::string upper = format;
+    for (char& c : upper) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    if (v1::FileFormat_Parse(upper, &value)) return value;
+    return InvalidArgument("--format: must be a format's name, got ", format);
+  }
+  const bool keras = dialect == v1::KERAS;
+  if (absl::EndsWith(file, ".strata")) return v1::NATIVE;
+  if (absl::EndsWith(file, ".safetensors")) return keras ? v1::NATIVE : v1::PYTORCH_STATE_DICT;
+  if (absl::EndsWith(file, ".py")) return v1::PYTORCH_SOURCE;
+  if (absl::EndsWith(file, ".weights.h5")) return v1::KERAS_WEIGHTS;
+  if (absl::EndsWith(file, ".h5") || absl::EndsWith(file, ".hdf5")) return v1::KERAS_HDF5;
+  if (absl::EndsWith(file, ".keras")) return v1::KERAS_ARCHIVE;
+  if (absl::EndsWith(file, ".json")) return keras ? v1::KERAS_DEFINITION : v1::PYTORCH_DEFINITION;
+  return InvalidArgument("FILE: must end with .strata, .safetensors, .py, .h5, .weights.h5, .keras or .json, got ",
+                         file);
+}
+
+absl::StatusOr<v1::ImportResponse> Send(Client& client, const FileFlags& flags) {
+  STRATA_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(flags.file));
+  v1::ImportRequest request;
+  v1::ImportStart* start = request.mutable_start();
+  start->set_name(flags.name);
+  start->set_description(flags.description);
+  start->set_size(static_cast<int64_t>(bytes.size()));
+  start->set_strict(!flags.not_strict);
+  if (!flags.keras.empty() || !flags.pytorch.empty()) {
+    auto* definition = start->mutable_definition();
+    definition->set_dialect(flags.keras.empty() ? v1::PYTORCH : v1::KERAS);
+    STRATA_ASSIGN_OR_RETURN(*definition->mutable_json(), ReadFile(flags.keras.empty() ? flags.pytorch : flags.keras));
+  }
+  for (const std::string& text : flags.inputs) {
+    STRATA_ASSIGN_OR_RETURN(*start->mutable_definition()->add_inputs(), InputOf(text));
+  }
+  grpc::ClientContext context;
+  v1::ImportResponse response;
+  const auto writer = client.models().Import(&context, &response);
+  bool open = writer->Write(request);
+  for (size_t at = 0; open && at < bytes.size(); at += kChunkBytes) {
+    request.set_chunk(bytes.substr(at, kChunkBytes));
+    open = writer->Write(request);
+  }
+  writer->WritesDone();
+  STRATA_RETURN_IF_ERROR(FromGrpc(writer->Finish()));
+  return response;
+}
+
+absl::Status Import(Client& client, const FileFlags& flags) {
+  STRATA_ASSIGN_OR_RETURN(const v1::ImportResponse response, Send(client, flags));
+  std::cout << "model " << response.model().name() << " from " << v1::FileFormat_Name(response.format());
+  if (response.has_version()) {
+    std::cout << ", version " << response.version().version() << ", digest "
+              << response.version().digest().substr(0, 12);
+  }
+  std::cout << "\n";
+  for (const std::string& key : response.missing_keys()) std::cout << "missing key: " << key << "\n";
+  for (const std::string& key : response.unexpected_keys()) std::cout << "unexpected key: " << key << "\n";
+  for (const std::string& warning : response.warnings()) std::cout << warning << "\n";
+  return absl::OkStatus();
+}
+
+// Receives a file beside its name, then moves it there.
+absl::Status Receive(Client& client, const v1::ExportRequest& request, const std::string& path) {
+  grpc::ClientContext context;
+  const auto reader = client.models().Export(&context, request);
+  const std::string temporary = absl::StrCat(path, ".part");
+  std::ofstream out(temporary, std::ios::binary | std::ios::trunc);
+  v1::ExportResponse response;
+  v1::ExportHeader header;
+  int64_t size = 0;
+  while (reader->Read(&response)) {
+    if (response.has_header()) {
+      header = response.header();
+    } else {
+      size += static_cast<int64_t>(response.chunk().size());
+      out.write(response.chunk().data(), static_cast<std::streamsize>(response.chunk().size()));
+    }
+  }
+  absl::Status status = FromGrpc(reader->Finish());
+  if (status.ok() && size != header.size()) status = absl::DataLossError("export: the file is shorter than announced");
+  if (status.ok() && !out.flush()) status = absl::InternalError(absl::StrCat(path, ": cannot be written"));
+  out.close();
+  if (status.ok() && std::rename(temporary.c_str(), path.c_str()) != 0) {
+    status = absl::InternalError(absl::StrCat(path, ": cannot be written"));
+  }
+  if (!status.ok()) {
+    std::remove(temporary.c_str());
+    return status;
+  }
+  std::cout << path << ": " << v1::FileFormat_Name(header.format()) << ", " << size << " bytes";
+  if (header.version() != 0) std::cout << ", version " << header.version();
+  std::cout << ", digest " << header.digest().substr(0, 12) << "\n";
+  return absl::OkStatus();
+}
+
+absl::Status Export(Client& client, const FileFlags& flags) {
+  v1::ExportRequest request;
+  const std::vector<std::string> parts = absl::StrSplit(flags.model, '@');
+  request.set_model(parts[0]);
+  int64_t version = 0;
+  if (parts.size() > 2 || (parts.size() == 2 && !absl::SimpleAtoi(parts[1], &version))) {
+    return InvalidArgument("MODEL: must be NAME or NAME@VERSION, got ", flags.model);
+  }
+  request.set_version(version);
+  v1::GetModelRequest get;
+  get.set_name(parts[0]);
+  STRATA_ASSIGN_OR_RETURN(const v1::ModelInfo info, client.Call(client.models(), &v1::Models::Stub::Get, get));
+  STRATA_ASSIGN_OR_RETURN(const v1::FileFormat format, FormatOf(flags.format, flags.file, info.definition().dialect()));
+  request.set_format(format);
+  return Receive(client, request, flags.file);
+}
+
+// Through the server, under a name that goes again.
+absl::Status Convert(Client& client, FileFlags flags) {
+  flags.name = absl::StrCat("convert-", getpid());
+  STRATA_ASSIGN_OR_RETURN(const v1::ImportResponse imported, Send(client, flags));
+  v1::ExportRequest request;
+  request.set_model(flags.name);
+  const auto format = FormatOf(flags.format, flags.other, imported.model().definition().dialect());
+  absl::Status status = format.status();
+  if (format.ok()) {
+    request.set_format(*format);
+    status = Receive(client, request, flags.other);
+  }
+  v1::DeleteModelRequest remove;
+  remove.set_name(flags.name);
+  client.Call(client.models(), &v1::Models::Stub::Delete, remove).status().IgnoreError();
+  return status;
+}
+
+// The exit code of a program that is given its arguments as they are.
+absl::StatusOr<int> RunProgram(const std::vector<std::string>& arguments) {
+  std::vector<char*> argv;
+  for (const std::string& a : arguments) argv.push_back(const_cast<char*>(a.c_str()));
+  argv.push_back(nullptr);
+  pid_t child = 0;
+  if (posix_spawn(&child, argv[0], nullptr, nullptr, argv.data(), environ) != 0) {
+    return absl::UnavailableError(absl::StrCat(arguments[0], ": cannot be started"));
+  }
+  int state = 0;
+  while (waitpid(child, &state, 0) < 0 && errno == EINTR) {
+  }
+  return WIFEXITED(state) ? WEXITSTATUS(state) : -1;
+}
+
+// The header of a safetensors file as a table.
+absl::Status PrintTensors(const std::string& bytes) {
+  uint64_t size = 0;
+  if (bytes.size() < 8) return absl::DataLossError("safetensors: shorter than 8 bytes");
+  std::memcpy(&size, bytes.data(), 8);
+  if (size > kMaxHeaderBytes || size > bytes.size() - 8)
+    return absl::DataLossError("safetensors: header longer than the file");
+  const auto header =
+      nlohmann::json::parse(bytes.begin() + 8, bytes.begin() + 8 + static_cast<int64_t>(size), nullptr, false);
+  if (!header.is_object()) return absl::DataLossError("safetensors: the header is no JSON object");
+  std::vector<std::vector<std::string>> rows;
+  int64_t total = 0;
+  for (const auto& [name, entry] : header.items()) {
+    if (name == "__metadata__") continue;
+    if (!entry.is_object() || !entry.contains("shape") || !entry["shape"].is_array()) {
+      return absl::DataLossError(absl::StrCat("safetensors: ", name, ": has no shape"));
+    }
+    int64_t count = 1;
+    std::vector<std::string> sizes;
+    for (const auto& d : entry["shape"]) {
+      sizes.push_back(d.dump());
+      count *= d.is_number_integer() ? d.get<int64_t>() : 1;
+    }
+    total += count;
+    rows.push_back({name, entry.contains("dtype") ? entry["dtype"].dump() : "",
+                    absl::StrCat("[", absl::StrJoin(sizes, ", "), "]"), absl::StrCat(count)});
+  }
+  std::cout << Table({"TENSOR", "TYPE", "SHAPE", ">ELEMENTS"}, rows) << rows.size() << " tensors, " << total
+            << " elements\n";
+  const auto metadata = header.find("__metadata__");
+  if (metadata == header.end() || !metadata->is_object()) return absl::OkStatus();
+  for (const auto& [key, value] : metadata->items()) {
+    const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+    std::cout << key << ": " << text.substr(0, 200) << (text.size() > 200 ? "..." : "") << "\n";
+  }
+  return absl::OkStatus();
+}
+
+// Without a server. HDF5 files and archives are read by the tool beside us.
+absl::Status InspectFile(const FileFlags& flags) {
+  STRATA_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(flags.file));
+  const bool container =
+      absl::StartsWith(bytes, absl::string_view("\x89HDF\r\n\x1a\n", 8)) || absl::StartsWith(bytes, "PK\x03\x04");
+  if (!container) {
+    if (!bytes.empty() && bytes[0] == '\x80')
+      return InvalidArgument("file: must not be pickled (reading it would execute code)");
+    if (bytes.size() > 8 && bytes[8] == '{') return PrintTensors(bytes);
+    const auto json = nlohmann::json::parse(bytes, nullptr, false);
+    if (json.is_discarded()) return InvalidArgument("file: must be safetensors, HDF5, a .keras archive or JSON");
+    std::cout << json.dump(2) << "\n";
+    return absl::OkStatus();
+  }
+  std::string self(4096, '\0');
+  const ssize_t n = ::readlink("/proc/self/exe", self.data(), self.size());
+  self.resize(n > 0 ? static_cast<size_t>(n) : 0);
+  std::string out = "/tmp/strata-inspect-XXXXXX";
+  const int fd = ::mkstemp(out.data());
+  if (fd < 0) return absl::InternalError("file: no temporary file can be made");
+  ::close(fd);
+  STRATA_ASSIGN_OR_RETURN(const int code, RunProgram({absl::StrCat(self.substr(0, self.rfind('/')), "/strata-file"),
+                                                      "unpack", flags.file, out}));
+  absl::Status status = code == 0 ? absl::OkStatus() : absl::DataLossError("file: cannot be read");
+  if (status.ok()) {
+    const auto tensors = ReadFile(out);
+    status = tensors.ok() ? PrintTensors(*tensors) : tensors.status();
+  }
+  ::unlink(out.c_str());
+  ::unlink(absl::StrCat(out, ".h5").c_str());
+  return status;
+}
+
+void AddImportFlags(CLI::App* app, FileFlags& flags) {
+  app->add_option("FILE", flags.file, "safetensors, .h5, .keras or JSON")->required()->check(CLI::ExistingFile);
+  auto* keras = app->add_option("--keras", flags.keras, "Definition for a file of weights: Keras' to_json()");
+  app->add_option("--pytorch", flags.pytorch,
+                  "Definition for a state dict: a {class_name, config} tree of PyTorch classes")
+      ->excludes(keras);
+  app->add_option("--input", flags.inputs,
+                  "Input of a PyTorch model, NAME:SHAPE without the batch, for example image:1,28,28");
+  app->add_flag("--not-strict", flags.not_strict, "Missing keys keep their values, unexpected ones are ignored");
+}
+
+}  // namespace
+
+void AddFiles(CLI::App& app, Command& command) {
+  auto flags = std::make_shared<FileFlags>();
+  auto* import = app.add_subcommand("import", "Registers the model of a file and publishes its weights");
+  AddImportFlags(import, *flags);
+  import->add_option("--name", flags->name, "Name of the model; weights alone go to the model of this name");
+  import->add_option("--description", flags->description, "Description of the version");
+  import->callback([flags, &command] { command.run = [flags](Client& client) { return Import(client, *flags);
+};
+}  // namespace strata::cli
+);
+
+auto* out = app.add_subcommand("export", "Writes a model, or a version of it, into a file");
+out->add_option("MODEL", flags->model, "NAME or NAME@VERSION")->required();
+out->add_option("FILE", flags->file, "Its ending chooses the format")->required();
+out->add_option("--format", flags->format, "Format by name, for example native");
+out->callback([flags, &command] { command.run = [flags](Client& client) { return Export(client, *flags); }; });
+
+auto* convert = app.add_subcommand("convert", "Rewrites a model file in another format of the same dialect");
+AddImportFlags(convert, *flags);
+convert->add_option("OUT", flags->other, "Its ending chooses the format")->required();
+convert->add_option("--format", flags->format, "Format by name, for example native");
+convert->callback([flags, &command] { command.run = [flags](Client& client) { return Convert(client, *flags); }; });
+
+auto* inspect = app.add_subcommand("inspect", "Shows what a file holds; needs no server");
+inspect->add_option("FILE", flags->file, "Any model file")->required()->check(CLI::ExistingFile);
+inspect->callback([flags, &command] { command.run = [flags](Client&) { return InspectFile(*flags); }; });
+}
+
+}  // namespace strata::cli

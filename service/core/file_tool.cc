@@ -1,0 +1,130 @@
+#include "service/core/file_tool.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <fstream>
+#include <sstream>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "engine/base/status.h"
+#include "service/core/native_file.h"
+
+namespace strata::service {
+namespace {
+
+constexpr absl::Duration kTimeLimit = absl::Minutes(5);
+
+// A folder that goes with everything in it.
+class Scratch {
+ public:
+  explicit Scratch(const std::string& parent) : path_(absl::StrCat(parent, "/filesXXXXXX")) {
+    ok_ = ::mkdtemp(path_.data()) != nullptr;
+  }
+  ~Scratch() {
+    for (const char* name : {"in", "out", "out.h5", "err"}) ::unlink(absl::StrCat(path_, "/", name).c_str());
+    if (ok_) ::rmdir(path_.c_str());
+  }
+  bool ok() const { return ok_; }
+  std::string File(const char* name) const { return absl::StrCat(path_, "/", name); }
+
+ private:
+  std::string path_;
+  bool ok_ = false;
+};
+
+std::string ReadWhole(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::stringstream buffer;
+  buffer << in.rdbuf();
+  return buffer.str();
+}
+
+// The tool stands beside whoever runs.
+std::string ToolPath() {
+  std::string path(4096, '\0');
+  const ssize_t n = ::readlink("/proc/self/exe", path.data(), path.size());
+  path.resize(n > 0 ? static_cast<size_t>(n) : 0);
+  return absl::StrCat(path.substr(0, path.rfind('/')), "/strata-file");
+}
+
+absl::Status FromToolText(const std::string& text) {
+  const size_t colon = text.find(": ");
+  const std::string code = text.substr(0, colon);
+  std::string message = colon == std::string::npos ? text : text.substr(colon + 2);
+  if (!message.empty() && message.back() == '\n') message.pop_back();
+  for (const auto known : {absl::StatusCode::kInvalidArgument, absl::StatusCode::kDataLoss,
+                           absl::StatusCode::kUnimplemented, absl::StatusCode::kInternal}) {
+    if (code == absl::StatusCodeToString(known)) return absl::Status(known, message);
+  }
+  // What is too large for its file is a wrong file, not a busy server.
+  if (code == absl::StatusCodeToString(absl::StatusCode::kResourceExhausted))
+    return absl::InvalidArgumentError(message);
+  return absl::DataLossError(absl::StrCat("file: cannot be read: ", message.empty() ? "no reason given" : message));
+}
+
+// Waits for a child and kills it after the time limit.
+absl::StatusOr<int> Await(pid_t child) {
+  const absl::Time deadline = absl::Now() + kTimeLimit;
+  int state = 0;
+  for (absl::Duration pause = absl::Milliseconds(1);; pause = std::min(pause * 2, absl::Milliseconds(50))) {
+    const pid_t done = ::waitpid(child, &state, WNOHANG);
+    if (done == child) return state;
+    if (done < 0 && errno != EINTR) return absl::InternalError("file: the reader cannot be awaited");
+    if (absl::Now() > deadline) {
+      ::kill(child, SIGKILL);
+      ::waitpid(child, &state, 0);
+      return absl::InvalidArgumentError("file: reading it takes too long");
+    }
+    absl::SleepFor(pause);
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> FileTool::Run(const char* verb, absl::string_view bytes) const {
+  const Scratch scratch(scratch_dir_);
+  if (!scratch.ok()) return absl::InternalError("file: no scratch folder can be made");
+  {
+    std::ofstream out(scratch.File("in"), std::ios::binary);
+    out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    if (!out.flush()) return absl::ResourceExhaustedError("file: no space for a copy");
+  }
+  const std::string tool = ToolPath(), in = scratch.File("in"), to = scratch.File("out"), errors = scratch.File("err");
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
+  posix_spawn_file_actions_addopen(&actions, 2, errors.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  std::string name = "strata-file", what = verb, from = in, target = to;
+  char* const argv[] = {name.data(), what.data(), from.data(), target.data(), nullptr};
+  char* const environment[] = {nullptr};
+  pid_t child = 0;
+  const int failed = posix_spawn(&child, tool.c_str(), &actions, nullptr, argv, environment);
+  posix_spawn_file_actions_destroy(&actions);
+  if (failed != 0)
+    return absl::UnavailableError("file: strata-file is not beside the server: HDF5 files cannot be read");
+  STRATA_ASSIGN_OR_RETURN(const int state, Await(child));
+  if (!WIFEXITED(state)) {
+    return absl::DataLossError(absl::StrCat("file: is damaged: its reader was stopped by signal ", WTERMSIG(state)));
+  }
+  if (WEXITSTATUS(state) != 0) return FromToolText(ReadWhole(errors));
+  return ReadWhole(to);
+}
+
+absl::StatusOr<TensorFile> FileTool::Unpack(absl::string_view bytes) const {
+  STRATA_ASSIGN_OR_RETURN(const std::string tensors, Run("unpack", bytes));
+  return ParseTensors(tensors);
+}
+
+absl::StatusOr<std::string> FileTool::Pack(const NamedTensors& tensors, const Metadata& metadata) const {
+  return Run("pack", TensorFileBytes(tensors, metadata));
+}
+
+}  // namespace strata::service

@@ -1,0 +1,28 @@
+// Runs strata-file, the process that reads and writes HDF5 files and archives.
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "service/store/safetensors.h"
+
+namespace strata::service {
+
+// Thread-safe. Blocks; gives up after a time limit.
+class FileTool {
+ public:
+  // `scratch_dir` exists and is ours.
+  explicit FileTool(std::string scratch_dir) : scratch_dir_(std::move(scratch_dir)) {}
+
+  // The content of an HDF5 file or a .keras archive (files/containers.h). The tool's own status if it refuses;
+  // DATA_LOSS if it dies of the file, RESOURCE_EXHAUSTED if it takes too long.
+  absl::StatusOr<TensorFile> Unpack(absl::string_view bytes) const;
+  absl::StatusOr<std::string> Pack(const NamedTensors& tensors, const Metadata& metadata) const;
+
+ private:
+  absl::StatusOr<std::string> Run(const char* verb, absl::string_view in) const;
+  const std::string scratch_dir_;
+};
+
+}  // namespace strata::service

@@ -1,0 +1,185 @@
+// Models.Import and Models.Export: files in chunks. Reads and writes are gRPC's; parsing and writing files is the
+// pool's.
+
+#include <memory>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "engine/base/status.h"
+#include "service/rpc/models.h"
+#include "service/rpc/unary.h"
+
+namespace strata::service {
+namespace {
+
+constexpr size_t kChunkBytes = size_t{1} << 20;
+
+// Gathers the file in memory, then parses it on the pool. Start* and Finish are called under the mutex.
+class ImportReactor final : public grpc::ServerReadReactor<v1::ImportRequest>,
+                            public std::enable_shared_from_this<ImportReactor> {
+ public:
+  ImportReactor(const ModelFiles* files, WorkerPool* pool, Metrics* metrics, v1::ImportResponse* response)
+      : files_(files), pool_(pool), response_(response), record_(metrics, "Models/Import") {}
+
+  void Begin(std::shared_ptr<ImportReactor> self) {
+    absl::MutexLock lock(&mutex_);
+    self_ = std::move(self);
+    StartRead(&request_);
+  }
+
+  void OnReadDone(bool ok) override {
+    absl::MutexLock lock(&mutex_);
+    if (over_) return;
+    if (!ok) return Parse();
+    if (const absl::Status status = Take(); !status.ok()) return FinishNow(status);
+    StartRead(&request_);
+  }
+  void OnCancel() override {
+    absl::MutexLock lock(&mutex_);
+    // While the pool parses, its answer ends the call.
+    if (!over_ && !parsing_) FinishNow(absl::CancelledError("the client has gone"));
+  }
+  void OnDone() override {
+    absl::MutexLock lock(&mutex_);
+    pool_->Add([self = std::move(self_)] {});  // the last reference must not go under the lock
+  }
+
+ private:
+  absl::Status Take() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (request_.has_start() == begun_) {
+      return InvalidArgument(begun_ ? "kind: only the first message may be start"
+                                    : "kind: the first message must be start");
+    }
+    if (!begun_) {
+      begun_ = true;
+      start_ = request_.start();
+      STRATA_RETURN_IF_ERROR(files_->CheckSize(start_.size()));
+      if (start_.size() > 0) bytes_.reserve(static_cast<size_t>(start_.size()));
+      return absl::OkStatus();
+    }
+    if (!request_.has_chunk()) return InvalidArgument("kind: must be a chunk, got nothing");
+    STRATA_RETURN_IF_ERROR(files_->CheckSize(static_cast<int64_t>(bytes_.size() + request_.chunk().size())));
+    bytes_.append(request_.chunk());
+    return absl::OkStatus();
+  }
+
+  void Parse() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (!begun_) return FinishNow(InvalidArgument("kind: the first message must be start"));
+    if (start_.size() > 0 && start_.size() != static_cast<int64_t>(bytes_.size())) {
+      return FinishNow(absl::DataLossError(
+          absl::StrCat("size: must be that of the chunks, ", bytes_.size(), ", got ", start_.size())));
+    }
+    parsing_ = true;
+    const bool added = pool_->TryAdd([self = shared_from_this()] {
+      absl::StatusOr<v1::ImportResponse> result = self->files_->Import(self->start_, self->bytes_);
+      absl::MutexLock lock(&self->mutex_);
+      if (self->over_) return;
+      if (result.ok()) *self->response_ = *std::move(result);
+      self->FinishNow(result.status());
+    });
+    if (!added) FinishNow(absl::ResourceExhaustedError("the server has too much to do"));
+  }
+
+  void FinishNow(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    over_ = true;
+    Finish(record_.Done(status));
+  }
+
+  const ModelFiles* const files_;
+  WorkerPool* const pool_;
+  v1::ImportResponse* const response_;
+  const CallRecord record_;
+  absl::Mutex mutex_;
+  std::shared_ptr<ImportReactor> self_ ABSL_GUARDED_BY(mutex_);
+  v1::ImportRequest request_;
+  // Written under the mutex until parsing begins, then read by the pool alone.
+  v1::ImportStart start_;
+  std::string bytes_;
+  bool begun_ ABSL_GUARDED_BY(mutex_) = false;
+  bool parsing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool over_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+// Makes the file on the pool, then sends it as the client takes it.
+class ExportReactor final : public grpc::ServerWriteReactor<v1::ExportResponse>,
+                            public std::enable_shared_from_this<ExportReactor> {
+ public:
+  ExportReactor(const ModelFiles* files, WorkerPool* pool, Metrics* metrics, const v1::ExportRequest& request)
+      : files_(files), pool_(pool), request_(request), record_(metrics, "Models/Export") {}
+
+  void Begin(std::shared_ptr<ExportReactor> self) {
+    absl::MutexLock lock(&mutex_);
+    self_ = std::move(self);
+    const bool added = pool_->TryAdd([self = shared_from_this()] { self->Make(); });
+    if (!added) FinishNow(absl::ResourceExhaustedError("the server has too much to do"));
+  }
+
+  void OnWriteDone(bool ok) override {
+    absl::MutexLock lock(&mutex_);
+    if (over_) return;
+    if (!ok) return FinishNow(absl::CancelledError("the client has gone"));
+    Next();
+  }
+  void OnCancel() override {
+    absl::MutexLock lock(&mutex_);
+    if (!over_) FinishNow(absl::CancelledError("the client has gone"));
+  }
+  void OnDone() override {
+    absl::MutexLock lock(&mutex_);
+    pool_->Add([self = std::move(self_)] {});
+  }
+
+ private:
+  void Make() {
+    absl::StatusOr<ExportedFile> file = files_->Export(request_);
+    absl::MutexLock lock(&mutex_);
+    if (over_) return;
+    if (!file.ok()) return FinishNow(file.status());
+    bytes_ = std::move(file->bytes);
+    *response_.mutable_header() = std::move(file->header);
+    StartWrite(&response_);
+  }
+
+  void Next() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (sent_ == bytes_.size()) return FinishNow(absl::OkStatus());
+    const size_t size = std::min(kChunkBytes, bytes_.size() - sent_);
+    response_.set_chunk(bytes_.data() + sent_, size);
+    sent_ += size;
+    StartWrite(&response_);
+  }
+
+  void FinishNow(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    over_ = true;
+    Finish(record_.Done(status));
+  }
+
+  const ModelFiles* const files_;
+  WorkerPool* const pool_;
+  const v1::ExportRequest request_;
+  const CallRecord record_;
+  absl::Mutex mutex_;
+  std::shared_ptr<ExportReactor> self_ ABSL_GUARDED_BY(mutex_);
+  v1::ExportResponse response_;
+  std::string bytes_ ABSL_GUARDED_BY(mutex_);
+  size_t sent_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool over_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace
+
+grpc::ServerReadReactor<v1::ImportRequest>* ModelsService::Import(grpc::CallbackServerContext*,
+                                                                  v1::ImportResponse* response) {
+  auto reactor = std::make_shared<ImportReactor>(files_, pool_, metrics_, response);
+  reactor->Begin(reactor);
+  return reactor.get();
+}
+
+grpc::ServerWriteReactor<v1::ExportResponse>* ModelsService::Export(grpc::CallbackServerContext*,
+                                                                    const v1::ExportRequest* request) {
+  auto reactor = std::make_shared<ExportReactor>(files_, pool_, metrics_, *request);
+  reactor->Begin(reactor);
+  return reactor.get();
+}
+
+}  // namespace strata::service

@@ -1,0 +1,298 @@
+// Models as files, through the real binaries: files that the frameworks wrote (tests/fixtures) predict what the
+// frameworks predicted, every kind comes back as it went, and damaged files harm nothing.
+
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <random>
+#include <sstream>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "inference/open_inference.grpc.pb.h"
+#include "service/store/safetensors.h"
+#include "strata/v1/services.grpc.pb.h"
+#include "tests/e2e/process.h"
+#include "tests/service/temp_dir.h"
+
+namespace strata::e2e {
+namespace {
+
+using grpc::StatusCode;
+
+constexpr char kFixtures[] = STRATA_SOURCE "/tests/fixtures/";
+
+std::string Bytes(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::stringstream buffer;
+  buffer << in.rdbuf();
+  EXPECT_TRUE(static_cast<bool>(in)) << path;
+  return buffer.str();
+}
+
+struct Imported {
+  grpc::Status status;
+  v1::ImportResponse response;
+};
+
+class Files : public testing::Test {
+ protected:
+  Files() : server_(dir_ / "data", dir_ / "server") {
+    channel_ = grpc::CreateChannel(server_.grpc(), grpc::InsecureChannelCredentials());
+    models_ = v1::Models::NewStub(channel_);
+    inference_ = inference::GRPCInferenceService::NewStub(channel_);
+  }
+  ~Files() override {
+    server_.process().Signal(SIGTERM);
+    EXPECT_EQ(server_.process().Wait(30), 0) << server_.process().Errors();
+  }
+
+  Imported Import(const v1::ImportStart& start, const std::string& bytes, size_t chunk = 7000) {
+    Imported result;
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
+    const auto writer = models_->Import(&context, &result.response);
+    v1::ImportRequest request;
+    *request.mutable_start() = start;
+    bool open = writer->Write(request);
+    for (size_t at = 0; open && at < bytes.size(); at += chunk) {
+      request.set_chunk(bytes.substr(at, chunk));
+      open = writer->Write(request);
+    }
+    writer->WritesDone();
+    result.status = writer->Finish();
+    return result;
+  }
+  Imported Import(const std::string& name, const std::string& bytes) {
+    v1::ImportStart start;
+    start.set_name(name);
+    return Import(start, bytes);
+  }
+
+  std::string Export(const std::string& model, v1::FileFormat format) {
+    grpc::ClientContext context;
+    v1::ExportRequest request;
+    request.set_model(model);
+    request.set_format(format);
+    const auto reader = models_->Export(&context, request);
+    v1::ExportResponse response;
+    std::string bytes;
+    int64_t size = -1;
+    while (reader->Read(&response)) {
+      if (response.has_header()) size = response.header().size();
+      bytes += response.chunk();
+    }
+    const grpc::Status status = reader->Finish();
+    EXPECT_TRUE(status.ok()) << model << " " << v1::FileFormat_Name(format) << ": " << status.error_message();
+    EXPECT_EQ(size, static_cast<int64_t>(bytes.size()));
+    return bytes;
+  }
+
+  // Predicts on `inputs` and compares with `outputs`, in the order in which the model lists its own.
+  void ExpectPredictions(const std::string& model, const std::map<std::string, const Tensor*>& inputs,
+                         const std::vector<const Tensor*>& outputs) {
+    inference::ModelInferRequest request;
+    request.set_model_name(model);
+    for (const auto& [name, tensor] : inputs) {
+      auto* input = request.add_inputs();
+      input->set_name(name);
+      input->set_datatype(tensor->dtype() == DType::kI32 ? "INT32" : "FP32");
+      for (int64_t d : tensor->shape()) input->add_shape(d);
+      request.add_raw_input_contents(tensor->raw(), tensor->size_bytes());
+    }
+    grpc::ClientContext context;
+    inference::ModelInferResponse response;
+    const grpc::Status status = inference_->ModelInfer(&context, request, &response);
+    ASSERT_TRUE(status.ok()) << model << ": " << status.error_message();
+    ASSERT_EQ(response.raw_output_contents_size(), static_cast<int>(outputs.size())) << model;
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      const std::string& raw = response.raw_output_contents(static_cast<int>(i));
+      ASSERT_EQ(raw.size(), outputs[i]->size_bytes()) << model;
+      for (int64_t k = 0; k < outputs[i]->num_elements(); ++k) {
+        float got;
+        std::memcpy(&got, raw.data() + k * sizeof(float), sizeof(float));
+        const double want = outputs[i]->At(k);
+        ASSERT_NEAR(got, want, 2e-6 * std::max(1.0, std::abs(want))) << model << " output " << i << " element " << k;
+      }
+    }
+  }
+
+  void ExpectKeras(const std::string& model, const service::TensorFile& file) {
+    std::map<std::string, const Tensor*> inputs;
+    std::vector<const Tensor*> outputs;
+    for (const auto& [name, tensor] : file.tensors) {
+      if (absl::StartsWith(name, "input.")) inputs[name.substr(6)] = &tensor;
+      if (absl::StartsWith(name, "output.")) outputs.push_back(&tensor);
+    }
+    ExpectPredictions(model, inputs, outputs);
+  }
+
+  int NumModels() {
+    grpc::ClientContext context;
+    v1::ListModelsResponse response;
+    EXPECT_TRUE(models_->List(&context, v1::ListModelsRequest(), &response).ok());
+    return response.models_size();
+  }
+
+  service::TempDir dir_;
+  ServerProcess server_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<v1::Models::Stub> models_;
+  std::unique_ptr<inference::GRPCInferenceService::Stub> inference_;
+};
+
+constexpr const char* kKerasModels[] = {"cnn", "tokens", "nested", "attention"};
+
+TEST_F(Files, KerasFilesPredictWhatKerasPredicted) {
+  for (const std::string name : kKerasModels) {
+    const std::string base = absl::StrCat(kFixtures, "keras/", name);
+    const auto expected = service::ParseTensors(Bytes(base + ".safetensors"));
+    ASSERT_TRUE(expected.ok()) << expected.status();
+    for (const std::string ending : {".h5", ".keras"}) {
+      const std::string model = name + "-" + ending.substr(1);
+      const Imported imported = Import(model, Bytes(base + ending));
+      ASSERT_TRUE(imported.status.ok()) << model << ": " << imported.status.error_message();
+      EXPECT_TRUE(imported.response.training().has_optimizer()) << model;
+      ExpectKeras(model, *expected);
+    }
+    // A definition, then weights alone, in both layouts.
+    ASSERT_TRUE(Import(name, Bytes(base + ".json")).status.ok()) << name;
+    for (const std::string ending : {".weights.h5", ".legacy.h5"}) {
+      const Imported imported = Import(name, Bytes(base + ending));
+      ASSERT_TRUE(imported.status.ok()) << name << ending << ": " << imported.status.error_message();
+      ExpectKeras(name, *expected);
+    }
+  }
+}
+
+TEST_F(Files, EveryKindComesBackAsItWent) {
+  for (const std::string name : kKerasModels) {
+    const Imported first = Import(name, Bytes(absl::StrCat(kFixtures, "keras/", name, ".h5")));
+    ASSERT_TRUE(first.status.ok()) << name << ": " << first.status.error_message();
+    for (const v1::FileFormat format : {v1::NATIVE, v1::KERAS_HDF5, v1::KERAS_ARCHIVE}) {
+      const std::string bytes = Export(name, format);
+      EXPECT_TRUE(format != v1::NATIVE || bytes == Export(name, format)) << "equal content, equal bytes";
+      const Imported again = Import(absl::StrCat(name, format), bytes);
+      ASSERT_TRUE(again.status.ok()) << name << " " << v1::FileFormat_Name(format) << ": "
+                                     << again.status.error_message();
+      const auto expected = service::ParseTensors(Bytes(absl::StrCat(kFixtures, "keras/", name, ".safetensors")));
+      ExpectKeras(absl::StrCat(name, format), *expected);
+    }
+    const Imported weights = Import(name, Export(name, v1::KERAS_WEIGHTS));
+    ASSERT_TRUE(weights.status.ok()) << name << ": " << weights.status.error_message();
+  }
+}
+
+TEST_F(Files, StateDicts) {
+  for (const std::string name : {"convnet", "recurrent", "encoder"}) {
+    const std::string base = absl::StrCat(kFixtures, "pytorch/", name);
+    v1::ImportStart start;
+    start.set_name(name);
+    start.mutable_definition()->set_dialect(v1::PYTORCH);
+    start.mutable_definition()->set_json(Bytes(base + ".json"));
+    v1::Input* input = start.mutable_definition()->add_inputs();
+    input->set_name("input");
+    const auto expected = service::ParseTensors(Bytes(base + ".case.safetensors"));
+    ASSERT_TRUE(expected.ok());
+    const Tensor& x = expected->tensors.at("input");
+    for (size_t d = 1; d < x.shape().size(); ++d) input->add_shape(x.shape()[d]);
+    const std::string state = Bytes(base + ".state.safetensors");
+    const Imported imported = Import(start, state);
+    ASSERT_TRUE(imported.status.ok()) << name << ": " << imported.status.error_message();
+    ExpectPredictions(name, {{"input", &x}}, {&expected->tensors.at("output")});
+    // Out again, with the framework's names and shapes.
+    const auto out = service::ParseTensors(Export(name, v1::PYTORCH_STATE_DICT));
+    const auto in = service::ParseTensors(state);
+    ASSERT_TRUE(out.ok() && in.ok());
+    ASSERT_EQ(out->tensors.size(), in->tensors.size());
+    for (const auto& [key, tensor] : in->tensors) {
+      ASSERT_EQ(out->tensors.count(key), 1u) << key;
+      EXPECT_EQ(out->tensors.at(key).shape(), tensor.shape()) << key;
+    }
+    EXPECT_TRUE(absl::StrContains(Export(name, v1::PYTORCH_SOURCE), "class Model(nn.Module)"));
+    EXPECT_TRUE(Import(start, state).status.ok());
+  }
+}
+
+TEST_F(Files, StrictReportsKeysAsPytorchDoes) {
+  const std::string base = absl::StrCat(kFixtures, "pytorch/convnet");
+  v1::ImportStart start;
+  start.set_name("convnet");
+  start.mutable_definition()->set_dialect(v1::PYTORCH);
+  start.mutable_definition()->set_json(
+      R"({"class_name": "Sequential", "config": {"layers": [{"class_name": "Linear", "config": {"in_features": 4, "out_features": 2}}]}})");
+  start.mutable_definition()->add_inputs()->set_name("input");
+  start.mutable_definition()->mutable_inputs(0)->add_shape(4);
+  const Imported strict = Import(start, Bytes(base + ".state.safetensors"));
+  EXPECT_EQ(strict.status.error_code(), StatusCode::INVALID_ARGUMENT);
+  EXPECT_TRUE(absl::StrContains(strict.status.error_message(), "Error(s) in loading state_dict for convnet:"))
+      << strict.status.error_message();
+  EXPECT_EQ(NumModels(), 0);
+}
+
+TEST_F(Files, PickledFilesAreRefusedWithTheConversion) {
+  for (const std::string& bytes :
+       {std::string("\x80\x02}q\x00.", 6), std::string("PK\x03\x04", 4) + std::string(26, '\0') + "archive/data.pkl"}) {
+    const Imported imported = Import("pickled", bytes);
+    EXPECT_EQ(imported.status.error_code(), StatusCode::INVALID_ARGUMENT);
+    EXPECT_TRUE(absl::StrContains(imported.status.error_message(), "execute code")) << imported.status.error_message();
+    EXPECT_TRUE(absl::StrContains(imported.status.error_message(), "save_file")) << imported.status.error_message();
+  }
+}
+
+TEST_F(Files, DamagedFilesLeaveNothingBehind) {
+  std::mt19937 random(20260101);
+  const std::string state = Bytes(absl::StrCat(kFixtures, "keras/nested.h5"));
+  ASSERT_TRUE(Import("good", state).status.ok());
+  std::vector<std::string> files = {state, Bytes(absl::StrCat(kFixtures, "keras/nested.keras")),
+                                    Export("good", v1::NATIVE)};
+  int refused = 0;
+  for (const std::string& file : files) {
+    for (int i = 0; i < 25; ++i) {
+      std::string bad = file;
+      if (i < 8) {
+        bad.resize(file.size() * static_cast<size_t>(i) / 8);
+      } else {
+        for (int k = 0; k < 8; ++k) bad[random() % bad.size()] ^= static_cast<char>(1 << (random() % 8));
+      }
+      const int before = NumModels();
+      const Imported imported = Import("bad", bad);
+      if (imported.status.ok()) {  // the bits were numbers or padding
+        grpc::ClientContext context;
+        v1::DeleteModelRequest remove;
+        remove.set_name("bad");
+        v1::DeleteModelResponse response;
+        EXPECT_TRUE(models_->Delete(&context, remove, &response).ok());
+        continue;
+      }
+      ++refused;
+      const StatusCode code = imported.status.error_code();
+      EXPECT_TRUE(code == StatusCode::INVALID_ARGUMENT || code == StatusCode::DATA_LOSS ||
+                  code == StatusCode::UNIMPLEMENTED)
+          << code << " " << imported.status.error_message();
+      EXPECT_EQ(NumModels(), before);
+    }
+  }
+  EXPECT_GT(refused, 30);
+  EXPECT_TRUE(Import("good", state).status.ok());
+}
+
+TEST_F(Files, WrongDigestAndSizeAreDataLoss) {
+  const std::string bytes = Bytes(absl::StrCat(kFixtures, "keras/nested.h5"));
+  v1::ImportStart start;
+  start.set_name("nested");
+  start.set_digest(std::string(64, '0'));
+  EXPECT_EQ(Import(start, bytes).status.error_code(), StatusCode::DATA_LOSS);
+  start.clear_digest();
+  start.set_size(static_cast<int64_t>(bytes.size()) + 1);
+  EXPECT_EQ(Import(start, bytes).status.error_code(), StatusCode::DATA_LOSS);
+  EXPECT_EQ(NumModels(), 0);
+}
+
+}  // namespace
+}  // namespace strata::e2e
