@@ -17,14 +17,14 @@ void Schedule::Seek(uint64_t next_sequence, int64_t evaluated_epochs, bool publi
 }
 
 Item Schedule::Next() {
-  if (evaluating_ > 0) {
+  if (evaluating_ > 0 && !stopped_) {
     Item item{.kind = Item::Kind::kEvaluate, .epoch = evaluating_, .part = part_++};
     item.last = part_ == options_.evaluations_per_epoch;
     if (item.last) evaluating_ = part_ = 0;
     return item;
   }
   const int64_t epoch = static_cast<int64_t>(sequence_ - 1) / options_.batches_per_epoch + 1;
-  if (epoch <= options_.epochs) {
+  if (epoch <= options_.epochs && !stopped_) {
     Item item{.kind = Item::Kind::kBatch, .sequence = sequence_, .epoch = epoch};
     item.last = static_cast<int64_t>(sequence_) % options_.batches_per_epoch == 0;
     if (item.last && options_.evaluations_per_epoch > 0) evaluating_ = epoch;

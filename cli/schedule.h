@@ -33,6 +33,9 @@ class Schedule {
   // epochs (and the publication) have been answered already.
   void Seek(uint64_t next_sequence, int64_t evaluated_epochs, bool published);
 
+  // The training is over: no more batches and evaluations.
+  void Stop() { stopped_ = true; }
+
   // After kFinish, kFinish again.
   Item Next();
 
@@ -44,6 +47,7 @@ class Schedule {
   int64_t evaluating_ = 0;  // epoch under evaluation; 0: none
   int64_t part_ = 0;        // its next part
   bool published_ = false;
+  bool stopped_ = false;
 };
 
 }  // namespace strata::cli

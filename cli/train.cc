@@ -63,6 +63,7 @@ class DatasetSource : public BatchSource {
       order_epoch_ = item.epoch;
     }
     batch->set_sequence(item.sequence);
+    batch->set_end_of_epoch(item.last);
     Fill(plan_.Slice(order_, item.sequence), batch->mutable_tensors());
   }
 

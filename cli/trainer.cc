@@ -1,6 +1,7 @@
 #include "cli/trainer.h"
 
 #include <algorithm>
+#include <atomic>
 #include <deque>
 #include <thread>
 
@@ -61,13 +62,16 @@ struct Progress {
   int64_t evaluated_epochs = 0;
   bool published = false;
   bool finished = false;
+  std::atomic<bool> stopped{false};  // early stopping: no more batches
 };
 
+// `stopped` is set by the thread that reads answers.
 void Send(Stream& stream, Schedule schedule, const TrainerOptions& options, BatchSource& source,
-          Unanswered& unanswered) {
+          const std::atomic<bool>& stopped, Unanswered& unanswered) {
   // One message of each kind, so that every batch reuses the memory of the one before it.
   v1::TrainRequest batch, evaluate, command;
   for (;;) {
+    if (stopped) schedule.Stop();
     const Item item = schedule.Next();
     v1::TrainRequest* request = &command;
     // Made before there is room for it, so that it leaves as soon as there is.
@@ -96,11 +100,15 @@ absl::Status Handle(const v1::TrainResponse& response, const Item& item, Progres
   progress.moved = true;
   switch (response.kind_case()) {
     case v1::TrainResponse::kStep:
+      // What was sent before the training ended early was not applied.
+      if (response.step().stopped()) progress.stopped = true;
+      if (response.step().stopped() && response.step().applied_through() < item.sequence) return absl::OkStatus();
       if (item.kind != Item::Kind::kBatch || response.step().step() != item.sequence) break;
       listener.OnStep(item, response.step());
       return absl::OkStatus();
     case v1::TrainResponse::kEvaluate:
       if (item.kind != Item::Kind::kEvaluate) break;
+      if (response.evaluate().stop()) progress.stopped = true;
       if (item.last) progress.evaluated_epochs = std::max(progress.evaluated_epochs, item.epoch);
       listener.OnEvaluate(item, response.evaluate());
       return absl::OkStatus();
@@ -146,7 +154,7 @@ absl::Status RunOnce(Client& client, const TrainerOptions& options, BatchSource&
   Schedule schedule(options.schedule);
   schedule.Seek(response.attached().next_sequence(), progress.evaluated_epochs, progress.published);
   Unanswered unanswered(response.attached().window());
-  std::thread sender([&] { Send(*stream, schedule, options, source, unanswered); });
+  std::thread sender([&] { Send(*stream, schedule, options, source, progress.stopped, unanswered); });
 
   absl::Status broken;
   while (!progress.finished && stream->Read(&response)) {

@@ -1,7 +1,7 @@
 // Training sessions: weights and optimizer state by name, and a cache of compiled steps.
 #include "engine/session.h"
 
-#include <cmath>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/philox.h"
@@ -11,14 +11,15 @@
 #include "engine/inspect.h"
 #include "engine/nn/initializers/initializers.h"
 #include "engine/nn/optimizers/optimizer.h"
+#include "engine/train/progress.h"
 #include "engine/train/step.h"
+#include "engine/variables.h"
 
 namespace strata {
 namespace {
 
-constexpr char kWeightPrefix[] = "weight:";
-constexpr char kCounters[] = "session:counters";   // i64: step, optimizer step, seed
-constexpr char kRate[] = "session:learning_rate";  // f64
+constexpr char kBest[] = "best", kCandidate[] = "candidate";  // kept weights: of keep_best, of early stopping
+constexpr char kValidation[] = "validation";
 
 struct CompiledTrain {
   std::unique_ptr<const Plan> plan;
@@ -56,30 +57,33 @@ class TrainSessionImpl : public TrainSession {
 
   absl::Status Init() {
     STRATA_ASSIGN_OR_RETURN(const Ports ports, PortsOf(model_));
-    seed_ = config_.seed() != 0 ? config_.seed() : StreamHash(model_.name());
+    STRATA_ASSIGN_OR_RETURN(const nn::OptimizerRule rule,
+                            nn::MakeOptimizer(model_.dialect(), config_.optimizer(), true));
+    STRATA_ASSIGN_OR_RETURN(progress_, Progress::Create(model_.dialect(), config_, rule.learning_rate));
+    const uint64_t seed = progress_->seed = config_.seed() != 0 ? config_.seed() : StreamHash(model_.name());
     for (const nn::ParamSpec& p : ports.params) {
       Tensor t(p.dtype, p.shape);
       if (p.dtype == DType::kF32) {
         absl::StatusOr<Tensor> start =
-            nn::Initialize(model_.dialect(), p.initializer, p.shape, seed_, StreamHash(p.stream));
+            nn::Initialize(model_.dialect(), p.initializer, p.shape, seed, StreamHash(p.stream));
         if (!start.ok()) return InvalidArgument(p.name, ".", start.status().message());
         t = *std::move(start);
       } else {
         for (int64_t i = 0; i < t.num_elements(); ++i) t.Set(i, p.initializer.constant().value());
       }
       if (p.adjust) p.adjust(&t);
-      variables_[p.name] = std::move(t);
-      weight_names_.push_back(p.name);
+      variables_.AddWeight(p.name, std::move(t));
     }
-    STRATA_ASSIGN_OR_RETURN(const nn::OptimizerRule rule,
-                            nn::MakeOptimizer(model_.dialect(), config_.optimizer(), true));
-    configured_rate_ = rate_ = rule.learning_rate;
     return absl::OkStatus();
   }
 
-  absl::StatusOr<StepOutcome> Step(const NamedViews& batch) override {
-    STRATA_ASSIGN_OR_RETURN(CompiledTrain* const c, TrainFor(batch));
-    const int64_t random[2] = {static_cast<int64_t>(seed_), step_};
+  absl::StatusOr<StepOutcome> Step(const NamedViews& batch, const StepOptions& options) override {
+    Progress& p = *progress_;
+    const StepRole role = config_.accumulate_steps() <= 1                    ? StepRole::kWhole
+                          : p.pending_steps + 1 < config_.accumulate_steps() ? StepRole::kAccumulate
+                                                                             : StepRole::kApply;
+    STRATA_ASSIGN_OR_RETURN(CompiledTrain* const c, TrainFor(batch, role));
+    const int64_t random[2] = {static_cast<int64_t>(p.seed), p.steps};
     std::vector<Tensor> aligned;
     c->inputs.clear();
     PushBatch(batch, &c->inputs, &aligned);
@@ -92,17 +96,19 @@ class TrainSessionImpl : public TrainSession {
     out.loss = Scalar(*c->context, TrainStep::kLoss);
     out.penalty = Scalar(*c->context, TrainStep::kPenalty);
     out.gradient_norm = Scalar(*c->context, TrainStep::kGradientNorm);
-    out.learning_rate = rate_;
+    out.learning_rate = p.rate();
     out.samples = c->samples;
     out.metrics = MetricsOf(*c->context, c->metrics, nullptr);
     out.skipped = !committed;
     if (!committed && config_.non_finite() == v1::FAIL_RUN) {
-      return absl::FailedPreconditionError(absl::StrCat("step ", step_ + 1,
+      return absl::FailedPreconditionError(absl::StrCat("step ", p.steps + 1,
                                                         ": loss or gradients are not finite, got loss ", out.loss,
                                                         " and gradient norm ", out.gradient_norm));
     }
-    out.step = ++step_;
-    if (committed) ++optimizer_step_;
+    out.step = ++p.steps;
+    out.accumulated = committed && role == StepRole::kAccumulate;
+    if (committed) CountStep(role, c->samples);
+    AddToEpoch(*c, options, &out);
     return out;
   }
 
@@ -118,85 +124,72 @@ class TrainSessionImpl : public TrainSession {
     evaluation_.loss += Scalar(*c->context, EvaluateStep::kLoss) * static_cast<double>(c->samples);
     EvalOutcome out;
     out.samples = evaluation_.samples;
-    out.loss = evaluation_.loss / static_cast<double>(evaluation_.samples);
+    out.loss = evaluation_.MeanLoss();
     out.metrics = MetricsOf(*c->context, c->metrics, &evaluation_.sums);
     return out;
   }
 
   std::string Profile() const override { return last_ != nullptr && options_.profile ? last_->Profile() : ""; }
 
-  void SetLearningRate(double learning_rate) override { rate_ = learning_rate; }
-  double learning_rate() const override { return rate_; }
-  int64_t step() const override { return step_; }
+  Verdict EndEvaluation(const std::string& name, const EvalOutcome& outcome) override {
+    if (name != kValidation) return {};
+    std::map<std::string, double> values{{"val_loss", outcome.loss}};
+    for (const auto& [metric, value] : outcome.metrics) values["val_" + metric] = value;
+    return Observe(values);
+  }
+  bool stopped() const override { return progress_->stopped; }
 
-  NamedTensors Weights() const override {
-    NamedTensors out;
-    for (const std::string& name : weight_names_) out[name] = variables_.at(name).Clone();
-    return out;
+  void SetLearningRate(double learning_rate) override { progress_->SetRate(learning_rate); }
+  double learning_rate() const override { return progress_->rate(); }
+  int64_t step() const override { return progress_->steps; }
+
+  NamedTensors Weights() const override { return variables_.Weights(); }
+
+  absl::StatusOr<NamedTensors> WeightsOf(WeightSet set, int64_t* step) const override {
+    *step = progress_->steps;
+    switch (set) {
+      case WeightSet::kAveraged:
+        if (!config_.optimizer().has_moving_average()) {
+          return InvalidArgument("weights: AVERAGED needs the configuration's optimizer.moving_average, got none");
+        }
+        return variables_.AveragedWeights();
+      case WeightSet::kBest: {
+        if (!config_.has_keep_best())
+          return InvalidArgument("weights: BEST needs the configuration's keep_best, got none");
+        if (!variables_.Keeps(kBest)) {
+          return absl::FailedPreconditionError(
+              absl::StrCat("weights: BEST needs an observation of ", config_.keep_best().monitor(), ", got none yet"));
+        }
+        *step = progress_->best_step;
+        NamedTensors out;
+        for (const auto& [name, t] : variables_.Kept(kBest)) out[name] = t.Clone();
+        return out;
+      }
+      default:
+        return variables_.Weights();
+    }
   }
 
   absl::Status SetWeights(const NamedTensors& weights, bool strict) override {
-    for (const auto& [name, t] : weights) STRATA_RETURN_IF_ERROR(CheckWeight("weights.", name, t));
-    if (strict) {
-      for (const std::string& name : weight_names_) {
-        if (weights.count(name) == 0) return InvalidArgument("weights.", name, ": is missing");
-      }
-    }
-    for (const auto& [name, t] : weights) Overwrite(name, t);
-    return absl::OkStatus();
+    return variables_.SetWeights(weights, strict);
   }
 
   NamedTensors Save() const override {
     NamedTensors out;
-    for (const auto& [name, t] : variables_) {
-      const bool weight = std::find(weight_names_.begin(), weight_names_.end(), name) != weight_names_.end();
-      out[weight ? kWeightPrefix + name : name] = t.Clone();
-    }
-    Tensor counters(DType::kI64, {3});
-    const int64_t values[] = {step_, optimizer_step_, static_cast<int64_t>(seed_)};
-    std::copy(std::begin(values), std::end(values), counters.data<int64_t>());
-    out[kCounters] = std::move(counters);
-    out[kRate] = Tensor::Scalar(rate_, DType::kF64);
+    variables_.Save(&out);
+    progress_->Save(&out);
     return out;
   }
 
   absl::Status Load(const NamedTensors& checkpoint) override {
-    const auto counters = checkpoint.find(kCounters);
-    const auto rate = checkpoint.find(kRate);
-    if (counters == checkpoint.end() || counters->second.num_elements() != 3 || rate == checkpoint.end()) {
-      return InvalidArgument("checkpoint: has no counters of a session");
-    }
-    for (const std::string& name : weight_names_) {
-      const auto it = checkpoint.find(kWeightPrefix + name);
-      if (it == checkpoint.end()) return InvalidArgument("checkpoint.", name, ": is missing");
-      STRATA_RETURN_IF_ERROR(CheckWeight("checkpoint.", name, it->second));
-    }
-    const std::string prefix = kWeightPrefix;
-    for (const auto& [name, t] : checkpoint) {
-      if (name == kCounters || name == kRate) continue;
-      if (name.compare(0, prefix.size(), prefix) == 0) {
-        Overwrite(name.substr(prefix.size()), t);
-      } else if (variables_.count(name) > 0) {
-        if (variables_[name].shape() != t.shape())
-          return InvalidArgument("checkpoint.", name, ": has another shape than before");
-        Overwrite(name, t);
-      } else {
-        variables_[name] = t.Clone();  // a slot of a step that is not compiled yet
-      }
-    }
-    const int64_t* c = counters->second.data<int64_t>();
-    step_ = c[0];
-    optimizer_step_ = c[1];
-    seed_ = static_cast<uint64_t>(c[2]);
-    rate_ = rate->second.At(0);
+    Progress progress = *progress_;
+    STRATA_RETURN_IF_ERROR(progress.Load(checkpoint));
+    STRATA_RETURN_IF_ERROR(variables_.Load(checkpoint, &Progress::IsOwn));
+    progress_ = std::move(progress);
     return absl::OkStatus();
   }
 
-  int64_t memory_bytes() const override {
-    int64_t bytes = train_cache_.bytes() + evaluate_cache_.bytes();
-    for (const auto& [name, t] : variables_) bytes += static_cast<int64_t>(t.size_bytes());
-    return bytes;
-  }
+  int64_t memory_bytes() const override { return train_cache_.bytes() + evaluate_cache_.bytes() + variables_.bytes(); }
 
  private:
   static absl::Status Check(const std::vector<RequirementSpec>& requirements, const Context& context) {
@@ -227,20 +220,53 @@ class TrainSessionImpl : public TrainSession {
     return out;
   }
 
-  absl::Status CheckWeight(const char* path, const std::string& name, const Tensor& t) const {
-    const auto it = variables_.find(name);
-    if (it == variables_.end() || std::find(weight_names_.begin(), weight_names_.end(), name) == weight_names_.end()) {
-      return InvalidArgument(path, name, ": is no parameter or buffer of the model");
+  void CountStep(StepRole role, int64_t samples) {
+    Progress& p = *progress_;
+    if (role == StepRole::kAccumulate) {
+      ++p.pending_steps;
+      p.pending_samples += samples;
+      return;
     }
-    if (it->second.shape() == t.shape() && it->second.dtype() == t.dtype()) return absl::OkStatus();
-    return InvalidArgument(path, name, ": must be ", DTypeName(it->second.dtype()), ShapeString(it->second.shape()),
-                           ", got ", DTypeName(t.dtype()), ShapeString(t.shape()));
+    p.pending_steps = p.pending_samples = 0;
+    ++p.updates;
   }
 
-  // Keeps the memory: compiled steps point to it.
-  void Overwrite(const std::string& name, const Tensor& t) {
-    Tensor& mine = variables_[name];
-    std::copy_n(static_cast<const char*>(t.raw()), t.size_bytes(), static_cast<char*>(mine.raw()));
+  // Adds a step to its epoch, unless it was skipped, and ends the epoch where it ends.
+  void AddToEpoch(const CompiledTrain& c, const StepOptions& options, StepOutcome* out) {
+    Progress& p = *progress_;
+    EpochOutcome& epoch = out->epoch;
+    if (!out->skipped) {
+      p.epoch.samples += out->samples;
+      p.epoch.loss += out->loss * static_cast<double>(out->samples);
+      epoch.metrics = MetricsOf(*c.context, c.metrics, &p.epoch.sums);
+    } else {
+      for (const MetricSpec& m : c.metrics) {
+        const auto sums = p.epoch.sums.find(m.name);
+        if (sums != p.epoch.sums.end()) epoch.metrics[m.name] = m.result(sums->second);
+      }
+    }
+    ++p.epoch_steps;
+    epoch.epoch = p.epochs + 1;
+    epoch.samples = p.epoch.samples;
+    epoch.loss = p.epoch.MeanLoss();
+    epoch.ended = options.end_of_epoch || (config_.steps_per_epoch() > 0 && p.epoch_steps >= config_.steps_per_epoch());
+    if (!epoch.ended) return;
+    p.EndEpoch();
+    std::map<std::string, double> values = epoch.metrics;
+    values["loss"] = epoch.loss;
+    out->verdict = Observe(values);
+  }
+
+  Verdict Observe(const std::map<std::string, double>& values) {
+    const Progress::Verdict v = progress_->Observe(values);
+    if (v.best) {
+      variables_.Keep(kBest);
+      progress_->best_step = progress_->steps;
+    }
+    const bool restores = config_.has_early_stopping() && config_.early_stopping().restore_best_weights();
+    if (v.candidate && restores) variables_.Keep(kCandidate);
+    if (v.stop && restores && variables_.Keeps(kCandidate)) variables_.Restore(kCandidate);
+    return {v.best, v.stop};
   }
 
   // Tensors in the order of the graph's inputs (by name); bytes from outside may be unaligned.
@@ -256,39 +282,28 @@ class TrainSessionImpl : public TrainSession {
   }
 
   void FillScalars(CompiledTrain* c) {
-    const double scale = configured_rate_ > 0 ? rate_ / configured_rate_ : 1;
     c->scalar_values.clear();
     for (const ScalarSet& set : c->scalars) {
-      const double rate = configured_rate_ > 0 ? set.learning_rate * scale : rate_;
-      for (double v : set.values(optimizer_step_ + 1, rate)) c->scalar_values.push_back(static_cast<float>(v));
+      for (double v : set.values(progress_->NumbersOf(set.learning_rate, c->samples))) {
+        c->scalar_values.push_back(static_cast<float>(v));
+      }
     }
     for (const float& v : c->scalar_values) c->inputs.push_back(&v);
   }
 
-  std::vector<void*> Pointers(const Graph& graph) {
-    std::vector<void*> pointers;
-    for (const VariableInfo& v : graph.variables()) pointers.push_back(variables_.at(v.name).raw());
-    return pointers;
-  }
-
-  absl::StatusOr<CompiledTrain*> TrainFor(const NamedViews& batch) {
-    const std::string key = SignatureKey(batch);
+  absl::StatusOr<CompiledTrain*> TrainFor(const NamedViews& batch, StepRole role) {
+    const std::string key = absl::StrCat(static_cast<int>(role), SignatureKey(batch));
     if (CompiledTrain* found = train_cache_.Find(key)) return found;
-    STRATA_ASSIGN_OR_RETURN(TrainStep step, BuildTrainStep(model_, config_, SignatureOf(batch)));
-    for (const SlotSpec& slot : step.slots) {
-      if (variables_.count(slot.name) > 0) continue;
-      Tensor t(DType::kF32, slot.shape);
-      if (slot.start != 0) std::fill_n(t.data<float>(), t.num_elements(), static_cast<float>(slot.start));
-      variables_[slot.name] = std::move(t);
-    }
+    STRATA_ASSIGN_OR_RETURN(TrainStep step, BuildTrainStep(model_, config_, SignatureOf(batch), role));
+    variables_.AddSlots(step.slots);
     CompiledTrain c;
     c.scalars = std::move(step.scalars);
     c.metrics = std::move(step.metrics);
     c.requirements = std::move(step.requirements);
     c.samples = step.samples;
-    STRATA_RETURN_IF_ERROR(CheckVariables(step.graph));
+    STRATA_RETURN_IF_ERROR(variables_.CheckGraph(step.graph));
     STRATA_ASSIGN_OR_RETURN(c.plan, Compile(std::move(step.graph), Options()));
-    c.context = std::make_unique<Context>(c.plan.get(), Pointers(c.plan->graph));
+    c.context = std::make_unique<Context>(c.plan.get(), variables_.PointersFor(c.plan->graph));
     if (options_.profile) c.context->StartProfile();
     const int64_t bytes = c.plan->memory_bytes();
     return train_cache_.Add(key, std::move(c), bytes);
@@ -302,46 +317,24 @@ class TrainSessionImpl : public TrainSession {
     c.metrics = std::move(step.metrics);
     c.requirements = std::move(step.requirements);
     c.samples = step.samples;
-    STRATA_RETURN_IF_ERROR(CheckVariables(step.graph));
+    STRATA_RETURN_IF_ERROR(variables_.CheckGraph(step.graph));
     STRATA_ASSIGN_OR_RETURN(c.plan, Compile(std::move(step.graph), Options()));
-    c.context = std::make_unique<Context>(c.plan.get(), Pointers(c.plan->graph));
+    c.context = std::make_unique<Context>(c.plan.get(), variables_.PointersFor(c.plan->graph));
     const int64_t bytes = c.plan->memory_bytes();
     return evaluate_cache_.Add(key, std::move(c), bytes);
   }
 
-  // A parameter's shape may depend on the batch's shape (Keras' PReLU over a free axis): then only the first shape
-  // fits.
-  absl::Status CheckVariables(const Graph& graph) const {
-    for (const VariableInfo& v : graph.variables()) {
-      const auto it = variables_.find(v.name);
-      if (it == variables_.end() || it->second.shape() != v.shape) {
-        return InvalidArgument("tensors: give ", v.name, " the shape ", ShapeString(v.shape), ", it has ",
-                               it == variables_.end() ? "none" : ShapeString(it->second.shape()));
-      }
-    }
-    return absl::OkStatus();
-  }
-
   CompileOptions Options() const { return {.threads = options_.threads, .reference = options_.reference}; }
-
-  struct Evaluation {
-    int64_t samples = 0;
-    double loss = 0;  // times samples
-    std::map<std::string, std::vector<double>> sums;
-  };
 
   const v1::Model model_;
   const v1::TrainingConfig config_;
   const SessionOptions options_;
-  std::map<std::string, Tensor> variables_;
-  std::vector<std::string> weight_names_;
+  Variables variables_;
+  std::optional<Progress> progress_;  // set by Init
   PlanCache<CompiledTrain> train_cache_;
   PlanCache<CompiledEvaluate> evaluate_cache_;
-  Evaluation evaluation_;
-  uint64_t seed_ = 0;
-  int64_t step_ = 0, optimizer_step_ = 0;
+  Totals evaluation_;
   const Context* last_ = nullptr;  // of the last step; in train_cache_, where the newest entry stays
-  double rate_ = 0, configured_rate_ = 0;
 };
 
 }  // namespace

@@ -72,6 +72,21 @@ absl::StatusOr<v1::Model> Complete(const v1::Model& model);
 // Checks a model (and, if given, a training configuration) without running anything. Never allocates weights.
 absl::StatusOr<ModelFacts> Inspect(const v1::Model& model, const v1::TrainingConfig* config, int64_t batch_size);
 
+// An epoch of training up to a step. Metrics that are no means (areas, ratios) are of all rows together.
+struct EpochOutcome {
+  int64_t epoch = 1;    // its number
+  int64_t samples = 0;  // of steps that were not skipped
+  double loss = 0;      // mean over samples, with penalties
+  std::map<std::string, double> metrics;
+  bool ended = false;  // with this step
+};
+
+// What follows from the values at the end of an epoch or of an evaluation.
+struct Verdict {
+  bool best = false;  // what the configuration's keep_best watches is the best so far: these weights are kept
+  bool stop = false;  // early stopping has run out of patience
+};
+
 struct StepOutcome {
   int64_t step = 0;  // number of this step, from 1
   int64_t samples = 0;
@@ -80,7 +95,22 @@ struct StepOutcome {
   double gradient_norm = 0;
   double learning_rate = 0;
   std::map<std::string, double> metrics;
-  bool skipped = false;  // not finite: nothing was updated
+  bool skipped = false;      // not finite: nothing was updated
+  bool accumulated = false;  // the gradients wait for the next update
+  EpochOutcome epoch;
+  Verdict verdict;  // where the epoch ended
+};
+
+struct StepOptions {
+  // The epoch ends with this step (as it does after the configuration's steps_per_epoch).
+  bool end_of_epoch = false;
+};
+
+// Which weights of a session.
+enum class WeightSet : uint8_t {
+  kPresent,
+  kAveraged,  // the optimizer's moving average; buffers and frozen parameters as they are
+  kBest,      // of the best observation (keep_best)
 };
 
 struct EvalOutcome {
@@ -101,22 +131,34 @@ class TrainSession {
 
   // One training step on a batch: the model's inputs, the objectives' targets and sample weights, by name, batch axis
   // first. On error nothing has changed. With FAIL_RUN a step that is not finite is FAILED_PRECONDITION.
-  virtual absl::StatusOr<StepOutcome> Step(const NamedViews& batch) = 0;
+  virtual absl::StatusOr<StepOutcome> Step(const NamedViews& batch, const StepOptions& options) = 0;
+  absl::StatusOr<StepOutcome> Step(const NamedViews& batch) { return Step(batch, {}); }
 
   // Loss and metrics in evaluation mode; `first` starts a new evaluation. Changes no weights.
   virtual absl::StatusOr<EvalOutcome> Evaluate(const NamedViews& batch, bool first) = 0;
+  // An evaluation is complete. The one named "validation" is what "val_..." monitors watch: a plateau schedule, early
+  // stopping and keep_best take its values.
+  virtual Verdict EndEvaluation(const std::string& name, const EvalOutcome& outcome) = 0;
+  // Early stopping has ended the training (and restored the best weights, if it does so). Steps are still taken.
+  virtual bool stopped() const = 0;
 
+  // Replaces the optimizer's learning rate; a schedule goes on from it.
   virtual void SetLearningRate(double learning_rate) = 0;
+  // Of the next step.
   virtual double learning_rate() const = 0;
   virtual int64_t step() const = 0;
 
   // Parameters and buffers, under the framework's names and in its layout: what a version is made of.
   virtual NamedTensors Weights() const = 0;
+  // Others, and the step that they are of. INVALID_ARGUMENT if the configuration keeps no such weights,
+  // FAILED_PRECONDITION if there are none yet.
+  virtual absl::StatusOr<NamedTensors> WeightsOf(WeightSet set, int64_t* step) const = 0;
   // Replaces parameters and buffers by name; every name must exist with its shape. Missing names are an error if
   // `strict`.
   virtual absl::Status SetWeights(const NamedTensors& weights, bool strict) = 0;
 
-  // Everything that the session needs to go on bit for bit: weights, optimizer slots, random state, step.
+  // Everything that the session needs to go on bit for bit: weights, optimizer slots, random state, counters, the
+  // epoch's sums, what schedules and monitors remember, weights that are kept.
   virtual NamedTensors Save() const = 0;
   virtual absl::Status Load(const NamedTensors& checkpoint) = 0;
 

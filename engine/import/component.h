@@ -10,6 +10,7 @@
 #include "google/protobuf/message.h"
 #include "strata/v1/common.pb.h"
 #include "strata/v1/model.pb.h"
+#include "strata/v1/schedules.pb.h"
 #include "strata/v1/schema.pb.h"
 
 namespace strata::framework {
@@ -60,6 +61,9 @@ absl::Status SetConstraint(const std::string& path, const Json& value, v1::Const
 absl::Status NoComponent(v1::Dialect dialect, const std::string& path, const Form& form);
 // Tells that status from others, so that a caller can say "not supported" and not "wrong".
 bool IsNoComponent(const absl::Status& status);
+
+// A learning-rate schedule: a scheduler of PyTorch, or a schedule or callback of Keras.
+absl::StatusOr<v1::Schedule> ScheduleFrom(v1::Dialect dialect, const std::string& path, const Json& json);
 
 // A layer with its name, trainable flag and arguments.
 absl::StatusOr<v1::Layer> LayerFrom(v1::Dialect dialect, const std::string& path, const Json& json);

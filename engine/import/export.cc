@@ -25,12 +25,28 @@ void AddKerasOptions(const v1::Optimizer& optimizer, Json* config) {
   (*config)["clipnorm"] = clipping.has_norm() ? Json(clipping.norm()) : Json();
   (*config)["global_clipnorm"] = clipping.has_global_norm() ? Json(clipping.global_norm()) : Json();
   (*config)["clipvalue"] = clipping.has_value() ? Json(clipping.value()) : Json();
-  // Moving averages of weights are not ours: they are off, with Keras' defaults.
-  (*config)["use_ema"] = false;
-  (*config)["ema_momentum"] = 0.99;
+  const v1::MovingAverage& average = optimizer.moving_average();
+  (*config)["use_ema"] = optimizer.has_moving_average();
+  (*config)["ema_momentum"] = optimizer.has_moving_average() ? average.momentum() : 0.99;
   (*config)["ema_overwrite_frequency"] = optimizer.has_rmsprop() ? Json(100) : Json();
+  if (optimizer.has_moving_average()) {
+    (*config)["ema_overwrite_frequency"] =
+        average.has_overwrite_frequency() ? Json(average.overwrite_frequency()) : Json();
+  }
   (*config)["jit_compile"] = false;
   (*config)["is_legacy_optimizer"] = false;
+}
+
+absl::StatusOr<Json> WriteKerasSchedule(const v1::Schedule& schedule) {
+  const FieldDescriptor* kind = nn::KindOf(schedule);
+  const v1::ComponentSchema& schema = nn::SchemaOfComponent(kind);
+  STRATA_ASSIGN_OR_RETURN(
+      Json config, framework::WriteConfig(v1::KERAS, kind, schedule.GetReflection()->GetMessage(schedule, kind)));
+  config["name"] = Json();
+  return Json({{"module", "keras.optimizers.schedules"},
+               {"class_name", schema.keras(0)},
+               {"config", config},
+               {"registered_name", Json()}});
 }
 
 // PyTorch's pair `betas` and its weight decay.
@@ -89,6 +105,10 @@ absl::StatusOr<std::string> ExportOptimizer(v1::Dialect dialect, const v1::Optim
     return Json({{"class_name", schema.pytorch(0)}, {"config", config}}).dump();
   }
   AddKerasOptions(optimizer, &config);
+  // A plateau is a callback and no part of the optimizer.
+  if (optimizer.has_schedule() && !optimizer.schedule().has_plateau()) {
+    STRATA_ASSIGN_OR_RETURN(config["learning_rate"], WriteKerasSchedule(optimizer.schedule()));
+  }
   return Json({{"class_name", schema.keras(0)}, {"config", config}}).dump();
 }
 

@@ -34,6 +34,8 @@ absl::Status CheckCallForm(const v1::Layer& layer, bool as_list);
 absl::StatusOr<v1::Loss> ImportLoss(v1::Dialect dialect, std::string_view json);
 absl::StatusOr<v1::Metric> ImportMetric(v1::Dialect dialect, std::string_view json);
 absl::StatusOr<v1::Optimizer> ImportOptimizer(v1::Dialect dialect, std::string_view json);
+// A scheduler of torch.optim.lr_scheduler, a schedule of keras.optimizers.schedules, or Keras' ReduceLROnPlateau.
+absl::StatusOr<v1::Schedule> ImportSchedule(v1::Dialect dialect, std::string_view json);
 absl::StatusOr<v1::Initializer> ImportInitializer(v1::Dialect dialect, std::string_view json);
 absl::StatusOr<v1::Regularizer> ImportRegularizer(std::string_view json);  // Keras
 absl::StatusOr<v1::Constraint> ImportConstraint(std::string_view json);    // Keras

@@ -1,6 +1,7 @@
 // Optimizers in the frameworks' words: the common arguments (decay, clipping) stand beside the kind's own.
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/status.h"
 #include "engine/import/component.h"
@@ -19,8 +20,7 @@ bool IsImplementationFlag(v1::Dialect dialect, const std::string& key) {
   if (dialect == v1::PYTORCH) {
     return key == "foreach" || key == "fused" || key == "capturable" || key == "differentiable";
   }
-  return key == "name" || key == "jit_compile" || key == "is_legacy_optimizer" || key == "ema_momentum" ||
-         key == "ema_overwrite_frequency";
+  return key == "name" || key == "jit_compile" || key == "is_legacy_optimizer";
 }
 
 absl::Status SetBetas(const Json& value, Message* kind) {
@@ -53,8 +53,8 @@ absl::Status SetOption(const ArgumentRules& rules, const std::string& key, const
     return SetBetas(value, kind);
   }
   if (key == "learning_rate" && value.is_object()) {
-    STRATA_ASSIGN_OR_RETURN(const framework::Form form, framework::FormOf(key, value));
-    return framework::NoComponent(rules.dialect, key, form);
+    STRATA_ASSIGN_OR_RETURN(*optimizer->mutable_schedule(), framework::ScheduleFrom(rules.dialect, key, value));
+    return absl::OkStatus();
   }
   if (const auto* field = nn::FindArgument(kind->GetDescriptor(), rules.dialect, key); field != nullptr) {
     return framework::SetField(rules, key, value, field, kind);
@@ -65,11 +65,7 @@ absl::Status SetOption(const ArgumentRules& rules, const std::string& key, const
   bool known = false;
   STRATA_RETURN_IF_ERROR(SetClipping(rules, key, value, optimizer, &known));
   if (known || IsImplementationFlag(rules.dialect, key)) return absl::OkStatus();
-  if (key == "use_ema" && rules.dialect == v1::KERAS) {
-    STRATA_ASSIGN_OR_RETURN(const bool use, JsonBool(key, value));
-    return use ? absl::UnimplementedError("use_ema: no component for keras moving averages of weights")
-               : absl::OkStatus();
-  }
+  if (rules.dialect == v1::KERAS && (key == "use_ema" || absl::StartsWith(key, "ema_"))) return absl::OkStatus();
   if (key == "decoupled_weight_decay" && optimizer->has_adam()) return JsonBool(key, value).status();
   return InvalidArgument(key, ": unknown argument, got ", Quote(value));
 }
@@ -81,12 +77,32 @@ void SetAdamwDecay(v1::Dialect dialect, v1::Optimizer* optimizer) {
   }
 }
 
+// Keras' three arguments of a moving average; the last two say nothing without the first, but must be valid.
+absl::Status SetMovingAverage(const Json& config, v1::Optimizer* optimizer) {
+  v1::MovingAverage average;
+  // RMSprop has a default of its own.
+  if (optimizer->has_rmsprop()) average.set_overwrite_frequency(100);
+  for (const char* key : {"ema_momentum", "ema_overwrite_frequency"}) {
+    const auto it = config.find(key);
+    if (it == config.end()) continue;
+    const auto* field = nn::FindArgument(v1::MovingAverage::descriptor(), v1::KERAS, key);
+    average.GetReflection()->ClearField(&average, field);
+    STRATA_RETURN_IF_ERROR(framework::SetField({.dialect = v1::KERAS}, key, *it, field, &average));
+  }
+  const auto use = config.find("use_ema");
+  if (use == config.end()) return absl::OkStatus();
+  STRATA_ASSIGN_OR_RETURN(const bool on, JsonBool("use_ema", *use));
+  if (on) *optimizer->mutable_moving_average() = average;
+  return absl::OkStatus();
+}
+
 absl::Status SetOptions(v1::Dialect dialect, const Json& config, v1::Optimizer* optimizer) {
   const auto* kind = nn::KindOf(*optimizer);
   Message* options = optimizer->GetReflection()->MutableMessage(optimizer, kind);
   for (const auto& [key, value] : config.items()) {
     STRATA_RETURN_IF_ERROR(SetOption({.dialect = dialect}, key, value, options, optimizer));
   }
+  if (dialect == v1::KERAS) STRATA_RETURN_IF_ERROR(SetMovingAverage(config, optimizer));
   const auto decoupled = config.find("decoupled_weight_decay");
   if (decoupled != config.end() && *decoupled == true && optimizer->has_adam()) {
     v1::Adam adam = optimizer->adam();

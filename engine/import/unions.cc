@@ -184,6 +184,11 @@ absl::Status SetRegularizer(const std::string& path, const Json& value, v1::Regu
   const std::string name = WithoutModule(form.name);
   const bool l1 = name == "L1" || name == "l1", l2 = name == "L2" || name == "l2";
   const bool both = name == "L1L2" || name == "l1_l2";
+  if (name == "OrthogonalRegularizer" || name == "orthogonal_regularizer") {
+    STRATA_RETURN_IF_ERROR(
+        SetArguments({.dialect = v1::KERAS}, path, ConfigOf(form), regularizer->mutable_orthogonal()));
+    return nn::Fill(v1::KERAS, path, regularizer);
+  }
   if (!l1 && !l2 && !both) return NoComponent(v1::KERAS, path, form);
   const Json& config = ConfigOf(form);
   // L1() and L2() are 0.01; L1L2() is nothing; the function and the string l1_l2 are 0.01 of both.

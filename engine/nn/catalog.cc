@@ -4,6 +4,8 @@
 
 namespace strata::nn {
 
+Component AdaptiveLogSoftmax();
+Component CosineSimilarity();
 Component DenseFeatures();
 Component Linear();
 Component Dropout();
@@ -39,6 +41,8 @@ namespace {
 
 std::vector<Component> MakeList() {
   std::vector<Component> list;
+  list.push_back(AdaptiveLogSoftmax());
+  list.push_back(CosineSimilarity());
   list.push_back(DenseFeatures());
   list.push_back(Linear());
   list.push_back(Dropout());

@@ -8,6 +8,7 @@
 #include "strata/v1/metrics.pb.h"
 #include "strata/v1/model.pb.h"
 #include "strata/v1/optimizers.pb.h"
+#include "strata/v1/schedules.pb.h"
 
 namespace strata::nn {
 namespace {
@@ -59,8 +60,8 @@ v1::ComponentInfo Describe(const std::string& family, const FieldDescriptor* mem
 }  // namespace
 
 const std::vector<std::string>& Families() {
-  static const std::vector<std::string>& families =
-      *new std::vector<std::string>{"activation", "constraint", "initializer", "layer", "loss", "metric", "optimizer"};
+  static const std::vector<std::string>& families = *new std::vector<std::string>{
+      "activation", "constraint", "initializer", "layer", "loss", "metric", "optimizer", "schedule"};
   return families;
 }
 
@@ -72,6 +73,7 @@ const Descriptor* FamilyDescriptor(std::string_view family) {
   if (family == "loss") return v1::Loss::descriptor();
   if (family == "metric") return v1::Metric::descriptor();
   if (family == "optimizer") return v1::Optimizer::descriptor();
+  if (family == "schedule") return v1::Schedule::descriptor();
   return nullptr;
 }
 

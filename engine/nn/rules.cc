@@ -1,6 +1,7 @@
 #include "engine/nn/rules.h"
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "absl/strings/str_cat.h"
@@ -9,10 +10,12 @@
 #include "strata/v1/basic_layers.pb.h"
 #include "strata/v1/common.pb.h"
 #include "strata/v1/convolution_layers.pb.h"
+#include "strata/v1/metrics.pb.h"
 #include "strata/v1/model.pb.h"
 #include "strata/v1/normalization_layers.pb.h"
 #include "strata/v1/optimizers.pb.h"
 #include "strata/v1/recurrent_layers.pb.h"
+#include "strata/v1/schedules.pb.h"
 
 namespace strata::nn {
 namespace {
@@ -132,6 +135,54 @@ absl::Status Check(const Context& c, const v1::Sgd& a) {
 absl::Status Check(const Context& c, const v1::Clipping& a) {
   if (a.has_norm() + a.has_global_norm() + a.has_value() <= 1) return absl::OkStatus();
   return c.Refuse("norm|global_norm|value: at most one may be set, got more");
+}
+
+absl::Status Check(const Context& c, const v1::Auc& a) {
+  if (a.multi_label() || !a.has_num_labels()) return absl::OkStatus();
+  return c.Refuse("num_labels: has a meaning with multi_label only, got ", a.num_labels());
+}
+
+absl::Status Check(const Context& c, const v1::AdaptiveLogSoftmax& a) {
+  for (int i = 0; i < a.cutoffs_size(); ++i) {
+    if (i > 0 && a.cutoffs(i) <= a.cutoffs(i - 1)) {
+      return c.Refuse("cutoffs: must grow, got ", a.cutoffs(i), " after ", a.cutoffs(i - 1));
+    }
+    if (a.cutoffs(i) >= a.n_classes()) {
+      return c.Refuse("cutoffs: must be < the number of classes, ", a.n_classes(), ", got ", a.cutoffs(i));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Check(const Context& c, const v1::PiecewiseConstantSchedule& a) {
+  if (a.values_size() != a.boundaries_size() + 1) {
+    return c.Refuse("values|boundaries: must be one value more than boundaries, got ", a.values_size(), " and ",
+                    a.boundaries_size());
+  }
+  for (int i = 1; i < a.boundaries_size(); ++i) {
+    if (!(a.boundaries(i) > a.boundaries(i - 1))) {
+      return c.Refuse("boundaries: must grow, got ", a.boundaries(i), " after ", a.boundaries(i - 1));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Check(const Context& c, const v1::CosineRestartsSchedule& a) {
+  if (!c.pytorch() || a.t_mul() == std::floor(a.t_mul())) return absl::OkStatus();
+  return c.Refuse("t_mul: must be a whole number, got ", a.t_mul());
+}
+
+absl::Status Check(const Context& c, const v1::OneCycleSchedule& a) {
+  if (a.has_total_steps() || (a.has_epochs() && a.has_steps_per_epoch())) return absl::OkStatus();
+  return c.Refuse("total_steps|epochs|steps_per_epoch: total_steps must be set, or the two others, got neither");
+}
+
+absl::Status Check(const Context& c, const v1::Optimizer& a) {
+  const bool cycles = a.schedule().has_one_cycle() && a.schedule().one_cycle().cycle_momentum();
+  if (!cycles || a.has_sgd() || a.has_rmsprop() || a.has_adam() || a.has_adamw() || a.has_adamax()) {
+    return absl::OkStatus();
+  }
+  return c.Refuse("schedule.one_cycle.cycle_momentum: must be false for this optimizer, got true");
 }
 
 absl::Status Check(const Context& c, const v1::DepthwiseConv& a) {
@@ -274,6 +325,12 @@ absl::Status CheckRules(v1::Dialect dialect, int axes, const std::string& path, 
   if (Is<v1::Rnn>(m)) return Check(c, static_cast<const v1::Rnn&>(m));
   if (Is<v1::Bidirectional>(m)) return Check(c, static_cast<const v1::Bidirectional&>(m));
   if (Is<v1::Sgd>(m)) return Check(c, static_cast<const v1::Sgd&>(m));
+  if (Is<v1::Auc>(m)) return Check(c, static_cast<const v1::Auc&>(m));
+  if (Is<v1::AdaptiveLogSoftmax>(m)) return Check(c, static_cast<const v1::AdaptiveLogSoftmax&>(m));
+  if (Is<v1::PiecewiseConstantSchedule>(m)) return Check(c, static_cast<const v1::PiecewiseConstantSchedule&>(m));
+  if (Is<v1::CosineRestartsSchedule>(m)) return Check(c, static_cast<const v1::CosineRestartsSchedule&>(m));
+  if (Is<v1::OneCycleSchedule>(m)) return Check(c, static_cast<const v1::OneCycleSchedule&>(m));
+  if (Is<v1::Optimizer>(m)) return Check(c, static_cast<const v1::Optimizer&>(m));
   if (Is<v1::Clipping>(m)) return Check(c, static_cast<const v1::Clipping&>(m));
   return absl::OkStatus();
 }

@@ -28,7 +28,8 @@ absl::Status Fill(v1::Dialect dialect, std::string_view path, google::protobuf::
 absl::Status CheckField(v1::Dialect dialect, int spatial_axes, const std::string& path,
                         const google::protobuf::FieldDescriptor* field, google::protobuf::Message* message);
 
-// The families of the catalog: "activation", "constraint", "initializer", "layer", "loss", "metric", "optimizer".
+// The families of the catalog: "activation", "constraint", "initializer", "layer", "loss", "metric", "optimizer",
+// "schedule".
 const std::vector<std::string>& Families();
 // The message whose oneof `kind` holds a family's components; null if there is no such family.
 const google::protobuf::Descriptor* FamilyDescriptor(std::string_view family);

@@ -145,39 +145,4 @@ Value Scope::Capture(Value outer) {
   return captures_->inner.back();
 }
 
-Value Penalty(const v1::Regularizer& r, Value w) {
-  Value sum;
-  if (r.l1() != 0) sum = SumAll(Abs(w)) * r.l1();
-  if (r.l2() != 0) {
-    const Value l2 = SumAll(Square(w)) * r.l2();
-    sum = sum ? sum + l2 : l2;
-  }
-  return sum ? sum : Scalar(w.graph, 0);
-}
-
-namespace {
-
-template <typename Axes>
-Value Norm(Value w, const Axes& axis) {
-  return Sqrt(ReduceSum(Square(w), std::vector<int64_t>(axis.begin(), axis.end()), true));
-}
-
-}  // namespace
-
-Value Project(const v1::Constraint& c, Value w) {
-  switch (c.kind_case()) {
-    case v1::Constraint::kMaxNorm: {
-      const Value n = Norm(w, c.max_norm().axis());
-      return w * (Min(n, c.max_norm().max_value()) / (n + 1e-7));
-    }
-    case v1::Constraint::kNonNeg:
-      return Max(w, 0);
-    case v1::Constraint::kUnitNorm:
-      return w / (Norm(w, c.unit_norm().axis()) + 1e-7);
-    case v1::Constraint::KIND_NOT_SET:
-      break;
-  }
-  return w;
-}
-
 }  // namespace strata::nn

@@ -14,6 +14,16 @@ namespace strata {
 
 std::string DefaultTarget(size_t index) { return index == 0 ? "target" : absl::StrCat("target_", index); }
 
+std::vector<std::string> MetricNames(const v1::TrainingConfig& config) {
+  std::vector<std::string> names;
+  for (int i = 0; i < config.metrics_size(); ++i) {
+    const std::string name = nn::MetricName(config.metrics(i).metric());
+    const bool taken = std::find(names.begin(), names.end(), name) != names.end();
+    names.push_back(taken ? absl::StrCat(name, "_", i) : name);
+  }
+  return names;
+}
+
 DType ElementType(v1::DataType type) {
   switch (type) {
     case v1::BOOL:
@@ -60,6 +70,16 @@ absl::Status CheckInput(const std::string& path, const v1::Input& input, const P
   return absl::OkStatus();
 }
 
+namespace {
+
+// The tensor of the batch that is an argument of an objective's loss.
+std::string ArgumentTensor(const v1::Objective& o, const std::string& argument) {
+  const auto it = o.arguments().find(argument);
+  return it == o.arguments().end() ? argument : it->second;
+}
+
+}  // namespace
+
 absl::Status ForwardBuilder::AddBatch(const Signature& batch) {
   std::set<std::string> known;
   for (const v1::Input& input : model_.inputs()) known.insert(input.name());
@@ -72,11 +92,20 @@ absl::Status ForwardBuilder::AddBatch(const Signature& batch) {
     known.insert(name);
     first_axis.insert(name);
   };
+  std::set<std::string> arguments;  // of losses: with a row per sample, or scalars
   for (const v1::Objective& o : config_.objectives()) {
-    add(o.target().empty() ? DefaultTarget(i) : o.target());
+    const std::string target = o.target().empty() ? DefaultTarget(i) : o.target();
+    // Targets of sequences may stand one after the other.
+    if (nn::ArgumentsOf(o.loss()).empty()) {
+      add(target);
+    } else {
+      known.insert(target);
+    }
+    for (const std::string& name : nn::ArgumentsOf(o.loss())) arguments.insert(ArgumentTensor(o, name));
     if (!o.sample_weight().empty()) add(o.sample_weight());
     ++i;
   }
+  known.insert(arguments.begin(), arguments.end());
   i = 0;
   for (const v1::NamedMetric& m : config_.metrics()) {
     if (!m.target().empty()) add(m.target());
@@ -90,7 +119,7 @@ absl::Status ForwardBuilder::AddBatch(const Signature& batch) {
     int64_t count = 0;
     if (!CheckedNumElements(t.shape, &count))
       return InvalidArgument(path, ".shape: is too large, got ", ShapeString(t.shape));
-    if (first_axis.count(t.name) > 0) {
+    if (first_axis.count(t.name) > 0 || (arguments.count(t.name) > 0 && !t.shape.empty())) {
       if (t.shape.empty()) return InvalidArgument(path, ".shape: needs a batch axis, got []");
       if (samples_ >= 0 && t.shape[0] != samples_) {
         return InvalidArgument(path, ".shape: must have ", samples_, " rows like the other tensors, got ", t.shape[0]);
@@ -172,6 +201,8 @@ Forward ForwardBuilder::Build(bool training, Value random_state) {
     if (!o.loss().has_triplet_margin()) {
       args.target = TensorOf(path, o.target().empty() ? DefaultTarget(i) : o.target());
     }
+    for (const std::string& name : nn::ArgumentsOf(o.loss()))
+      args.named[name] = TensorOf(path, ArgumentTensor(o, name));
     if (!o.sample_weight().empty()) args.sample_weight = Cast(TensorOf(path, o.sample_weight()), DType::kF32);
     if (const Value factors = ClassFactors(args.target)) {
       args.sample_weight = args.sample_weight ? args.sample_weight * factors : factors;
@@ -213,6 +244,7 @@ std::vector<RequirementSpec> MarkRequirements(const nn::Collected& collected, Gr
 
 std::vector<MetricSpec> ForwardBuilder::AddMetrics(const Forward& f) {
   std::vector<MetricSpec> specs;
+  const std::vector<std::string> names = MetricNames(config_);
   nn::Scope s = RootScope(false, {});
   for (int i = 0; i < config_.metrics_size() && graph_->ok(); ++i) {
     const v1::NamedMetric& m = config_.metrics(i);
@@ -229,11 +261,8 @@ std::vector<MetricSpec> ForwardBuilder::AddMetrics(const Forward& f) {
       graph_->PrefixError(absl::StrCat(path, ": "));
       break;
     }
-    MetricSpec spec{nn::MetricName(m.metric()), graph_->outputs().size(), {}, terms.result};
+    MetricSpec spec{names[i], graph_->outputs().size(), {}, terms.result};
     for (const Value& sum : terms.sums) spec.sizes.push_back(sum.num_elements());
-    for (const MetricSpec& other : specs) {
-      if (other.name == spec.name) spec.name = absl::StrCat(nn::MetricName(m.metric()), "_", i);
-    }
     for (const Value& sum : terms.sums) graph_->MarkOutput(spec.name, sum);
     specs.push_back(std::move(spec));
   }

@@ -2,6 +2,7 @@
 // metrics.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
@@ -21,7 +22,7 @@ struct MetricSpec {
   std::string name;
   size_t first_output = 0;
   std::vector<int64_t> sizes;  // elements of each output
-  double (*result)(std::span<const double> sums) = nullptr;
+  std::function<double(std::span<const double> sums)> result;
 };
 
 // Where the violations of a requirement stand among a graph's outputs.
@@ -86,6 +87,9 @@ absl::Status CheckRequirements(const std::vector<RequirementSpec>& requirements,
   }
   return absl::OkStatus();
 }
+
+// Names of a configuration's metrics in results, in order; a name that was taken gets its position.
+std::vector<std::string> MetricNames(const v1::TrainingConfig& config);
 
 // Target of objective or metric `index`: "target", "target_1", ...
 std::string DefaultTarget(size_t index);

@@ -1,16 +1,60 @@
 #include "engine/train/step.h"
 
+#include <algorithm>
 #include <map>
 
 #include "absl/strings/str_cat.h"
 #include "engine/autodiff/gradients.h"
 #include "engine/base/status.h"
+#include "engine/nn/losses/loss.h"
 #include "engine/nn/optimizers/optimizer.h"
 #include "engine/nn/schema.h"
 #include "engine/ops/ops.h"
 
 namespace strata {
 namespace {
+
+struct Variable {
+  Value value;
+  int32_t index = -1;
+};
+
+Variable AddSlot(TrainStep* step, const nn::ParamSpec& param, const std::string& slot, double start,
+                 const std::string& copy_of) {
+  const std::string name = SlotName(param.name, slot);
+  const Value v = step->graph.AddVariable({name, DType::kF32, param.shape, VariableInfo::Kind::kSlot, false});
+  step->slots.push_back({name, param.shape, start, copy_of});
+  return {v, step->graph.producer(v.id).as<VariableAttrs>().index};
+}
+
+std::vector<Value> AddScalars(TrainStep* step,
+                              std::function<std::vector<double>(const nn::UpdateNumbers& numbers)> values,
+                              double learning_rate, int count) {
+  std::vector<Value> scalars;
+  for (int i = 0; i < count; ++i) {
+    scalars.push_back(step->graph.AddInput(absl::StrCat("scalar:", step->scalars.size(), ".", i), DType::kF32, {}));
+  }
+  step->scalars.push_back({std::move(values), learning_rate, scalars.size()});
+  return scalars;
+}
+
+// Adds this step's gradients, times its rows, to those that wait. kApply: returns the mean over the rows of all, and
+// nothing waits any more.
+std::vector<Value> Accumulate(TrainStep* step, StepRole role, const std::vector<const nn::ParamSpec*>& params,
+                              std::vector<Value> gradients) {
+  std::vector<Value> per_row;
+  if (role == StepRole::kApply) {
+    per_row = AddScalars(
+        step, [](const nn::UpdateNumbers& n) { return std::vector<double>{1 / static_cast<double>(n.samples)}; }, 0, 1);
+  }
+  for (size_t i = 0; i < params.size(); ++i) {
+    const Variable waiting = AddSlot(step, *params[i], kAccumulatorSlot, 0, "");
+    const Value sum = waiting.value + gradients[i] * static_cast<double>(step->samples);
+    step->graph.Assign(waiting.index, role == StepRole::kApply ? Full(&step->graph, 0, params[i]->shape) : sum);
+    if (role == StepRole::kApply) gradients[i] = sum * per_row[0];
+  }
+  return gradients;
+}
 
 // The optimizer's part of a step: which parameter follows which rule, and the update of each.
 class Updater {
@@ -55,11 +99,7 @@ class Updater {
     Set set;
     STRATA_ASSIGN_OR_RETURN(set.rule, nn::MakeOptimizer(model_.dialect(), definition, decay));
     if (rate >= 0) set.rule.learning_rate = rate;
-    for (int i = 0; i < set.rule.num_scalars; ++i) {
-      set.scalars.push_back(
-          step_->graph.AddInput(absl::StrCat("scalar:", step_->scalars.size(), ".", i), DType::kF32, {}));
-    }
-    step_->scalars.push_back({set.rule.scalars, set.rule.learning_rate, set.scalars.size()});
+    set.scalars = AddScalars(step_, set.rule.scalars, set.rule.learning_rate, set.rule.num_scalars);
     return &(sets_[key] = std::move(set));
   }
 
@@ -69,11 +109,9 @@ class Updater {
     std::vector<Value> slots;
     std::vector<int32_t> variables;
     for (const nn::OptimizerRule::Slot& slot : set->rule.slots) {
-      const std::string name = absl::StrCat(param.name, "/", slot.name);
-      slots.push_back(g.AddVariable(
-          {absl::StrCat("optimizer:", name), DType::kF32, param.shape, VariableInfo::Kind::kSlot, false}));
-      variables.push_back(g.producer(slots.back().id).as<VariableAttrs>().index);
-      step_->slots.push_back({absl::StrCat("optimizer:", name), param.shape, slot.start});
+      const Variable v = AddSlot(step_, param, slot.name, slot.start, slot.copies_weight ? param.name : "");
+      slots.push_back(v.value);
+      variables.push_back(v.index);
     }
     const int32_t index = g.producer(param.value.id).as<VariableAttrs>().index;
     Value w = param.value;
@@ -123,18 +161,45 @@ absl::Status CheckNames(const v1::TrainingConfig& config, const nn::Collected& c
 
 }  // namespace
 
+std::string SlotName(const std::string& parameter, const std::string& slot) {
+  return absl::StrCat("optimizer:", parameter, "/", slot);
+}
+
 absl::StatusOr<v1::TrainingConfig> CompleteConfig(v1::Dialect dialect, const v1::TrainingConfig& given) {
   v1::TrainingConfig config = given;
   if (config.objectives().empty()) return InvalidArgument("objectives: must have at least one");
   for (int i = 0; i < config.objectives_size(); ++i) {
     STRATA_RETURN_IF_ERROR(
         nn::Fill(dialect, absl::StrCat("objectives[", i, "].loss"), config.mutable_objectives(i)->mutable_loss()));
+    if (config.objectives(i).loss().has_adaptive_log_softmax()) {
+      // Weights belong to models: so they are published, and the layer's outputs with them.
+      return InvalidArgument("objectives[", i,
+                             "].loss: must be negative_log_likelihood on the output log_prob of a layer "
+                             "adaptive_log_softmax, which owns the weights, got adaptive_log_softmax");
+    }
+    for (const auto& [argument, tensor] : config.objectives(i).arguments()) {
+      const std::vector<std::string> known = nn::ArgumentsOf(config.objectives(i).loss());
+      if (std::find(known.begin(), known.end(), argument) == known.end()) {
+        return InvalidArgument("objectives[", i, "].arguments: must name arguments of the loss, got \"", argument,
+                               "\"");
+      }
+    }
   }
   for (int i = 0; i < config.metrics_size(); ++i) {
     STRATA_RETURN_IF_ERROR(
         nn::Fill(dialect, absl::StrCat("metrics[", i, "].metric"), config.mutable_metrics(i)->mutable_metric()));
   }
   STRATA_RETURN_IF_ERROR(nn::Fill(dialect, "optimizer", config.mutable_optimizer()));
+  if (config.has_early_stopping()) {
+    STRATA_RETURN_IF_ERROR(nn::Fill(dialect, "early_stopping", config.mutable_early_stopping()));
+  }
+  if (config.has_keep_best()) STRATA_RETURN_IF_ERROR(nn::Fill(dialect, "keep_best", config.mutable_keep_best()));
+  if (config.accumulate_steps() < 0) {
+    return InvalidArgument("accumulate_steps: must be >= 0, got ", config.accumulate_steps());
+  }
+  if (config.steps_per_epoch() < 0) {
+    return InvalidArgument("steps_per_epoch: must be >= 0, got ", config.steps_per_epoch());
+  }
   for (int i = 0; i < config.class_weights_size(); ++i) {
     const v1::ClassWeight& w = config.class_weights(i);
     if (w.class_() < 0 || w.class_() > 1000000) {
@@ -145,7 +210,7 @@ absl::StatusOr<v1::TrainingConfig> CompleteConfig(v1::Dialect dialect, const v1:
 }
 
 absl::StatusOr<TrainStep> BuildTrainStep(const v1::Model& model, const v1::TrainingConfig& config,
-                                         const Signature& batch) {
+                                         const Signature& batch, StepRole role) {
   TrainStep step;
   Graph& g = step.graph;
   ForwardBuilder builder(model, config, &g, &step.collected);
@@ -171,6 +236,7 @@ absl::StatusOr<TrainStep> BuildTrainStep(const v1::Model& model, const v1::Train
     gradients.erase(gradients.begin() + static_cast<int64_t>(i));
     params.erase(params.begin() + static_cast<int64_t>(i));
   }
+  if (role != StepRole::kWhole) gradients = Accumulate(&step, role, params, std::move(gradients));
   const nn::Clipped clipped = nn::Clip(model.dialect(), config.optimizer().clipping(), gradients);
   const Value norm = clipped.norm ? clipped.norm : Scalar(&g, 0);
   g.MarkOutput("loss", f.loss);
@@ -186,7 +252,7 @@ absl::StatusOr<TrainStep> BuildTrainStep(const v1::Model& model, const v1::Train
   }
   if (commit) g.MarkOutput("commit", commit);
   Updater updater(model, config, &step);
-  STRATA_RETURN_IF_ERROR(updater.Update(params, clipped.gradients));
+  if (role != StepRole::kAccumulate) STRATA_RETURN_IF_ERROR(updater.Update(params, clipped.gradients));
   for (const nn::StateUpdate& u : step.collected.updates) {
     if (!updater.Updated(u.variable)) g.Assign(u.variable, u.next);
   }

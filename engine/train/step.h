@@ -12,6 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/graph/graph.h"
+#include "engine/nn/optimizers/optimizer.h"
 #include "engine/nn/scope.h"
 #include "engine/train/forward.h"
 
@@ -19,16 +20,27 @@ namespace strata {
 
 // Scalars that the host computes anew for every step, for parameters that share a learning rate and a decay.
 struct ScalarSet {
-  std::function<std::vector<double>(int64_t t, double learning_rate)> values;
-  double learning_rate = 0;  // as configured; the session scales it when the rate is changed
+  std::function<std::vector<double>(const nn::UpdateNumbers& numbers)> values;
+  double learning_rate = 0;  // as configured; schedules and the session change it
   size_t count = 0;          // graph inputs
 };
 
 // State of the optimizer for one parameter.
 struct SlotSpec {
-  std::string name;  // "<parameter>/<slot>"
+  std::string name;  // "optimizer:<parameter>/<slot>"
   Shape shape;
   double start = 0;
+  std::string copy_of;  // not empty: starts as this variable is
+};
+// Gradients that wait for an update.
+inline constexpr char kAccumulatorSlot[] = "accumulator";
+std::string SlotName(const std::string& parameter, const std::string& slot);
+
+// What a step does with its gradients, where several steps make one update.
+enum class StepRole : uint8_t {
+  kWhole,       // an update of its own
+  kAccumulate,  // adds them, times its rows, to those that wait
+  kApply,       // adds them, takes the mean over all rows, and updates
 };
 
 struct TrainStep {
@@ -44,7 +56,7 @@ struct TrainStep {
 
 // `model` and `config` must be complete. INVALID_ARGUMENT names what does not fit.
 absl::StatusOr<TrainStep> BuildTrainStep(const v1::Model& model, const v1::TrainingConfig& config,
-                                         const Signature& batch);
+                                         const Signature& batch, StepRole role = StepRole::kWhole);
 
 // Loss and metrics in evaluation mode, without updates. Inputs: the batch's tensors. Outputs: loss, penalty, the
 // metrics' sums, the requirements'

@@ -9,6 +9,7 @@
 #include "strata/v1/metrics.pb.h"
 #include "strata/v1/model.pb.h"
 #include "strata/v1/optimizers.pb.h"
+#include "strata/v1/schedules.pb.h"
 #include "strata/v1/schema.pb.h"
 
 namespace strata::service {
@@ -52,7 +53,8 @@ absl::StatusOr<v1::ListComponentsResponse> ListComponents(const std::string& wan
                              {"metric", v1::Metric::descriptor()},
                              {"optimizer", v1::Optimizer::descriptor()},
                              {"initializer", v1::Initializer::descriptor()},
-                             {"constraint", v1::Constraint::descriptor()}};
+                             {"constraint", v1::Constraint::descriptor()},
+                             {"schedule", v1::Schedule::descriptor()}};
   v1::ListComponentsResponse response;
   bool known = wanted.empty();
   for (const Family& family : families) {
@@ -68,7 +70,8 @@ absl::StatusOr<v1::ListComponentsResponse> ListComponents(const std::string& wan
   }
   if (!known) {
     return InvalidArgument(
-        "family: must be layer, activation, loss, metric, optimizer, initializer or constraint, got ", Quote(wanted));
+        "family: must be layer, activation, loss, metric, optimizer, initializer, constraint or schedule, got ",
+        Quote(wanted));
   }
   return response;
 }

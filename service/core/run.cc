@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/status.h"
 #include "service/core/names.h"
@@ -116,9 +117,9 @@ void Run::Cancel(RunCallback done) {
   Post([self = shared_from_this(), done = std::move(done)]() mutable { self->DoCancel(std::move(done)); });
 }
 
-void Run::Publish(std::string description, PublishCallback done) {
-  Post([self = shared_from_this(), description = std::move(description), done = std::move(done)]() mutable {
-    self->DoPublishFor(std::move(description), std::move(done));
+void Run::Publish(std::string description, v1::WeightChoice weights, PublishCallback done) {
+  Post([self = shared_from_this(), description = std::move(description), weights, done = std::move(done)]() mutable {
+    self->DoPublishFor(std::move(description), weights, std::move(done));
   });
 }
 
@@ -203,17 +204,45 @@ void Run::SetState(int state, const std::string& error, bool journal) {
 // -----------------------------------------------------------------------------------------------------------
 // Attachment
 
+// Whether evaluations change the run.
+bool Run::Watches() const {
+  return config_.has_early_stopping() || config_.has_keep_best() || config_.optimizer().schedule().has_plateau();
+}
+
+absl::Status Run::LoadCheckpoint(TrainSession* session, Metadata* metadata) {
+  STRATA_ASSIGN_OR_RETURN(TensorFile file, context_->store->ReadCheckpoint(record_));
+  STRATA_RETURN_IF_ERROR(session->Load(file.tensors));
+  *metadata = std::move(file.metadata);
+  if (!Watches()) return absl::OkStatus();
+  int64_t position = 0;
+  const auto at = metadata->find("position");
+  if (at != metadata->end() && !absl::SimpleAtoi(at->second, &position)) {
+    return absl::DataLossError("checkpoint: its position in the history is damaged");
+  }
+  STRATA_ASSIGN_OR_RETURN(const std::vector<HistoryRow> rows,
+                          context_->store->ReadHistory(id_, position, record_.durable_through, /*limit=*/1000));
+  for (const HistoryRow& row : rows) {
+    if (!row.evaluation || row.step != record_.durable_through) continue;
+    v1::EvaluateResult result;
+    if (!result.ParseFromString(row.payload)) return absl::DataLossError("store: a row of the history is damaged");
+    EvalOutcome outcome{.samples = result.samples(), .loss = result.loss(), .metrics = {}};
+    outcome.metrics.insert(result.metrics().begin(), result.metrics().end());
+    session->EndEvaluation(result.name(), outcome);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Run::OpenSession() {
   warnings_.clear();
   STRATA_ASSIGN_OR_RETURN(session_, context_->engine->CreateSession(model_->definition, config_, context_->session));
   if (record_.durable_through > 0) {
-    STRATA_ASSIGN_OR_RETURN(const TensorFile file, context_->store->ReadCheckpoint(record_));
-    STRATA_RETURN_IF_ERROR(session_->Load(file.tensors));
+    Metadata metadata;
+    STRATA_RETURN_IF_ERROR(LoadCheckpoint(session_.get(), &metadata));
     const std::pair<const char*, std::string> now[] = {{"threads", absl::StrCat(context_->session.threads)},
                                                        {"build", context_->build}};
     for (const auto& [key, value] : now) {
-      const auto then = file.metadata.find(key);
-      if (then == file.metadata.end() || then->second == value) continue;
+      const auto then = metadata.find(key);
+      if (then == metadata.end() || then->second == value) continue;
       warnings_.push_back(absl::StrCat(key, ": the checkpoint was made with ", then->second, ", the run goes on with ",
                                        value, ": results may differ in their last bits"));
     }

@@ -77,7 +77,7 @@ class Run final : public Actor, public std::enable_shared_from_this<Run> {
   void Detach(std::shared_ptr<TrainSink> sink, bool now);
 
   void Cancel(RunCallback done);
-  void Publish(std::string description, PublishCallback done);
+  void Publish(std::string description, v1::WeightChoice weights, PublishCallback done);
   // The server stops: checkpoint, INTERRUPTED. `done` comes when it is durable.
   void Stop(absl::AnyInvocable<void()> done);
 
@@ -121,8 +121,12 @@ class Run final : public Actor, public std::enable_shared_from_this<Run> {
   void DoFinish(uint64_t request_id);
   void DoDetach(const std::shared_ptr<TrainSink>& sink);
   void DoCancel(RunCallback done);
-  void DoPublishFor(std::string description, PublishCallback done);
-  absl::StatusOr<NamedTensors> PresentWeights(int64_t* step);
+  void DoPublishFor(std::string description, v1::WeightChoice weights, PublishCallback done);
+  // The weights that are to be published, and the step that they are of.
+  absl::StatusOr<NamedTensors> WeightsOf(v1::WeightChoice choice, int64_t* step);
+  // Loads the run's checkpoint, and shows the session the evaluations of its step that came after it.
+  absl::Status LoadCheckpoint(TrainSession* session, Metadata* metadata);
+  bool Watches() const;
   void WriteVersion(NamedTensors weights, int64_t step, std::string description, PublishCallback done);
 
   // Ends the attachment with an error; the run goes on to INTERRUPTED, or FAILED if it cannot go on.

@@ -24,7 +24,7 @@ void Run::SaveCheckpoint(absl::AnyInvocable<void(absl::Status)> done) {
   auto tensors = std::make_shared<const NamedTensors>(session_->Save());
   RunRecord record = record_;
   record.updated = context_->clock->Now();
-  context_->files->Add([self = shared_from_this(), tensors, record, step = step_]() mutable {
+  context_->files->Add([self = shared_from_this(), tensors, record, step = step_, position = position_]() mutable {
     const RunContext& context = *self->context_;
     const absl::Time began = absl::Now();
     // A checkpoint never knows more than the history: rows up to its step are durable first.
@@ -34,6 +34,7 @@ void Run::SaveCheckpoint(absl::AnyInvocable<void(absl::Status)> done) {
                                              {{"model", self->model_name_},
                                               {"run", self->name_},
                                               {"step", absl::StrCat(step)},
+                                              {"position", absl::StrCat(position)},
                                               {"threads", absl::StrCat(context.session.threads)},
                                               {"build", context.build}});
     }
@@ -72,25 +73,37 @@ void Run::WriteVersion(NamedTensors weights, int64_t step, std::string descripti
   });
 }
 
-absl::StatusOr<NamedTensors> Run::PresentWeights(int64_t* step) {
-  if (session_ != nullptr) {
-    *step = step_;
-    return session_->Weights();
+absl::StatusOr<NamedTensors> Run::WeightsOf(v1::WeightChoice choice, int64_t* step) {
+  WeightSet set = config_.optimizer().has_moving_average() ? WeightSet::kAveraged : WeightSet::kPresent;
+  switch (choice) {
+    case v1::WEIGHT_CHOICE_UNSPECIFIED:
+      break;
+    case v1::PRESENT:
+      set = WeightSet::kPresent;
+      break;
+    case v1::AVERAGED:
+      set = WeightSet::kAveraged;
+      break;
+    case v1::BEST:
+      set = WeightSet::kBest;
+      break;
+    default:
+      return InvalidArgument("weights: must be a value of WeightChoice, got ", static_cast<int>(choice));
   }
+  if (session_ != nullptr) return session_->WeightsOf(set, step);
   if (record_.durable_through == 0) {
     return absl::FailedPreconditionError(absl::StrCat(Where(), ": has no checkpoint to publish"));
   }
-  *step = record_.durable_through;
-  STRATA_ASSIGN_OR_RETURN(const TensorFile file, context_->store->ReadCheckpoint(record_));
   STRATA_ASSIGN_OR_RETURN(const std::unique_ptr<TrainSession> session,
                           context_->engine->CreateSession(model_->definition, config_, context_->session));
-  STRATA_RETURN_IF_ERROR(session->Load(file.tensors));
-  return session->Weights();
+  Metadata metadata;
+  STRATA_RETURN_IF_ERROR(LoadCheckpoint(session.get(), &metadata));
+  return session->WeightsOf(set, step);
 }
 
-void Run::DoPublishFor(std::string description, PublishCallback done) {
+void Run::DoPublishFor(std::string description, v1::WeightChoice choice, PublishCallback done) {
   int64_t step = 0;
-  absl::StatusOr<NamedTensors> weights = PresentWeights(&step);
+  absl::StatusOr<NamedTensors> weights = WeightsOf(choice, &step);
   if (!weights.ok()) return done(weights.status());
   WriteVersion(*std::move(weights), step, std::move(description), std::move(done));
 }

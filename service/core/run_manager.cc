@@ -184,7 +184,7 @@ void RunManager::Publish(const v1::PublishRequest& request, PublishCallback done
     return done(InvalidArgument("run: must train model ", Quote(request.model()), ", got ", Quote(request.run()),
                                 " of model ", Quote((*run)->model_name())));
   }
-  (*run)->Publish(request.description(), std::move(done));
+  (*run)->Publish(request.description(), request.weights(), std::move(done));
 }
 
 absl::Status RunManager::DeleteModel(const std::string& name) {

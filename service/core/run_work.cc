@@ -17,6 +17,14 @@ std::map<std::string, double> ToMap(const google::protobuf::Map<std::string, dou
   return {map.begin(), map.end()};
 }
 
+void FillEpoch(const EpochOutcome& outcome, v1::EpochResult* result) {
+  result->set_epoch(static_cast<uint64_t>(outcome.epoch));
+  result->set_loss(outcome.loss);
+  for (const auto& [name, value] : outcome.metrics) (*result->mutable_metrics())[name] = value;
+  result->set_samples(outcome.samples);
+  result->set_ended(outcome.ended);
+}
+
 }  // namespace
 
 void Run::DoWork(Work work) {
@@ -64,13 +72,21 @@ absl::Status Run::DoBatch(const v1::Batch& batch, v1::TrainResponse* response) {
   if (batch.sequence() == 0) return InvalidArgument("batch.sequence: must be >= 1, got 0");
   const uint64_t next = static_cast<uint64_t>(step_) + 1;
   if (batch.sequence() < next) return AnswerAgain(batch.sequence(), response->mutable_step());
+  if (session_->stopped()) {
+    v1::StepResult* result = response->mutable_step();
+    result->set_stopped(true);
+    result->set_step(static_cast<uint64_t>(step_));
+    result->set_applied_through(static_cast<uint64_t>(step_));
+    result->set_durable_through(static_cast<uint64_t>(record_.durable_through));
+    return absl::OkStatus();
+  }
   if (batch.sequence() > next) {
     return absl::OutOfRangeError(absl::StrCat("batch.sequence: must be ", next, ", got ", batch.sequence()));
   }
   STRATA_ASSIGN_OR_RETURN(const NamedViews views, ViewsOf("batch.tensors", batch.tensors()));
   evaluating_ = false;
   const absl::Time began = absl::Now();
-  const absl::StatusOr<StepOutcome> outcome = session_->Step(views);
+  const absl::StatusOr<StepOutcome> outcome = session_->Step(views, {.end_of_epoch = batch.end_of_epoch()});
   if (!outcome.ok()) {
     // The engine refuses a batch (nothing has changed, the number is not used up) or the run cannot go on: a step that
     // is not finite under FAIL_RUN, or a bug.
@@ -101,8 +117,13 @@ void Run::RecordStep(const StepOutcome& outcome, absl::Duration took, v1::StepRe
   result->set_learning_rate(outcome.learning_rate);
   result->set_samples_per_second(static_cast<double>(outcome.samples) / std::max(1e-9, absl::ToDoubleSeconds(between)));
   result->set_skipped(outcome.skipped);
+  result->set_accumulated(outcome.accumulated);
+  result->set_stopped(outcome.verdict.stop);
   result->set_step_seconds(absl::ToDoubleSeconds(took));
+  // The history needs an epoch's numbers once.
+  if (outcome.epoch.ended) FillEpoch(outcome.epoch, result->mutable_epoch());
   context_->history->Add({id_, ++position_, step_, /*evaluation=*/false, result->SerializeAsString()});
+  if (!outcome.epoch.ended) FillEpoch(outcome.epoch, result->mutable_epoch());
   result->set_applied_through(static_cast<uint64_t>(step_));
   result->set_durable_through(static_cast<uint64_t>(record_.durable_through));
   {
@@ -140,8 +161,15 @@ absl::Status Run::DoEvaluate(const v1::Evaluate& evaluate, v1::TrainResponse* re
   result->set_samples(outcome.samples);
   result->set_name(name);
   result->set_step(static_cast<uint64_t>(step_));
+  result->set_learning_rate(session_->learning_rate());
   if (!evaluate.last()) return absl::OkStatus();
+  const Verdict verdict = session_->EndEvaluation(name, outcome);
+  result->set_best(verdict.best);
+  result->set_stop(verdict.stop);
+  result->set_learning_rate(session_->learning_rate());
   context_->history->Add({id_, ++position_, step_, /*evaluation=*/true, result->SerializeAsString()});
+  // What was observed is known after a crash, too: a client does not evaluate again what was answered.
+  if (Watches()) STRATA_RETURN_IF_ERROR(context_->history->Flush());
   context_->metrics->EvaluationDone(model_name_, name_, outcome.loss, ToMap(result->metrics()));
   absl::MutexLock lock(&mutex_);
   *info_.mutable_last_evaluation() = *result;
@@ -164,8 +192,11 @@ void Run::DoCheckpoint(uint64_t request_id) {
 }
 
 void Run::DoPublish(const v1::Publish& publish, uint64_t request_id) {
+  int64_t step = 0;
+  absl::StatusOr<NamedTensors> weights = WeightsOf(publish.weights(), &step);
+  if (!weights.ok()) return EndStream(weights.status());
   SetBlocked(true);
-  WriteVersion(session_->Weights(), step_, publish.description(),
+  WriteVersion(*std::move(weights), step, publish.description(),
                [self = shared_from_this(), sink = sink_, request_id](absl::StatusOr<v1::VersionInfo> info) {
                  self->Post([self, sink, request_id, info = std::move(info)]() mutable {
                    self->SetBlocked(false);

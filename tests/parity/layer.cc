@@ -235,7 +235,8 @@ Result RunLayer(const Case& c) {
   for (const auto& [key, value] : c.call.items()) {
     if (key != "attention_mask" && key != "use_causal_mask" && key != "return_attention_scores" && key != "is_causal" &&
         key != "average_attn_weights" && key != "need_weights" && key != "mask" && key != "initial_state" &&
-        key != "compute_mask" && key != "as_list" && key != "trainable" && key != "statistics" && key != "strings") {
+        key != "compute_mask" && key != "as_list" && key != "trainable" && key != "statistics" && key != "strings" &&
+        key != "method") {
       result.Unsupported(absl::StrCat("call.", key, ": no layer of this milestone takes it"));
       return result;
     }
@@ -273,6 +274,15 @@ Result RunLayer(const Case& c) {
     return result;
   }
   std::vector<Value> values = Plain(outputs);
+  if (c.call.contains("method")) {
+    // A method is one of the layer's outputs.
+    const std::string method = c.call["method"];
+    if (!layer->has_adaptive_log_softmax() || (method != "log_prob" && method != "predict")) {
+      result.Unsupported(absl::StrCat("call.method: the layer has no output ", method));
+      return result;
+    }
+    if (values.size() == 2) values = {values[method == "log_prob" ? 0 : 1]};
+  }
   if (c.call.value("compute_mask", false) && !outputs.empty()) values.push_back(outputs[0].mask);
   built.Finish(values);
   RunAndCompare(c, built, &result);

@@ -1,9 +1,12 @@
 // Kinds `loss` and `metric`.
+#include <set>
+
 #include "absl/strings/str_cat.h"
 #include "engine/base/status.h"
 #include "engine/import/component.h"
 #include "engine/import/framework.h"
 #include "engine/nn/layers/activations.h"
+#include "engine/nn/layers/adaptive_log_softmax.h"
 #include "engine/nn/losses/loss.h"
 #include "engine/nn/metrics/metric.h"
 #include "engine/nn/schema.h"
@@ -22,7 +25,7 @@ std::string TensorName(const Json& json) {
 
 // The sums of one batch, evaluated one way.
 absl::StatusOr<std::vector<double>> BatchSums(const Case& c, const v1::Metric& metric, int k, const Way& way,
-                                              double (**finish)(std::span<const double>)) {
+                                              std::function<double(std::span<const double>)>* finish) {
   CaseGraph built(c);
   nn::Scope scope = built.MakeScope(false);
   const auto input = [&](const char* name) { return built.Input(absl::StrCat(name, ".", k)); };
@@ -47,10 +50,6 @@ absl::StatusOr<std::vector<double>> BatchSums(const Case& c, const v1::Metric& m
 
 Result RunLoss(const Case& c) {
   Result result;
-  if (c.call.contains("method")) {
-    result.Unsupported("call.method: no loss of this milestone has other methods");
-    return result;
-  }
   auto loss = ImportLoss(c.dialect, c.ComponentText());
   result.Take("import", loss.status());
   if (!loss.ok()) return result;
@@ -59,10 +58,14 @@ Result RunLoss(const Case& c) {
   CaseGraph built(c);
   nn::Scope scope = built.MakeScope(false);
   nn::LossArgs args;
+  const std::vector<std::string> names = nn::ArgumentsOf(*loss);
+  const std::set<std::string> arguments(names.begin(), names.end());
   for (const std::string& name : c.inputs) {
     const Value v = built.Input(name);
     if (IsTarget(name)) {
       args.target = v;
+    } else if (arguments.count(name) > 0) {
+      args.named[name] = v;
     } else if (!args.prediction.value) {
       args.prediction = v;
     } else {
@@ -80,7 +83,13 @@ Result RunLoss(const Case& c) {
   if (c.call.contains("y_pred_mask")) args.prediction.mask = built.Input(TensorName(c.call["y_pred_mask"]));
   if (c.call.contains("sample_weight")) args.sample_weight = built.Input(TensorName(c.call["sample_weight"]));
   const Value value = nn::BuildLoss(scope, *loss, args);
-  built.Finish({value});
+  if (loss->has_adaptive_log_softmax()) {
+    // (output, loss): the targets' log-probabilities first.
+    const nn::AdaptiveOutputs out = nn::BuildAdaptiveLogSoftmax(scope, loss->adaptive_log_softmax(), args.prediction);
+    built.Finish({PickLast(out.log_prob, args.target), value});
+  } else {
+    built.Finish({value});
+  }
   RunAndCompare(c, built, &result);
   return result;
 }
@@ -93,7 +102,7 @@ Result RunMetric(const Case& c) {
   for (const Way& way : Ways()) {
     std::vector<double> total;
     for (int k = 0; c.Find(absl::StrCat("input.y_pred.", k)) != nullptr; ++k) {
-      double (*finish)(std::span<const double>) = nullptr;
+      std::function<double(std::span<const double>)> finish;
       const auto sums = BatchSums(c, *metric, k, way, &finish);
       result.Take(way.name, sums.status());
       if (!sums.ok()) return result;

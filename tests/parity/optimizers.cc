@@ -64,7 +64,7 @@ absl::StatusOr<std::vector<Trained>> Start(const Case& c, const v1::Optimizer& o
     t.state["w"] = w->Clone();
     for (const auto& slot : t.rule.slots) {
       Tensor s(DType::kF32, w->shape());
-      for (int64_t i = 0; i < s.num_elements(); ++i) s.Set(i, slot.start);
+      for (int64_t i = 0; i < s.num_elements(); ++i) s.Set(i, slot.copies_weight ? w->At(i) : slot.start);
       t.state[slot.name] = std::move(s);
     }
     all.push_back(std::move(t));
@@ -107,7 +107,7 @@ absl::Status Step(const Case& c, const v1::Optimizer& optimizer, int k, const Wa
     const Value w = variable("w");
     std::vector<Value> slots, scalars;
     for (const auto& slot : t.rule.slots) slots.push_back(variable(slot.name));
-    const std::vector<double> numbers = t.rule.scalars(++t.steps, t.learning_rate);
+    const std::vector<double> numbers = t.rule.scalars({.t = ++t.steps, .learning_rate = t.learning_rate});
     for (size_t i = 0; i < numbers.size(); ++i) {
       const std::string name = absl::StrCat("scalar.", p, ".", i);
       scalars.push_back(g.AddInput(name, DType::kF32, {}));
@@ -140,10 +140,6 @@ absl::Status Step(const Case& c, const v1::Optimizer& optimizer, int k, const Wa
 
 Result RunOptimizer(const Case& c) {
   Result result;
-  if (c.call.contains("finalize")) {
-    result.Unsupported("call.finalize: no moving average of weights");
-    return result;
-  }
   const auto optimizer = OptimizerOf(c);
   result.Take("import", optimizer.status());
   if (!optimizer.ok()) return result;
@@ -159,6 +155,13 @@ Result RunOptimizer(const Case& c) {
       for (const Trained& t : *all) {
         result.CompareTo(c, way.name, ToRef(t.state.at("w").view()), absl::StrCat("after.", k, ".", t.name));
       }
+    }
+    if (!c.call.value("finalize", false)) continue;
+    // At the end the weights become their moving average, if there is one.
+    for (const Trained& t : *all) {
+      const auto average = t.state.find(nn::kAverageSlot);
+      const Tensor& last = average == t.state.end() ? t.state.at("w") : average->second;
+      result.CompareTo(c, way.name, ToRef(last.view()), "after.final." + t.name);
     }
   }
   result.Check(result.compared > 0, "call.steps: the case has no step");

@@ -1,4 +1,5 @@
 // Kind `rejects`: what a framework refuses must be INVALID_ARGUMENT that names the argument.
+#include <algorithm>
 #include <cctype>
 
 #include "absl/strings/match.h"
@@ -67,12 +68,17 @@ class Attempt {
     if (of == "optimizer") return ImportOptimizer(case_.dialect, case_.ComponentText()).status();
     if (of == "metric") return ImportMetric(case_.dialect, case_.ComponentText()).status();
     if (of == "initializer") return Initializer();
+    if (of == "schedule") return ImportSchedule(case_.dialect, case_.ComponentText()).status();
+    if (of == "constraint" || of == "regularizer") return LayerArgument(of == "constraint");
     if (!of.empty()) return absl::UnimplementedError(absl::StrCat("call.of: nothing is tried for ", of));
     // PyTorch's cases do not say what the class is: the first family that knows it.
     absl::Status status = Layer();
     if (!framework::IsNoComponent(status)) return status;
     if (status = Loss(); !framework::IsNoComponent(status)) return status;
     if (status = ImportOptimizer(case_.dialect, case_.ComponentText()).status(); !framework::IsNoComponent(status)) {
+      return status;
+    }
+    if (status = ImportSchedule(case_.dialect, case_.ComponentText()).status(); !framework::IsNoComponent(status)) {
       return status;
     }
     return Initializer();
@@ -128,9 +134,12 @@ class Attempt {
     if (case_.inputs.empty()) return absl::OkStatus();
     nn::Scope scope = built_.MakeScope(false);
     nn::LossArgs args;
+    const std::vector<std::string> named = nn::ArgumentsOf(loss);
     for (const std::string& name : case_.inputs) {
       const Value v = built_.Input(name);
-      if (name == "target" || name == "y_true") {
+      if (std::find(named.begin(), named.end(), name) != named.end()) {
+        args.named[name] = v;
+      } else if (name == "target" || name == "y_true") {
         args.target = v;
       } else if (!args.prediction.value) {
         args.prediction = v;
@@ -158,15 +167,36 @@ class Attempt {
         batch["target"] = t->view();
         continue;
       }
+      const std::vector<std::string> named = nn::ArgumentsOf(loss);
+      if (std::find(named.begin(), named.end(), name) != named.end()) {
+        batch[name] = t->view();
+        continue;
+      }
       if (t->shape().empty()) return absl::OkStatus();
       v1::Input* input = model.add_inputs();
       input->set_name("input");
-      for (size_t d = 1; d < t->shape().size(); ++d) input->add_shape(t->shape()[d]);
+      // Log-probabilities over time have no batch in front.
+      if (!named.empty()) input->set_batched(false);
+      for (size_t d = named.empty() ? 1 : 0; d < t->shape().size(); ++d) input->add_shape(t->shape()[d]);
       batch["input"] = t->view();
     }
     model.add_layers()->mutable_identity();
     STRATA_ASSIGN_OR_RETURN(const auto session, TrainSession::Create(model, config, {}));
     return session->Step(batch).status();
+  }
+
+  // As the argument of a layer.
+  absl::Status LayerArgument(bool constraint) {
+    const Json json = Json::parse(case_.ComponentText());
+    const std::string path = case_.component.is_string() ? case_.call["argument"].get<std::string>() : "";
+    bool set = false;
+    if (constraint) {
+      v1::Constraint projection;
+      STRATA_RETURN_IF_ERROR(framework::SetConstraint(path, json, &projection, &set));
+      return nn::Fill(case_.dialect, path, &projection);
+    }
+    v1::Regularizer penalty;
+    return framework::SetRegularizer(path, json, &penalty, &set);
   }
 
   absl::Status Initializer() {

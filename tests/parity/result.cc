@@ -60,6 +60,7 @@ Result RunKind(const Case& c) {
   if (c.kind == "metric") return RunMetric(c);
   if (c.kind == "optimizer") return RunOptimizer(c);
   if (c.kind == "clip") return RunClip(c);
+  if (c.kind == "schedule") return RunSchedule(c);
   if (c.kind == "regularizer") return RunRegularizer(c);
   if (c.kind == "constraint") return RunConstraint(c);
   if (c.kind == "initializer") return RunInitializer(c);

@@ -50,6 +50,7 @@ Result RunLoss(const Case& c);
 Result RunMetric(const Case& c);
 Result RunOptimizer(const Case& c);
 Result RunClip(const Case& c);
+Result RunSchedule(const Case& c);
 Result RunRegularizer(const Case& c);
 Result RunConstraint(const Case& c);
 Result RunInitializer(const Case& c);

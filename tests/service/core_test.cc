@@ -55,7 +55,7 @@ TEST(Catalog, EveryComponentHasItsMessage) {
     ++families[info.family()];
     EXPECT_TRUE(absl::StartsWith(info.message(), "strata.v1.")) << info.name();
   }
-  EXPECT_EQ(families.size(), 7u);
+  EXPECT_EQ(families.size(), 8u);
   const auto layers = ListComponents("layer");
   EXPECT_EQ(layers->components_size(), families["layer"]);
   for (const auto& info : layers->components()) {

@@ -1,6 +1,7 @@
 #include "tests/service/fake_engine.h"
 
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -30,9 +31,11 @@ class FakeSession final : public TrainSession {
   FakeSession(int64_t features, const v1::TrainingConfig& config)
       : features_(features), config_(config), weights_(DType::kF32, {features}), slots_(DType::kF32, {features}) {
     for (int64_t i = 0; i < features; ++i) weights_.Set(i, 0.01 * static_cast<double>(i + 1));
+    average_ = weights_.Clone();
+    best_ = weights_.Clone();
   }
 
-  absl::StatusOr<StepOutcome> Step(const NamedViews& batch) override {
+  absl::StatusOr<StepOutcome> Step(const NamedViews& batch, const StepOptions& options) override {
     STRATA_RETURN_IF_ERROR(CheckTensor(batch, "x", {-1, features_}));
     STRATA_RETURN_IF_ERROR(CheckTensor(batch, "target", {batch.at("x").shape[0]}));
     std::vector<double> gradient(features_);
@@ -50,9 +53,16 @@ class FakeSession final : public TrainSession {
       for (int64_t i = 0; i < features_; ++i) {
         slots_.Set(i, 0.9 * slots_.At(i) + gradient[i]);
         weights_.Set(i, weights_.At(i) - rate_ * slots_.At(i));
+        average_.Set(i, 0.5 * average_.At(i) + 0.5 * weights_.At(i));
       }
     }
     outcome.step = ++step_;
+    epoch_.samples += outcome.samples;
+    epoch_.loss +=
+        (outcome.loss - epoch_.loss) * static_cast<double>(outcome.samples) / static_cast<double>(epoch_.samples);
+    epoch_.ended = options.end_of_epoch;
+    outcome.epoch = epoch_;
+    if (epoch_.ended) epoch_ = {.epoch = epoch_.epoch + 1};
     return outcome;
   }
 
@@ -70,6 +80,28 @@ class FakeSession final : public TrainSession {
     return evaluation_;
   }
 
+  // Early stopping and keep_best on the validation's loss.
+  Verdict EndEvaluation(const std::string& name, const EvalOutcome& outcome) override {
+    if (name != "validation") return {};
+    const bool better = outcome.loss < best_loss_;
+    if (better) {
+      best_loss_ = outcome.loss;
+      best_ = weights_.Clone();
+      best_step_ = step_;
+    }
+    wait_ = better ? 0 : wait_ + 1;
+    stopped_ = config_.has_early_stopping() && wait_ >= config_.early_stopping().patience() && !better;
+    return {.best = better && config_.has_keep_best(), .stop = stopped_};
+  }
+  bool stopped() const override { return stopped_; }
+  absl::StatusOr<NamedTensors> WeightsOf(WeightSet set, int64_t* step) const override {
+    *step = set == WeightSet::kBest ? best_step_ : step_;
+    if (set == WeightSet::kBest && !config_.has_keep_best()) return InvalidArgument("weights: must be kept");
+    NamedTensors weights;
+    weights.emplace("w", (set == WeightSet::kBest ? best_ : set == WeightSet::kAveraged ? average_ : weights_).Clone());
+    return weights;
+  }
+
   void SetLearningRate(double rate) override { rate_ = rate; }
   double learning_rate() const override { return rate_; }
   int64_t step() const override { return step_; }
@@ -83,6 +115,11 @@ class FakeSession final : public TrainSession {
     NamedTensors state = Weights();
     state.emplace("slots", slots_.Clone());
     state.emplace("step", Tensor::Scalar(static_cast<double>(step_), DType::kI64));
+    state.emplace("average", average_.Clone());
+    state.emplace("best", best_.Clone());
+    const std::vector<double> watched{best_loss_, static_cast<double>(best_step_), static_cast<double>(wait_),
+                                      stopped_ ? 1.0 : 0.0};
+    state.emplace("watched", Tensor::Of(DType::kF64, {4}, watched));
     return state;
   }
   absl::Status Load(const NamedTensors& state) override {
@@ -92,6 +129,13 @@ class FakeSession final : public TrainSession {
     weights_ = state.at("w").Clone();
     slots_ = state.at("slots").Clone();
     step_ = static_cast<int64_t>(state.at("step").At(0));
+    average_ = state.at("average").Clone();
+    best_ = state.at("best").Clone();
+    const Tensor& watched = state.at("watched");
+    best_loss_ = watched.At(0);
+    best_step_ = static_cast<int64_t>(watched.At(1));
+    wait_ = static_cast<int64_t>(watched.At(2));
+    stopped_ = watched.At(3) != 0;
     return absl::OkStatus();
   }
   int64_t memory_bytes() const override { return features_ * 8; }
@@ -115,7 +159,11 @@ class FakeSession final : public TrainSession {
 
   const int64_t features_;
   const v1::TrainingConfig config_;
-  Tensor weights_, slots_;
+  Tensor weights_, slots_, average_, best_;
+  double best_loss_ = std::numeric_limits<double>::infinity();
+  int64_t best_step_ = 0, wait_ = 0;
+  bool stopped_ = false;
+  EpochOutcome epoch_;
   double rate_ = 0.01;
   int64_t step_ = 0;
   EvalOutcome evaluation_;

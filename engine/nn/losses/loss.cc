@@ -13,6 +13,7 @@ std::vector<LossComponent> KerasBinaryLosses();
 std::vector<LossComponent> KerasClassLosses();
 std::vector<LossComponent> KerasMoreLosses();
 std::vector<LossComponent> PytorchMarginLosses();
+std::vector<LossComponent> PytorchSequenceLosses();
 
 namespace {
 
@@ -89,12 +90,16 @@ const std::vector<LossComponent>& Losses() {
   static const std::vector<LossComponent> list = [] {
     std::vector<LossComponent> all;
     for (auto family : {RegressionLosses, PytorchBinaryLosses, PytorchClassLosses, KerasBinaryLosses, KerasClassLosses,
-                        KerasMoreLosses, PytorchMarginLosses}) {
+                        KerasMoreLosses, PytorchMarginLosses, PytorchSequenceLosses}) {
       for (LossComponent& c : family()) all.push_back(std::move(c));
     }
     return all;
   }();
   return list;
+}
+
+std::vector<std::string> ArgumentsOf(const v1::Loss& loss) {
+  return loss.has_ctc() ? std::vector<std::string>{"input_lengths", "target_lengths"} : std::vector<std::string>();
 }
 
 Value LikePrediction(const LossArgs& args) { return Cast(args.target, args.prediction.value.dtype()); }

@@ -4,6 +4,7 @@
 //   Value loss = BuildLoss(s, definition, {.prediction = y, .target = t});   // a scalar, unless the reduction is NONE
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -15,8 +16,9 @@ namespace strata::nn {
 struct LossArgs {
   Annotated prediction;
   Value target;
-  Value sample_weight;          // Keras; may be empty
-  std::vector<Annotated> more;  // further predictions, of losses that compare several
+  Value sample_weight;                 // Keras; may be empty
+  std::vector<Annotated> more;         // further predictions, of losses that compare several
+  std::map<std::string, Value> named;  // further arguments: lengths
 };
 
 // Losses of one batch. Shapes, targets' types and the like that do not fit fail the scope.
@@ -40,6 +42,9 @@ struct LossComponent {
   v1::Reduction (*reduction)(const v1::Loss& loss);
 };
 const std::vector<LossComponent>& Losses();
+
+// Names of the further arguments that a loss needs (LossArgs::named).
+std::vector<std::string> ArgumentsOf(const v1::Loss& loss);
 
 // The element type of predictions, applied to a target.
 Value LikePrediction(const LossArgs& args);

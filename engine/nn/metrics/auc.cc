@@ -18,35 +18,34 @@ double Divide(double a, double b) { return b == 0 ? 0 : a / b; }
 struct Counts {
   std::span<const double> tp, fp;
 
-  explicit Counts(std::span<const double> sums)
-      : tp(sums.subspan(0, sums.size() / 2)), fp(sums.subspan(sums.size() / 2)) {}
   size_t size() const { return tp.size(); }
   double recall(size_t i) const { return Divide(tp[i], tp[0]); }
   double false_rate(size_t i) const { return Divide(fp[i], fp[0]); }
   double precision(size_t i) const { return Divide(tp[i], tp[i] + fp[i]); }
+  // Flach and Kull 2015; Keras keeps the gain of recall above zero.
+  double recall_gain(size_t i) const {
+    return tp[i] == 0 ? 0 : std::max(0.0, 1 - Divide(tp[0], fp[0]) * (tp[0] - tp[i]) / tp[i]);
+  }
+  double precision_gain(size_t i) const { return tp[i] == 0 ? 1 : 1 - Divide(tp[0], fp[0]) * fp[i] / tp[i]; }
 };
 
 double Height(Method method, double a, double b) {
   return method == Method::kMinoring ? std::min(a, b) : method == Method::kMajoring ? std::max(a, b) : (a + b) / 2;
 }
 
-template <Method kMethod>
-double Roc(std::span<const double> sums) {
-  const Counts c(sums);
+double Roc(Method method, const Counts& c) {
   double area = 0;
   for (size_t i = 0; i + 1 < c.size(); ++i) {
-    area += (c.false_rate(i) - c.false_rate(i + 1)) * Height(kMethod, c.recall(i), c.recall(i + 1));
+    area += (c.false_rate(i) - c.false_rate(i + 1)) * Height(method, c.recall(i), c.recall(i + 1));
   }
   return area;
 }
 
-template <Method kMethod>
-double PrecisionRecall(std::span<const double> sums) {
-  const Counts c(sums);
+double PrecisionRecall(Method method, const Counts& c) {
   double area = 0;
   for (size_t i = 0; i + 1 < c.size(); ++i) {
-    if (kMethod != Method::kInterpolation) {
-      area += (c.recall(i) - c.recall(i + 1)) * Height(kMethod, c.precision(i), c.precision(i + 1));
+    if (method != Method::kInterpolation) {
+      area += (c.recall(i) - c.recall(i + 1)) * Height(method, c.precision(i), c.precision(i + 1));
       continue;
     }
     // True positives are linear in the positives between two thresholds (Davis and Goadrich 2006).
@@ -58,12 +57,50 @@ double PrecisionRecall(std::span<const double> sums) {
   return area;
 }
 
-template <Method kMethod>
-double (*ResultOf(bool roc))(std::span<const double>) {
-  return roc ? &Roc<kMethod> : &PrecisionRecall<kMethod>;
+double PrecisionRecallGain(Method method, const Counts& c) {
+  double area = 0;
+  for (size_t i = 0; i + 1 < c.size(); ++i) {
+    area += (c.recall_gain(i) - c.recall_gain(i + 1)) * Height(method, c.precision_gain(i), c.precision_gain(i + 1));
+  }
+  return area;
 }
 
-// Rows [1, n] of what predictions are compared with; `*scale` multiplies them first. Evenly spread thresholds are
+// The mean of the labels' areas, weighted if there are weights. `sums` holds the true positives of each label at each
+// threshold, then the false ones.
+struct Result {
+  Method method;
+  double (*area)(Method, const Counts&);
+  size_t labels;
+  std::vector<double> weights;
+
+  double operator()(std::span<const double> sums) const {
+    const size_t half = sums.size() / 2, thresholds = half / labels;
+    double total = 0, weight = 0;
+    for (size_t i = 0; i < labels; ++i) {
+      const Counts c{sums.subspan(i * thresholds, thresholds), sums.subspan(half + i * thresholds, thresholds)};
+      const double w = weights.empty() ? 1 : weights[i];
+      total += w * area(method, c);
+      weight += w;
+    }
+    return Divide(total, weight);
+  }
+};
+
+Result ResultOf(const v1::Auc& a, int64_t labels) {
+  const Method method = a.summation_method() == "minoring"   ? Method::kMinoring
+                        : a.summation_method() == "majoring" ? Method::kMajoring
+                                                             : Method::kInterpolation;
+  Result r{method,
+           a.curve() == "PR"        ? &PrecisionRecall
+           : a.curve() == "PR_GAIN" ? &PrecisionRecallGain
+                                    : &Roc,
+           static_cast<size_t>(labels),
+           {}};
+  if (a.multi_label()) r.weights.assign(a.label_weights().values().begin(), a.label_weights().values().end());
+  return r;
+}
+
+// The last axis of what predictions are compared with; `*scale` multiplies them first. Evenly spread thresholds are
 // compared on the scale of their numbers, as Keras sorts into buckets; everything is above the first.
 Value Thresholds(Scope& s, const v1::Auc& a, double* scale) {
   std::vector<double> t;
@@ -77,38 +114,69 @@ Value Thresholds(Scope& s, const v1::Auc& a, double* scale) {
     std::sort(t.begin(), t.end());
     t.push_back(1 + 1e-7);
   }
-  return Constant(s.graph(), Tensor::Of(DType::kF32, {1, static_cast<int64_t>(t.size())}, t));
+  return Constant(s.graph(), Tensor::Of(DType::kF32, {1, 1, static_cast<int64_t>(t.size())}, t));
+}
+
+// The weight of each element: its sample's times, where labels are not apart, its label's. Empty: one for all.
+Value Weights(Scope& s, const v1::Auc& a, const Shape& shape, Value weight) {
+  Value all;
+  if (weight) {
+    Value w = Cast(weight, DType::kF32);
+    while (w.rank() < static_cast<int>(shape.size())) w = ExpandDims(w, -1);
+    if (!BroadcastShape(w.shape(), shape).ok()) {
+      return s.Fail(absl::StrCat("sample_weight: ", ShapeString(weight.shape()), " does not fit ", ShapeString(shape)));
+    }
+    all = Broadcast(w, shape);
+  }
+  if (a.has_label_weights() && !a.multi_label()) {
+    const auto& values = a.label_weights().values();
+    const Value w = Constant(
+        s.graph(), Tensor::Of(DType::kF32, {values.size()}, std::vector<double>(values.begin(), values.end())));
+    all = all ? all * w : Broadcast(w, shape);
+  }
+  return all;
+}
+
+bool CheckLabels(Scope& s, const v1::Auc& a, Value prediction) {
+  if (!a.multi_label() && !a.has_label_weights()) return true;
+  const Shape& shape = prediction.shape();
+  if (shape.size() != 2) {
+    s.Fail(absl::StrCat("multi_label|y_pred: needs predictions [N, labels], got ", ShapeString(shape)));
+    return false;
+  }
+  if (a.has_num_labels() && a.num_labels() != shape[1]) {
+    s.Fail(absl::StrCat("num_labels|y_pred: must be the number of columns, ", shape[1], ", got ", a.num_labels()));
+    return false;
+  }
+  if (a.has_label_weights() && a.label_weights().values_size() != shape[1]) {
+    s.Fail(absl::StrCat("label_weights: must have one weight for each of ", shape[1], " labels, got ",
+                        a.label_weights().values_size()));
+    return false;
+  }
+  return true;
 }
 
 }  // namespace
 
 MetricTerms BuildAuc(Scope& s, const v1::Auc& a, Value target, Value prediction, Value weight) {
-  const auto column = [](Value v) { return Reshape(Cast(v, DType::kF32), {-1, 1}); };
   if (target.num_elements() != prediction.num_elements()) {
     s.Fail(absl::StrCat("target|y_true|y_pred: shapes ", ShapeString(target.shape()), " and ",
                         ShapeString(prediction.shape()), " do not fit"));
     return {};
   }
-  if (weight) {
-    Value w = Cast(weight, DType::kF32);
-    while (w.rank() < prediction.rank()) w = ExpandDims(w, -1);
-    if (!BroadcastShape(w.shape(), prediction.shape()).ok()) {
-      s.Fail(absl::StrCat("sample_weight: ", ShapeString(weight.shape()), " does not fit ",
-                          ShapeString(prediction.shape())));
-      return {};
-    }
-    weight = column(Broadcast(w, prediction.shape()));
-  }
+  if (!CheckLabels(s, a, prediction)) return {};
+  const int64_t labels = a.multi_label() ? prediction.dim(1) : 1;
+  // [N, labels, thresholds], where elements without labels of their own are all samples.
+  const auto spread = [&](Value v) { return Reshape(Cast(v, DType::kF32), {-1, labels, 1}); };
+  Value w = Weights(s, a, prediction.shape(), weight);
+  if (!s.ok()) return {};
+  if (w) w = spread(w);
   double scale = 1;
-  const Value thresholds = Thresholds(s, a, &scale), t = column(target);
-  const Value p = column(a.from_logits() ? Sigmoid(prediction) : prediction);
+  const Value thresholds = Thresholds(s, a, &scale), t = spread(target);
+  const Value p = spread(a.from_logits() ? Sigmoid(prediction) : prediction);
   const Value above = Cast(Greater(p * scale, thresholds), DType::kF32);
-  const Value positive = weight ? t * weight : t, negative = weight ? (1.0 - t) * weight : 1.0 - t;
-  const bool roc = a.curve() != "PR";
-  const auto result = a.summation_method() == "minoring"   ? ResultOf<Method::kMinoring>(roc)
-                      : a.summation_method() == "majoring" ? ResultOf<Method::kMajoring>(roc)
-                                                           : ResultOf<Method::kInterpolation>(roc);
-  return {{ReduceSum(above * positive, {0}), ReduceSum(above * negative, {0})}, result};
+  const Value positive = w ? t * w : t, negative = w ? (1.0 - t) * w : 1.0 - t;
+  return {{ReduceSum(above * positive, {0}), ReduceSum(above * negative, {0})}, ResultOf(a, labels)};
 }
 
 }  // namespace strata::nn

@@ -1,5 +1,7 @@
 #include "engine/nn/metrics/metric.h"
 
+#include <cmath>
+
 #include "absl/strings/str_cat.h"
 #include "engine/ops/ops.h"
 #include "engine/ops/record.h"
@@ -8,6 +10,7 @@ namespace strata::nn {
 namespace {
 
 double Ratio(std::span<const double> sums) { return sums[1] == 0 ? 0 : sums[0] / sums[1]; }
+double RootOfRatio(std::span<const double> sums) { return std::sqrt(Ratio(sums)); }
 
 // The weighted mean of `values`, whose first axis is the batch.
 MetricTerms MeanOf(Scope& s, Value values, Value weight) {
@@ -89,6 +92,27 @@ MetricTerms Positives(Scope& s, double threshold, Value t, Value p, Value weight
   return {{SumAll(both), SumAll(side)}, &Ratio};
 }
 
+// Keras' cosine: each vector over its length, at least 1e-6.
+MetricTerms Cosine(Scope& s, int64_t axis, Value t, Value p, Value weight) {
+  Squeeze(&t, &p);
+  if (!CheckSameSize(s, t, p)) return {};
+  if (axis < -p.rank() || axis >= p.rank()) {
+    s.Fail(absl::StrCat("axis: must name one of ", p.rank(), " axes, got ", axis));
+    return {};
+  }
+  const auto unit = [axis](Value v) { return v / Sqrt(Max(ReduceSum(Square(v), {axis}, true), 1e-12)); };
+  return MeanOf(s, ReduceSum(unit(Cast(t, p.dtype())) * unit(p), {axis}), weight);
+}
+
+// The weighted mean of squares over all elements, under a root.
+MetricTerms RootMeanSquared(Scope& s, Value t, Value p, Value weight) {
+  Squeeze(&t, &p);
+  if (!CheckSameSize(s, t, p)) return {};
+  MetricTerms terms = MeanOf(s, Square(p - Cast(t, p.dtype())), weight);
+  terms.result = &RootOfRatio;
+  return terms;
+}
+
 template <typename F>
 MetricTerms Error(Scope& s, Value t, Value p, Value weight, F f) {
   Squeeze(&t, &p);
@@ -130,6 +154,10 @@ MetricTerms BuildMetric(Scope& s, const v1::Metric& m, Value t, Value p, Value w
       return Error(s, t, p, weight, [](Value d) { return Square(d); });
     case v1::Metric::kMeanAbsoluteError:
       return Error(s, t, p, weight, [](Value d) { return Abs(d); });
+    case v1::Metric::kRootMeanSquaredError:
+      return RootMeanSquared(s, t, p, weight);
+    case v1::Metric::kCosineSimilarity:
+      return Cosine(s, m.cosine_similarity().axis(), t, p, weight);
     case v1::Metric::kExactAccuracy:
       Squeeze(&t, &p);
       if (!CheckSameSize(s, t, p)) return {};

@@ -1,6 +1,7 @@
 // Metrics: sums over a batch that add up over batches, and a value made of the sums.
 #pragma once
 
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -13,7 +14,7 @@ namespace strata::nn {
 struct MetricTerms {
   std::vector<Value> sums;  // of this batch, of any shape
   // The metric from the elements of all sums, over any number of batches; NaN-free: 0 where nothing was counted.
-  double (*result)(std::span<const double> sums) = nullptr;
+  std::function<double(std::span<const double> sums)> result;
 };
 
 // `weight` [N] or empty weighs samples. The metric is resolved by shapes where the framework does so.

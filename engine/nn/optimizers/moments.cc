@@ -23,18 +23,19 @@ OptimizerRule MakeAdadelta(const v1::Adadelta& a) {
 }
 
 // PyTorch: u = max(b2 u, |g| + eps); Keras: the epsilon joins u in the quotient only.
-OptimizerRule MakeAdamax(v1::Dialect dialect, const v1::Adamax& a) {
+OptimizerRule MakeAdamax(v1::Dialect dialect, const v1::Adamax& a, bool cycles) {
   OptimizerRule r;
   r.learning_rate = a.learning_rate();
   r.slots = {{"m", 0}, {"u", 0}};
-  r.num_scalars = 1;
+  r.num_scalars = 2;
   const double b1 = a.beta_1(), b2 = a.beta_2(), eps = a.epsilon();
   const bool keras = dialect == v1::KERAS;
-  r.scalars = [b1](int64_t t, double rate) {
-    return std::vector<double>{rate / (1 - std::pow(b1, static_cast<double>(t)))};
+  r.scalars = [b1, cycles](const UpdateNumbers& n) {
+    const double beta = cycles ? n.momentum : b1;
+    return std::vector<double>{n.learning_rate / (1 - std::pow(beta, static_cast<double>(n.t))), 1 - beta};
   };
   r.update = [=](Value w, Value g, std::span<Value> slots, std::span<const Value> s) {
-    slots[0] = slots[0] + (g - slots[0]) * (1 - b1);
+    slots[0] = slots[0] + Times(g - slots[0], 1 - b1, cycles ? &s[kFirst + 1] : nullptr);
     const Value size = Abs(g);
     slots[1] = Max(slots[1] * b2, keras ? size : size + eps);
     return w - slots[0] * s[kFirst] / (keras ? slots[1] + eps : slots[1]);
@@ -74,10 +75,11 @@ OptimizerRule MakeNadam(v1::Dialect dialect, const v1::Nadam& a) {
   r.num_scalars = 3;
   const double b1 = a.beta_1(), b2 = a.beta_2(), eps = a.epsilon();
   auto momenta = std::make_shared<MomentumProduct>(b1, dialect == v1::KERAS ? 1 : a.momentum_decay());
-  r.scalars = [=](int64_t t, double rate) {
-    const double product = momenta->Through(t), now = momenta->At(t), next = momenta->At(t + 1);
-    return std::vector<double>{rate * (1 - now) / (1 - product), rate * next / (1 - product * next),
-                               1 / (1 - std::pow(b2, static_cast<double>(t)))};
+  r.scalars = [=](const UpdateNumbers& n) {
+    const double product = momenta->Through(n.t), now = momenta->At(n.t), next = momenta->At(n.t + 1);
+    return std::vector<double>{n.learning_rate * (1 - now) / (1 - product),
+                               n.learning_rate * next / (1 - product * next),
+                               1 / (1 - std::pow(b2, static_cast<double>(n.t)))};
   };
   r.update = [=](Value w, Value g, std::span<Value> slots, std::span<const Value> s) {
     slots[0] = slots[0] + (g - slots[0]) * (1 - b1);

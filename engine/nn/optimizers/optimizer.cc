@@ -18,10 +18,10 @@ struct Decay {
 // `rule.update` and `rule.scalars` of the bare method, wrapped with decay and maximisation.
 void Wrap(OptimizerRule* rule, const Decay& decay, bool maximize) {
   rule->num_scalars += kFirst;
-  rule->scalars = [own = rule->scalars, decay](int64_t t, double rate) {
-    std::vector<double> all{rate, 1 - rate * decay.decoupled};
+  rule->scalars = [own = rule->scalars, decay](const UpdateNumbers& n) {
+    std::vector<double> all{n.learning_rate, 1 - n.learning_rate * decay.decoupled};
     if (own) {
-      for (double v : own(t, rate)) all.push_back(v);
+      for (double v : own(n)) all.push_back(v);
     }
     return all;
   };
@@ -34,12 +34,35 @@ void Wrap(OptimizerRule* rule, const Decay& decay, bool maximize) {
   };
 }
 
-OptimizerRule MakeSgd(v1::Dialect dialect, const v1::Sgd& a) {
+// Adds the moving average as the last slot, and its scalars: the shares of the old average and of the weights, and
+// whether the weights become the average.
+void AddAverage(v1::Dialect dialect, const v1::MovingAverage& a, OptimizerRule* rule) {
+  const size_t first = static_cast<size_t>(rule->num_scalars);
+  rule->num_scalars += 3;
+  rule->slots.push_back({kAverageSlot, 0, true});
+  // PyTorch's average starts as a copy of the weights after the first update.
+  const bool copies = dialect == v1::PYTORCH;
+  rule->scalars = [own = rule->scalars, momentum = a.momentum(), every = a.overwrite_frequency(),
+                   copies](const UpdateNumbers& n) {
+    std::vector<double> all = own(n);
+    const double keep = copies && n.t == 1 ? 0 : momentum;
+    all.insert(all.end(), {keep, 1 - keep, every > 0 && n.t % every == 0 ? 1.0 : 0.0});
+    return all;
+  };
+  rule->update = [own = rule->update, first, overwrites = a.has_overwrite_frequency()](
+                     Value w, Value g, std::span<Value> slots, std::span<const Value> s) {
+    const Value next = own(w, g, slots.first(slots.size() - 1), s.first(first));
+    const Value average = slots.back() = slots.back() * s[first] + next * s[first + 1];
+    return overwrites ? Select(Greater(s[first + 2], Like(s[first + 2], 0)), average, next) : next;
+  };
+}
+
+OptimizerRule MakeSgd(v1::Dialect dialect, const v1::Sgd& a, bool cycles) {
   OptimizerRule r;
   r.learning_rate = a.learning_rate();
   const double momentum = a.momentum();
   const bool nesterov = a.nesterov();
-  if (momentum == 0) {
+  if (momentum == 0 && !cycles) {
     r.update = [](Value w, Value g, std::span<Value>, std::span<const Value> s) { return w - g * s[kRate]; };
     return r;
   }
@@ -53,38 +76,44 @@ OptimizerRule MakeSgd(v1::Dialect dialect, const v1::Sgd& a) {
     return r;
   }
   // The first velocity is the gradient, without dampening.
-  r.num_scalars = 1;
-  r.scalars = [dampening = a.dampening()](int64_t t, double) {
-    return std::vector<double>{t == 1 ? 1 : 1 - dampening};
+  r.num_scalars = cycles ? 2 : 1;
+  r.scalars = [dampening = a.dampening(), cycles](const UpdateNumbers& n) {
+    std::vector<double> own{n.t == 1 ? 1 : 1 - dampening};
+    if (cycles) own.push_back(n.momentum);
+    return own;
   };
   r.update = [=](Value w, Value g, std::span<Value> slots, std::span<const Value> s) {
-    slots[0] = slots[0] * momentum + g * s[kFirst];
-    return w - (nesterov ? g + slots[0] * momentum : slots[0]) * s[kRate];
+    const Value* moving = cycles ? &s[kFirst + 1] : nullptr;
+    slots[0] = Times(slots[0], momentum, moving) + g * s[kFirst];
+    return w - (nesterov ? g + Times(slots[0], momentum, moving) : slots[0]) * s[kRate];
   };
   return r;
 }
 
 // PyTorch: w -= rate / c1 * m / (sqrt(v) / sqrt(c2) + eps). Keras: w -= rate * sqrt(c2) / c1 * m / (sqrt(v) + eps).
-OptimizerRule MakeAdam(v1::Dialect dialect, const v1::Adam& a) {
+OptimizerRule MakeAdam(v1::Dialect dialect, const v1::Adam& a, bool cycles) {
   OptimizerRule r;
   r.learning_rate = a.learning_rate();
   r.slots = {{"m", 0}, {"v", 0}};
   if (a.amsgrad()) r.slots.push_back({"v_max", 0});
-  r.num_scalars = 2;
+  r.num_scalars = cycles ? 3 : 2;
   const double b1 = a.beta_1(), b2 = a.beta_2(), eps = a.epsilon();
   const bool amsgrad = a.amsgrad(), keras = dialect == v1::KERAS;
-  r.scalars = [=](int64_t t, double rate) {
+  r.scalars = [=](const UpdateNumbers& n) {
+    const double rate = n.learning_rate;
     if (keras) {
       // Keras computes these in float32, where 1 - beta_2^t has few digits left: trajectories show it.
-      const float power1 = std::pow(static_cast<float>(b1), static_cast<float>(t));
-      const float power2 = std::pow(static_cast<float>(b2), static_cast<float>(t));
+      const float power1 = std::pow(static_cast<float>(b1), static_cast<float>(n.t));
+      const float power2 = std::pow(static_cast<float>(b2), static_cast<float>(n.t));
       return std::vector<double>{static_cast<float>(rate) * std::sqrt(1 - power2) / (1 - power1), 1};
     }
-    const double c1 = 1 - std::pow(b1, static_cast<double>(t)), c2 = 1 - std::pow(b2, static_cast<double>(t));
-    return std::vector<double>{rate / c1, 1 / std::sqrt(c2)};
+    const double t = static_cast<double>(n.t), beta = cycles ? n.momentum : b1;
+    std::vector<double> own{rate / (1 - std::pow(beta, t)), 1 / std::sqrt(1 - std::pow(b2, t))};
+    if (cycles) own.push_back(1 - beta);
+    return own;
   };
   r.update = [=](Value w, Value g, std::span<Value> slots, std::span<const Value> s) {
-    slots[0] = slots[0] + (g - slots[0]) * (1 - b1);
+    slots[0] = slots[0] + Times(g - slots[0], 1 - b1, cycles ? &s[kFirst + 2] : nullptr);
     slots[1] = slots[1] + (Square(g) - slots[1]) * (1 - b2);
     Value v = slots[1];
     if (amsgrad) v = slots[2] = Max(slots[2], v);
@@ -95,14 +124,19 @@ OptimizerRule MakeAdam(v1::Dialect dialect, const v1::Adam& a) {
   return r;
 }
 
-OptimizerRule MakeRmsprop(v1::Dialect dialect, const v1::Rmsprop& a) {
+OptimizerRule MakeRmsprop(v1::Dialect dialect, const v1::Rmsprop& a, bool cycles) {
   OptimizerRule r;
   r.learning_rate = a.learning_rate();
   r.slots = {{"square", 0}};
   const bool centered = a.centered(), keras = dialect == v1::KERAS;
   const double rho = a.rho(), eps = a.epsilon(), momentum = a.momentum();
+  const bool has_momentum = momentum > 0 || cycles;
   if (centered) r.slots.push_back({"mean", 0});
-  if (momentum > 0) r.slots.push_back({"momentum", 0});
+  if (has_momentum) r.slots.push_back({"momentum", 0});
+  if (cycles) {
+    r.num_scalars = 1;
+    r.scalars = [](const UpdateNumbers& n) { return std::vector<double>{n.momentum}; };
+  }
   r.update = [=](Value w, Value g, std::span<Value> slots, std::span<const Value> s) {
     slots[0] = slots[0] * rho + Square(g) * (1 - rho);
     Value spread = slots[0];
@@ -117,7 +151,9 @@ OptimizerRule MakeRmsprop(v1::Dialect dialect, const v1::Rmsprop& a) {
       return w - step;
     }
     Value step = g / root;
-    if (momentum > 0) step = slots.back() = slots.back() * momentum + step;
+    if (has_momentum) {
+      step = slots.back() = Times(slots.back(), momentum, cycles ? &s[kFirst] : nullptr) + step;
+    }
     return w - step * s[kRate];
   };
   return r;
@@ -128,8 +164,8 @@ OptimizerRule MakeAdagrad(v1::Dialect dialect, const v1::Adagrad& a) {
   r.learning_rate = a.learning_rate();
   r.slots = {{"sum", a.initial_accumulator_value()}};
   r.num_scalars = 1;
-  r.scalars = [decay = a.lr_decay()](int64_t t, double rate) {
-    return std::vector<double>{rate / (1 + static_cast<double>(t - 1) * decay)};
+  r.scalars = [decay = a.lr_decay()](const UpdateNumbers& n) {
+    return std::vector<double>{n.learning_rate / (1 + static_cast<double>(n.t - 1) * decay)};
   };
   const bool keras = dialect == v1::KERAS;
   const double eps = a.epsilon();
@@ -145,21 +181,22 @@ OptimizerRule MakeAdagrad(v1::Dialect dialect, const v1::Adagrad& a) {
 absl::StatusOr<OptimizerRule> MakeOptimizer(v1::Dialect dialect, const v1::Optimizer& o, bool decay) {
   OptimizerRule rule;
   bool maximize = false;
+  const bool cycles = o.schedule().has_one_cycle() && o.schedule().one_cycle().cycle_momentum();
   switch (o.kind_case()) {
     case v1::Optimizer::kSgd:
-      rule = MakeSgd(dialect, o.sgd());
+      rule = MakeSgd(dialect, o.sgd(), cycles);
       maximize = o.sgd().maximize();
       break;
     case v1::Optimizer::kAdam:
-      rule = MakeAdam(dialect, o.adam());
+      rule = MakeAdam(dialect, o.adam(), cycles);
       maximize = o.adam().maximize();
       break;
     case v1::Optimizer::kAdamw:
-      rule = MakeAdam(dialect, o.adamw());
+      rule = MakeAdam(dialect, o.adamw(), cycles);
       maximize = o.adamw().maximize();
       break;
     case v1::Optimizer::kRmsprop:
-      rule = MakeRmsprop(dialect, o.rmsprop());
+      rule = MakeRmsprop(dialect, o.rmsprop(), cycles);
       maximize = o.rmsprop().maximize();
       break;
     case v1::Optimizer::kAdagrad:
@@ -171,7 +208,7 @@ absl::StatusOr<OptimizerRule> MakeOptimizer(v1::Dialect dialect, const v1::Optim
       maximize = o.adadelta().maximize();
       break;
     case v1::Optimizer::kAdamax:
-      rule = MakeAdamax(dialect, o.adamax());
+      rule = MakeAdamax(dialect, o.adamax(), cycles);
       maximize = o.adamax().maximize();
       break;
     case v1::Optimizer::kNadam:
@@ -191,6 +228,7 @@ absl::StatusOr<OptimizerRule> MakeOptimizer(v1::Dialect dialect, const v1::Optim
       dialect == v1::PYTORCH && !o.has_adamw() && !(o.has_nadam() && o.nadam().decoupled_weight_decay());
   if (decay) (coupled ? d.coupled : d.decoupled) = rate;
   Wrap(&rule, d, maximize);
+  if (o.has_moving_average()) AddAverage(dialect, o.moving_average(), &rule);
   return rule;
 }
 

@@ -3,7 +3,7 @@
 //
 //   STRATA_ASSIGN_OR_RETURN(OptimizerRule rule, MakeOptimizer(v1::PYTORCH, definition));
 //   next = rule.update(w, g, slots, scalars);       // `slots` hold the next values afterwards
-//   rule.scalars(t, learning_rate)                  // of step t = 1, 2, ...
+//   rule.scalars({.t = t, .learning_rate = rate})   // of update t = 1, 2, ...
 #pragma once
 
 #include <functional>
@@ -18,16 +18,28 @@
 
 namespace strata::nn {
 
+// What the host knows of an update.
+struct UpdateNumbers {
+  int64_t t = 1;
+  double learning_rate = 0;
+  double momentum = 0;  // momentum or beta_1, where a schedule moves it
+  int64_t samples = 0;  // rows whose gradients the update takes
+};
+
+// The slot of a moving average of the weights.
+inline constexpr char kAverageSlot[] = "average";
+
 struct OptimizerRule {
   struct Slot {
     std::string name;
     double start = 0;
+    bool copies_weight = false;  // starts as the parameter is
   };
   // State of each parameter, of its shape.
   std::vector<Slot> slots;
   double learning_rate = 0;  // the definition's
   int num_scalars = 0;
-  std::function<std::vector<double>(int64_t t, double learning_rate)> scalars;
+  std::function<std::vector<double>(const UpdateNumbers& numbers)> scalars;
   std::function<Value(Value w, Value g, std::span<Value> slots, std::span<const Value> scalars)> update;
 };
 

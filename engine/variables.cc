@@ -1,0 +1,150 @@
+#include "engine/variables.h"
+
+#include <algorithm>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "engine/base/status.h"
+
+namespace strata {
+namespace {
+
+constexpr char kWeightPrefix[] = "weight:";
+constexpr char kKeptPrefix[] = "kept:";  // "kept:<label>:<weight>"
+
+}  // namespace
+
+void Variables::AddWeight(const std::string& name, Tensor start) {
+  all_[name] = std::move(start);
+  weights_.push_back(name);
+}
+
+void Variables::AddSlots(const std::vector<SlotSpec>& slots) {
+  for (const SlotSpec& slot : slots) {
+    if (all_.count(slot.name) > 0) continue;
+    if (!slot.copy_of.empty()) {
+      all_[slot.name] = all_.at(slot.copy_of).Clone();
+      continue;
+    }
+    Tensor t(DType::kF32, slot.shape);
+    if (slot.start != 0) std::fill_n(t.data<float>(), t.num_elements(), static_cast<float>(slot.start));
+    all_[slot.name] = std::move(t);
+  }
+}
+
+NamedTensors Variables::Weights() const {
+  NamedTensors out;
+  for (const std::string& name : weights_) out[name] = all_.at(name).Clone();
+  return out;
+}
+
+NamedTensors Variables::AveragedWeights() const {
+  NamedTensors out;
+  for (const std::string& name : weights_) {
+    const auto average = all_.find(SlotName(name, nn::kAverageSlot));
+    out[name] = (average == all_.end() ? all_.at(name) : average->second).Clone();
+  }
+  return out;
+}
+
+absl::Status Variables::SetWeights(const NamedTensors& weights, bool strict) {
+  for (const auto& [name, t] : weights) STRATA_RETURN_IF_ERROR(CheckWeight("weights.", name, t));
+  if (strict) {
+    for (const std::string& name : weights_) {
+      if (weights.count(name) == 0) return InvalidArgument("weights.", name, ": is missing");
+    }
+  }
+  for (const auto& [name, t] : weights) Overwrite(name, t);
+  return absl::OkStatus();
+}
+
+void Variables::Keep(const std::string& label) { kept_[label] = Weights(); }
+
+void Variables::Restore(const std::string& label) {
+  for (const auto& [name, t] : kept_.at(label)) Overwrite(name, t);
+}
+
+absl::Status Variables::CheckGraph(const Graph& graph) const {
+  for (const VariableInfo& v : graph.variables()) {
+    const auto it = all_.find(v.name);
+    if (it == all_.end() || it->second.shape() != v.shape) {
+      return InvalidArgument("tensors: give ", v.name, " the shape ", ShapeString(v.shape), ", it has ",
+                             it == all_.end() ? "none" : ShapeString(it->second.shape()));
+    }
+  }
+  return absl::OkStatus();
+}
+
+std::vector<void*> Variables::PointersFor(const Graph& graph) {
+  std::vector<void*> pointers;
+  for (const VariableInfo& v : graph.variables()) pointers.push_back(all_.at(v.name).raw());
+  return pointers;
+}
+
+void Variables::Save(NamedTensors* checkpoint) const {
+  for (const auto& [name, t] : all_) (*checkpoint)[IsWeight(name) ? kWeightPrefix + name : name] = t.Clone();
+  for (const auto& [label, weights] : kept_) {
+    for (const auto& [name, t] : weights) (*checkpoint)[absl::StrCat(kKeptPrefix, label, ":", name)] = t.Clone();
+  }
+}
+
+absl::Status Variables::Load(const NamedTensors& checkpoint, bool (*ignored)(const std::string& name)) {
+  for (const std::string& name : weights_) {
+    const auto it = checkpoint.find(kWeightPrefix + name);
+    if (it == checkpoint.end()) return InvalidArgument("checkpoint.", name, ": is missing");
+    STRATA_RETURN_IF_ERROR(CheckWeight("checkpoint.", name, it->second));
+  }
+  std::map<std::string, NamedTensors> kept;
+  for (const auto& [name, t] : checkpoint) {
+    if (!absl::StartsWith(name, kKeptPrefix)) continue;
+    const std::string rest = name.substr(sizeof(kKeptPrefix) - 1), weight = rest.substr(rest.find(':') + 1);
+    STRATA_RETURN_IF_ERROR(CheckWeight("checkpoint.", weight, t));
+    kept[rest.substr(0, rest.find(':'))][weight] = t.Clone();
+  }
+  for (const auto& [name, t] : checkpoint) {
+    if (ignored(name) || absl::StartsWith(name, kKeptPrefix)) continue;
+    if (absl::StartsWith(name, kWeightPrefix)) {
+      Overwrite(name.substr(sizeof(kWeightPrefix) - 1), t);
+    } else if (all_.count(name) > 0) {
+      if (all_[name].shape() != t.shape())
+        return InvalidArgument("checkpoint.", name, ": has another shape than before");
+      Overwrite(name, t);
+    } else {
+      all_[name] = t.Clone();  // a slot of a step that is not compiled yet
+    }
+  }
+  kept_ = std::move(kept);
+  return absl::OkStatus();
+}
+
+int64_t Variables::bytes() const {
+  int64_t bytes = 0;
+  const auto add = [&](const auto& tensors) {
+    for (const auto& [name, t] : tensors) bytes += static_cast<int64_t>(t.size_bytes());
+  };
+  add(all_);
+  for (const auto& [label, weights] : kept_) add(weights);
+  return bytes;
+}
+
+bool Variables::IsWeight(const std::string& name) const {
+  return std::find(weights_.begin(), weights_.end(), name) != weights_.end();
+}
+
+absl::Status Variables::CheckWeight(const char* path, const std::string& name, const Tensor& t) const {
+  const auto it = all_.find(name);
+  if (it == all_.end() || !IsWeight(name)) {
+    return InvalidArgument(path, name, ": is no parameter or buffer of the model");
+  }
+  if (it->second.shape() == t.shape() && it->second.dtype() == t.dtype()) return absl::OkStatus();
+  return InvalidArgument(path, name, ": must be ", DTypeName(it->second.dtype()), ShapeString(it->second.shape()),
+                         ", got ", DTypeName(t.dtype()), ShapeString(t.shape()));
+}
+
+// Keeps the memory: compiled steps point to it.
+void Variables::Overwrite(const std::string& name, const Tensor& t) {
+  Tensor& mine = all_[name];
+  std::copy_n(static_cast<const char*>(t.raw()), t.size_bytes(), static_cast<char*>(mine.raw()));
+}
+
+}  // namespace strata
