@@ -24,4 +24,8 @@ void AddComponents(CLI::App& app, Command& command);  // components
 void AddFiles(CLI::App& app, Command& command);       // import, export, convert, inspect
 void AddHealth(CLI::App& app, Command& command);      // health
 
+// --weights present|averaged|best, and what it means.
+void AddWeightChoice(CLI::App& app, std::string* choice);
+v1::WeightChoice WeightChoiceOf(const std::string& choice);
+
 }  // namespace strata::cli

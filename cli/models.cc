@@ -191,7 +191,7 @@ void AddModels(CLI::App& app, Command& command) {
     std::string style;
     int64_t batch = 1;
     int64_t version = 0;
-    std::string run, description;
+    std::string run, description, weights;
   };
   auto flags = std::make_shared<Flags>();
   const auto add_name = [flags](CLI::App* sub) {
@@ -248,12 +248,14 @@ void AddModels(CLI::App& app, Command& command) {
   add_name(publish);
   publish->add_option("RUN", flags->run, "Name of the run")->required();
   publish->add_option("--description", flags->description, "Kept with the version");
+  AddWeightChoice(*publish, &flags->weights);
   publish->callback([&command, flags] {
     command.run = [flags](Client& c) {
       v1::PublishRequest request;
       request.set_model(flags->name);
       request.set_run(flags->run);
       request.set_description(flags->description);
+      request.set_weights(WeightChoiceOf(flags->weights));
       return Publish(c, request);
     };
   });

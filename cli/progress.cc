@@ -78,12 +78,18 @@ void TrainProgress::OnStep(const Item& item, const v1::StepResult& result) {
   means_.Add(result, NumSamples(item.sequence));
   epoch_samples_ += NumSamples(item.sequence);
   skipped_ += result.skipped();
+  if (result.epoch().ended()) {
+    // The server's numbers are of the epoch's rows together: areas and ratios are no means of batches.
+    means_.loss = result.epoch().loss();
+    means_.metrics = {result.epoch().metrics().begin(), result.epoch().metrics().end()};
+  }
   if (item.last) epoch_seconds_ = absl::ToDoubleSeconds(absl::Now() - epoch_started_);
   if (item.last && !options_.evaluates) {
     FinishEpoch("");
   } else if (absl::Now() - drawn_ >= (interactive_ ? kRedraw : kLogEvery)) {
     DrawBar(item.sequence);
   }
+  if (result.stopped()) Note("early stopping: the training ends with this epoch");
 }
 
 void TrainProgress::DrawBar(uint64_t sequence) {
@@ -114,6 +120,7 @@ void TrainProgress::OnEvaluate(const Item& item, const v1::EvaluateResult& resul
   if (!item.last) return;
   const std::map<std::string, double> metrics(result.metrics().begin(), result.metrics().end());
   FinishEpoch(absl::StrFormat("  validation loss %.4f%s", result.loss(), MetricsText(metrics, "validation ")));
+  if (result.stop()) Note("early stopping: the training ends with this epoch");
 }
 
 void TrainProgress::OnPublished(const v1::VersionInfo& version) {

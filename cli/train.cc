@@ -26,6 +26,7 @@ struct Flags {
   std::string run;
   bool resume = false;
   bool publish = false;
+  std::string weights;  // which are published
   std::string description;
   int64_t epochs = 3;
   int64_t batch = 64;
@@ -145,6 +146,7 @@ absl::Status Run(Client& client, const Flags& flags) {
                                       .epochs = flags.epochs,
                                       .publish = flags.publish},
                          .publish_description = flags.description,
+                         .publish_weights = WeightChoiceOf(flags.weights),
                          .give_up_after = absl::Seconds(flags.give_up_after)};
   options.start.set_model(flags.model);
   *options.start.mutable_config() = config;
@@ -181,6 +183,7 @@ void AddTrain(CLI::App& app, Command& command) {
   train->add_option("--run", flags->run, "Name of the run; default: the model's name and the time");
   train->add_flag("--resume", flags->resume, "Go on with the run of that name where it stands, if there is one");
   train->add_flag("--publish", flags->publish, "Publish the trained weights as a version");
+  AddWeightChoice(*train, &flags->weights);
   train->add_option("--description", flags->description, "Kept with the version");
   train->add_option("--give-up-after", flags->give_up_after, "Seconds without a server before a training is given up");
 

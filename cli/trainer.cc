@@ -86,6 +86,7 @@ void Send(Stream& stream, Schedule schedule, const TrainerOptions& options, Batc
         break;
       case Item::Kind::kPublish:
         command.mutable_publish()->set_description(options.publish_description);
+        command.mutable_publish()->set_weights(options.publish_weights);
         break;
       case Item::Kind::kFinish:
         command.mutable_finish();

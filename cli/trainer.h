@@ -41,6 +41,7 @@ struct TrainerOptions {
   bool resume = false;
   Schedule::Options schedule;
   std::string publish_description;
+  v1::WeightChoice publish_weights = v1::WEIGHT_CHOICE_UNSPECIFIED;
   // Without an attachment for so long, Train gives up.
   absl::Duration give_up_after = absl::Minutes(5);
 };

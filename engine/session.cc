@@ -1,6 +1,7 @@
 // Training sessions: weights and optimizer state by name, and a cache of compiled steps.
 #include "engine/session.h"
 
+#include <cmath>
 #include <optional>
 
 #include "absl/strings/str_cat.h"
@@ -82,6 +83,12 @@ class TrainSessionImpl : public TrainSession {
     const StepRole role = config_.accumulate_steps() <= 1                    ? StepRole::kWhole
                           : p.pending_steps + 1 < config_.accumulate_steps() ? StepRole::kAccumulate
                                                                              : StepRole::kApply;
+    const double rate = p.rate();
+    if (!std::isfinite(rate)) {
+      return absl::FailedPreconditionError(absl::StrCat("optimizer.schedule: must give a number as learning rate, got ",
+                                                        rate, " after ", p.updates, " updates and ", p.epochs,
+                                                        " epochs"));
+    }
     STRATA_ASSIGN_OR_RETURN(CompiledTrain* const c, TrainFor(batch, role));
     const int64_t random[2] = {static_cast<int64_t>(p.seed), p.steps};
     std::vector<Tensor> aligned;
@@ -96,7 +103,7 @@ class TrainSessionImpl : public TrainSession {
     out.loss = Scalar(*c->context, TrainStep::kLoss);
     out.penalty = Scalar(*c->context, TrainStep::kPenalty);
     out.gradient_norm = Scalar(*c->context, TrainStep::kGradientNorm);
-    out.learning_rate = p.rate();
+    out.learning_rate = rate;
     out.samples = c->samples;
     out.metrics = MetricsOf(*c->context, c->metrics, nullptr);
     out.skipped = !committed;

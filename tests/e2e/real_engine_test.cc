@@ -29,8 +29,10 @@ Message Parse(const std::string& text) {
 
 class RealEngine : public testing::Test {
  protected:
-  RealEngine() : server_(dir_ / "data", dir_ / "server") {
-    channel_ = grpc::CreateChannel(server_.grpc(), grpc::InsecureChannelCredentials());
+  RealEngine() : server_(dir_ / "data", dir_ / "server") { Connect(server_); }
+  // What follows goes to this server.
+  void Connect(const ServerProcess& server) {
+    channel_ = grpc::CreateChannel(server.grpc(), grpc::InsecureChannelCredentials());
     models_ = v1::Models::NewStub(channel_);
     training_ = v1::Training::NewStub(channel_);
     inference_ = inference::GRPCInferenceService::NewStub(channel_);
@@ -189,6 +191,90 @@ TEST_F(RealEngine, Batches) {
          StatusCode::INVALID_ARGUMENT, "learning_rate");
   Expect(Train("m", "output", "objectives { output: \"z\" loss { cross_entropy {} } } optimizer { sgd {} }", {}),
          StatusCode::INVALID_ARGUMENT, "");
+}
+
+// A schedule, accumulation, an average of weights and best weights in one run, interrupted by the death of the server.
+TEST_F(RealEngine, WhatATrainingRemembersSurvivesTheServer) {
+  auto mortal = std::make_unique<ServerProcess>(dir_ / "mortal", dir_ / "mortal-server");
+  Connect(*mortal);
+  ASSERT_TRUE(
+      Create("name: \"m\" dialect: PYTORCH inputs { name: \"x\" shape: 2 } layers { linear { units: 3 } }").ok());
+  const std::string config =
+      "objectives { loss { cross_entropy {} } } optimizer { sgd { learning_rate: 0.5 momentum: 0.9 } schedule { "
+      "plateau "
+      "{ patience: 0 factor: 0.5 threshold: 0 } } moving_average { momentum: 0.5 } } accumulate_steps: 2 "
+      "keep_best {} early_stopping { patience: 9 } checkpoint_every_steps: 1 seed: 5";
+  const auto evaluate = [](const std::vector<float>& x, const std::vector<int64_t>& target) {
+    v1::TrainRequest request;
+    *request.mutable_evaluate()->mutable_tensors() = Batch(1, x, target).batch().tensors();
+    request.mutable_evaluate()->set_last(true);
+    return request;
+  };
+  // Each pair of steps makes an update; evaluations on another label never get better after the first.
+  std::vector<v1::TrainRequest> all;
+  for (uint64_t i = 1; i <= 6; ++i) {
+    all.push_back(Batch(i, {1, 2, 3, 4}, {0, 2}));
+    if (i % 2 == 0) all.push_back(evaluate({1, 2}, {1}));
+  }
+  const auto digests = [&](const std::string& run) {
+    std::vector<std::string> out;
+    for (const v1::WeightChoice choice : {v1::PRESENT, v1::AVERAGED, v1::BEST}) {
+      v1::PublishRequest request;
+      request.set_model("m");
+      request.set_run(run);
+      request.set_weights(choice);
+      grpc::ClientContext context;
+      v1::VersionInfo info;
+      const grpc::Status status = models_->Publish(&context, request, &info);
+      EXPECT_TRUE(status.ok()) << status.error_message();
+      out.push_back(info.digest());
+    }
+    return out;
+  };
+  v1::TrainResponse last;
+  ASSERT_TRUE(Train("m", "whole", config, all, &last).ok());
+  EXPECT_EQ(last.evaluate().learning_rate(), 0.125);
+  const std::vector<std::string> expected = digests("whole");
+  EXPECT_NE(expected[0], expected[1]);
+  EXPECT_NE(expected[0], expected[2]);
+
+  // The same in two attachments, with a killed server between a step and its update.
+  {
+    grpc::ClientContext context;
+    const auto stream = training_->Train(&context);
+    v1::TrainRequest start;
+    start.mutable_start()->set_model("m");
+    start.mutable_start()->set_run("parts");
+    *start.mutable_start()->mutable_config() = Parse<v1::TrainingConfig>(config);
+    v1::TrainResponse response;
+    ASSERT_TRUE(stream->Write(start) && stream->Read(&response));
+    for (int i = 0; i < 4; ++i) ASSERT_TRUE(stream->Write(all[i]) && stream->Read(&response));
+    v1::TrainRequest checkpoint;
+    checkpoint.mutable_checkpoint();
+    ASSERT_TRUE(stream->Write(checkpoint) && stream->Read(&response));
+    ASSERT_EQ(response.checkpoint().durable_through(), 3u);
+    mortal->process().Signal(SIGKILL);
+    EXPECT_EQ(mortal->process().Wait(30), 128 + SIGKILL);
+  }
+  mortal = std::make_unique<ServerProcess>(dir_ / "mortal", dir_ / "mortal-again");
+  Connect(*mortal);
+  grpc::ClientContext context;
+  const auto stream = training_->Train(&context);
+  v1::TrainRequest attach;
+  attach.mutable_attach()->set_run("parts");
+  v1::TrainResponse response;
+  ASSERT_TRUE(stream->Write(attach) && stream->Read(&response));
+  EXPECT_EQ(response.attached().next_sequence(), 4u);
+  for (size_t i = 4; i < all.size(); ++i) ASSERT_TRUE(stream->Write(all[i]) && stream->Read(&response)) << i;
+  EXPECT_EQ(response.evaluate().learning_rate(), 0.125);
+  v1::TrainRequest finish;
+  finish.mutable_finish();
+  ASSERT_TRUE(stream->Write(finish) && stream->Read(&response));
+  while (stream->Read(&response)) {
+  }
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_EQ(digests("parts"), expected);
+  Connect(server_);
 }
 
 }  // namespace

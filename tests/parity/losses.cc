@@ -16,7 +16,7 @@
 namespace strata::parity {
 namespace {
 
-bool IsTarget(const std::string& name) { return name == "target" || name == "y_true"; }
+bool IsTarget(const std::string& name) { return name == "target" || name == "targets" || name == "y_true"; }
 
 // {"tensor": name}
 std::string TensorName(const Json& json) {

@@ -246,7 +246,11 @@ absl::Status RunOne(const Case& c, const v1::Model& model, const v1::TrainingCon
         want != nullptr && want->shape().empty() ? Shape{} : Shape{static_cast<int64_t>(it->second.size())};
     result->CompareTo(c, way, {shape, it->second}, "output." + name);
   }
-  const NamedTensors after = session->Weights();
+  // Keras' fit ends with the moving average of the weights, if there is one.
+  const bool averaged = Keras(c) && c.call.contains("epochs") && config.optimizer().has_moving_average();
+  int64_t step = 0;
+  STRATA_ASSIGN_OR_RETURN(const NamedTensors after,
+                          session->WeightsOf(averaged ? WeightSet::kAveraged : WeightSet::kPresent, &step));
   for (const auto& [name, want] : c.tensors) {
     if (name.rfind("after.", 0) != 0) continue;
     const auto it = after.find(name.substr(6));

@@ -10,11 +10,10 @@
 namespace strata::nn {
 namespace {
 
-// x W^T with PyTorch's initial weights. No features give zeros.
-Value Project(Scope& s, const std::string& name, Value x, int64_t units) {
-  const int64_t in = x.dim(-1);
-  const Value w = s.Param(name, {units, in}, {.initializer = Uniform(1 / std::sqrt(std::max<double>(in, 1)))});
-  return MatMul(x, w, false, true);
+// A weight with PyTorch's initial values. There may be no features.
+Value Weight(Scope& s, const std::string& name, int64_t units, int64_t features) {
+  const double bound = 1 / std::sqrt(std::max(static_cast<double>(features), 1.0));
+  return s.Param(name, {units, features}, {.initializer = Uniform(bound)});
 }
 
 Outputs BuildLayer(Scope& s, const v1::AdaptiveLogSoftmax& a, const Args& args) {
@@ -32,7 +31,7 @@ AdaptiveOutputs BuildAdaptiveLogSoftmax(Scope& s, const v1::AdaptiveLogSoftmax& 
   }
   const int clusters = a.cutoffs_size();
   const int64_t shortlist = a.cutoffs(0);
-  Value head = Project(s, "head.weight", x, shortlist + clusters);
+  Value head = MatMul(x, Weight(s, "head.weight", shortlist + clusters, a.in_features()), false, true);
   if (a.head_bias()) {
     const double bound = 1 / std::sqrt(static_cast<double>(a.in_features()));
     head = head + s.Param("head.bias", {shortlist + clusters}, {.initializer = Uniform(bound)});
@@ -43,14 +42,13 @@ AdaptiveOutputs BuildAdaptiveLogSoftmax(Scope& s, const v1::AdaptiveLogSoftmax& 
     const int64_t end = i + 1 < clusters ? a.cutoffs(i + 1) : a.n_classes();
     const auto features =
         static_cast<int64_t>(std::floor(static_cast<double>(a.in_features()) / std::pow(a.div_value(), i + 1)));
-    if (features < 1) {
-      s.Fail(absl::StrCat("div_value|in_features: cluster ", i, " must keep a feature, got ", a.div_value(), " and ",
-                          a.in_features()));
-      return none;
-    }
     const std::string tail = absl::StrCat("tail.", i, ".");
-    const Value hidden = Project(s, tail + "0.weight", x, features);
-    const Value log_p = LogSoftmax(Project(s, tail + "1.weight", hidden, end - a.cutoffs(i)), -1);
+    const int64_t classes = end - a.cutoffs(i);
+    const Value down = Weight(s, tail + "0.weight", features, a.in_features());
+    const Value up = Weight(s, tail + "1.weight", classes, features);
+    // A projection to nothing leaves the cluster's classes equal.
+    const Value log_p = features == 0 ? Full(s.graph(), -std::log(static_cast<double>(classes)), {x.dim(0), classes})
+                                      : LogSoftmax(MatMul(MatMul(x, down, false, true), up, false, true), -1);
     parts.push_back(log_p + SliceAxis(head_log_p, 1, shortlist + i, 1));
   }
   if (!s.ok()) return none;
