@@ -216,27 +216,40 @@ TEST_F(RealEngine, WhatATrainingRemembersSurvivesTheServer) {
     all.push_back(Batch(i, {1, 2, 3, 4}, {0, 2}));
     if (i % 2 == 0) all.push_back(evaluate({1, 2}, {1}));
   }
-  const auto digests = [&](const std::string& run) {
+  // What each choice of weights predicts, bit for bit.
+  const auto predictions = [&](const std::string& run) {
     std::vector<std::string> out;
     for (const v1::WeightChoice choice : {v1::PRESENT, v1::AVERAGED, v1::BEST}) {
       v1::PublishRequest request;
       request.set_model("m");
       request.set_run(run);
       request.set_weights(choice);
-      grpc::ClientContext context;
+      grpc::ClientContext publish, predict;
       v1::VersionInfo info;
-      const grpc::Status status = models_->Publish(&context, request, &info);
+      const grpc::Status status = models_->Publish(&publish, request, &info);
       EXPECT_TRUE(status.ok()) << status.error_message();
-      out.push_back(info.digest());
+      inference::ModelInferRequest infer;
+      infer.set_model_name("m");
+      infer.set_model_version(std::to_string(info.version()));
+      auto* input = infer.add_inputs();
+      input->set_name("x");
+      input->set_datatype("FP32");
+      input->add_shape(2);
+      input->add_shape(2);
+      for (const float v : {1.f, 0.f, 0.5f, -1.f}) input->mutable_contents()->add_fp32_contents(v);
+      inference::ModelInferResponse response;
+      EXPECT_TRUE(inference_->ModelInfer(&predict, infer, &response).ok());
+      out.push_back(response.raw_output_contents_size() > 0 ? response.raw_output_contents(0) : "");
     }
     return out;
   };
   v1::TrainResponse last;
   ASSERT_TRUE(Train("m", "whole", config, all, &last).ok());
   EXPECT_EQ(last.evaluate().learning_rate(), 0.125);
-  const std::vector<std::string> expected = digests("whole");
+  const std::vector<std::string> expected = predictions("whole");
   EXPECT_NE(expected[0], expected[1]);
   EXPECT_NE(expected[0], expected[2]);
+  EXPECT_EQ(expected[0].size(), 2 * 3 * sizeof(float));
 
   // The same in two attachments, with a killed server between a step and its update.
   {
@@ -273,7 +286,7 @@ TEST_F(RealEngine, WhatATrainingRemembersSurvivesTheServer) {
   while (stream->Read(&response)) {
   }
   EXPECT_TRUE(stream->Finish().ok());
-  EXPECT_EQ(digests("parts"), expected);
+  EXPECT_EQ(predictions("parts"), expected);
   Connect(server_);
 }
 
