@@ -240,9 +240,10 @@ absl::Status InspectFile(const FileFlags& flags) {
   const bool container =
       absl::StartsWith(bytes, absl::string_view("\x89HDF\r\n\x1a\n", 8)) || absl::StartsWith(bytes, "PK\x03\x04");
   if (!container) {
-    if (!bytes.empty() && bytes[0] == '\x80')
-      return InvalidArgument("file: must not be pickled (reading it would execute code)");
     if (bytes.size() > 8 && bytes[8] == '{') return PrintTensors(bytes);
+    if (!bytes.empty() && bytes[0] == '\x80') {
+      return InvalidArgument("file: must not be pickled (reading it would execute code), got a pickle");
+    }
     const auto json = nlohmann::json::parse(bytes, nullptr, false);
     if (json.is_discarded()) return InvalidArgument("file: must be safetensors, HDF5, a .keras archive or JSON");
     std::cout << json.dump(2) << "\n";

@@ -36,29 +36,32 @@ absl::StatusOr<v1::FileFormat> KindOfJson(absl::string_view bytes) {
   return json["class_name"] == "Functional" ? v1::KERAS_DEFINITION : v1::PYTORCH_DEFINITION;
 }
 
+// A header's length, then the header: no other format has a small number there and a brace behind it. Its first bytes
+// may look like a pickle's or like white space.
+bool IsTensors(absl::string_view bytes, uint64_t* header) {
+  if (bytes.size() <= 8 || bytes[8] != '{') return false;
+  std::memcpy(header, bytes.data(), 8);
+  return *header <= bytes.size() - 8;
+}
+
 }  // namespace
 
 absl::StatusOr<v1::FileFormat> RecognizeFile(absl::string_view bytes) {
   if (bytes.empty()) return absl::InvalidArgumentError("file: must not be empty, got no bytes");
   if (absl::StartsWith(bytes, kHdf5)) return v1::KERAS_HDF5;
+  uint64_t header = 0;
+  if (IsTensors(bytes, &header)) {
+    return absl::StrContains(bytes.substr(8, header), kNative) ? v1::NATIVE : v1::PYTORCH_STATE_DICT;
+  }
   if (IsPickle(bytes)) return RefusePickle();
   if (absl::StartsWith(bytes, kZip)) {
     // torch.save writes a zip whose first entry is <name>/data.pkl.
-    if (absl::StrContains(bytes.substr(0, 512), "data.pkl") || absl::StrContains(bytes.substr(0, 512), ".pkl")) {
-      return RefusePickle();
-    }
-    return v1::KERAS_ARCHIVE;
+    return absl::StrContains(bytes.substr(0, 512), ".pkl") ? absl::StatusOr<v1::FileFormat>(RefusePickle())
+                                                           : v1::KERAS_ARCHIVE;
   }
   const size_t first = bytes.find_first_not_of(" \t\r\n");
   if (first != absl::string_view::npos && bytes[first] == '{') return KindOfJson(bytes);
-  uint64_t header = 0;
-  if (bytes.size() > 8) {
-    std::memcpy(&header, bytes.data(), 8);
-    if (bytes[8] == '{' && header <= bytes.size() - 8) {
-      return absl::StrContains(bytes.substr(8, header), kNative) ? v1::NATIVE : v1::PYTORCH_STATE_DICT;
-    }
-    if (bytes[8] == '{') return absl::DataLossError("safetensors: header longer than the file");
-  }
+  if (bytes.size() > 8 && bytes[8] == '{') return absl::DataLossError("safetensors: header longer than the file");
   return absl::InvalidArgumentError("file: must be safetensors, HDF5, a .keras archive or JSON, got something else");
 }
 

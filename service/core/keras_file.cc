@@ -171,6 +171,8 @@ void AddPathLayout(const v1::Model& model, const std::vector<ParameterSpec>& par
   const auto paths = PathsOf(model, parameters);
   if (!paths.ok()) return;
   for (const WeightPath& path : *paths) file->tensors[path.path] = weights.at(path.parameter->name).Clone();
+  // The model's own variables: none, but Keras opens the group.
+  file->metadata[absl::StrCat(kGroup, "vars")] = "";
 }
 
 }  // namespace strata::service

@@ -31,6 +31,14 @@ std::string UsableName(const std::string& name) {
   return out.empty() ? kDefaultName : out;
 }
 
+// Archives name classes by module, and Functional's module differs between releases; Model, which is public, reads the
+// same configuration.
+void UsePublicClasses(nlohmann::json* json) {
+  if (json->is_object() && json->value("class_name", nlohmann::json()) == "Functional") (*json)["class_name"] = "Model";
+  if (!json->is_structured()) return;
+  for (auto& value : *json) UsePublicClasses(&value);
+}
+
 }  // namespace
 
 absl::Status ModelFiles::CheckSize(int64_t bytes) const {
@@ -232,6 +240,7 @@ absl::StatusOr<std::string> ModelFiles::KerasBytes(v1::FileFormat format, const 
     AddPathLayout(model, facts.parameters, weights, &file);
     nlohmann::json config = nlohmann::json::parse(architecture, nullptr, false);
     config["module"] = "keras";
+    UsePublicClasses(&config);
     config["registered_name"] = nullptr;
     config.erase("keras_version");
     config.erase("backend");

@@ -15,7 +15,8 @@
 
 namespace strata::service {
 
-inline constexpr char kAttribute[] = "attribute:", kMember[] = "member:";
+// Groups that are empty are metadata under "group:<path>" (written only).
+inline constexpr char kAttribute[] = "attribute:", kMember[] = "member:", kGroup[] = "group:";
 
 struct ContainerLimits {
   uint64_t max_tensor_bytes = 0;  // of all datasets together

@@ -127,6 +127,10 @@ absl::Status WriteHdf5(const TensorFile& file, const std::string& path) {
   if (!out.ok()) return Failed("the file");
   for (const auto& [name, tensor] : file.tensors) STRATA_RETURN_IF_ERROR(WriteDataset(out.get(), name, tensor));
   for (const auto& [key, value] : file.metadata) {
+    if (absl::StartsWith(key, kGroup)) {
+      const Hdf5 group(GroupAt(out.get(), key.substr(sizeof(kGroup) - 1)), &H5Gclose);
+      if (!group.ok()) return Failed(key);
+    }
     if (!absl::StartsWith(key, kAttribute)) continue;
     const size_t at = key.find('@');
     if (at == std::string::npos) continue;

@@ -235,6 +235,23 @@ TEST_F(Files, StrictReportsKeysAsPytorchDoes) {
   EXPECT_EQ(NumModels(), 0);
 }
 
+// A header of 640 bytes begins as a pickle of protocol 2 does.
+TEST_F(Files, HeaderLengthThatLooksLikeAPickle) {
+  std::string header =
+      R"({"0.weight":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},"0.bias":{"dtype":"F32","shape":[1],"data_offsets":[8,12]}})";
+  header.resize(0x280, ' ');
+  std::string bytes = std::string("\x80\x02\0\0\0\0\0\0", 8) + header + std::string(12, '\0');
+  v1::ImportStart start;
+  start.set_name("small");
+  start.mutable_definition()->set_dialect(v1::PYTORCH);
+  start.mutable_definition()->set_json(
+      R"({"class_name": "Sequential", "config": {"layers": [{"class_name": "Linear", "config": {"in_features": 2, "out_features": 1}}]}})");
+  start.mutable_definition()->add_inputs()->set_name("x");
+  start.mutable_definition()->mutable_inputs(0)->add_shape(2);
+  const Imported imported = Import(start, bytes);
+  EXPECT_TRUE(imported.status.ok()) << imported.status.error_message();
+}
+
 TEST_F(Files, PickledFilesAreRefusedWithTheConversion) {
   for (const std::string& bytes :
        {std::string("\x80\x02}q\x00.", 6), std::string("PK\x03\x04", 4) + std::string(26, '\0') + "archive/data.pkl"}) {
