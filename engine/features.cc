@@ -119,6 +119,24 @@ absl::StatusOr<std::map<std::string, v1::Edge>> EdgesByKey(const v1::Call& call,
   return edges;
 }
 
+std::string DerivedName(const v1::Call& call, const v1::FeatureColumn& column) {
+  return absl::StrCat(call.name(), ":", nn::ColumnName(column));
+}
+
+// The call takes one argument for each column already: the model of numbers itself.
+bool IsRewritten(const v1::Call& call, const v1::DenseFeatures& layer) {
+  const auto columns = nn::SortedColumns(layer);
+  if (!columns.ok() || call.args_size() != static_cast<int>(columns->size())) return false;
+  bool any = false;
+  for (int i = 0; i < call.args_size(); ++i) {
+    const v1::FeatureColumn& column = *(*columns)[static_cast<size_t>(i)];
+    if (nn::CategoricalPart(column) == nullptr) continue;
+    if (call.args(i).call() != DerivedName(call, column)) return false;
+    any = true;
+  }
+  return any;
+}
+
 }  // namespace
 
 absl::Status FeatureStage::Rewrite(const v1::Model& given, v1::Call* call, v1::DenseFeatures* layer) {
@@ -149,7 +167,7 @@ absl::Status FeatureStage::Rewrite(const v1::Model& given, v1::Call* call, v1::D
       }
       features_.push_back(key);
     }
-    const std::string input = absl::StrCat(call->name(), ":", nn::ColumnName(*column));
+    const std::string input = DerivedName(*call, *column);
     derived_.push_back({input, *categorical});
     v1::Input* added = model_.add_inputs();
     added->set_name(input);
@@ -168,7 +186,7 @@ absl::StatusOr<FeatureStage> FeatureStage::Create(const v1::Model& model) {
     if (!layer.has_dense_features()) continue;
     const v1::DenseFeatures original = layer.dense_features();
     for (v1::Call& call : *stage.model_.mutable_calls()) {
-      if (call.layer() != layer.name()) continue;
+      if (call.layer() != layer.name() || IsRewritten(call, original)) continue;
       *layer.mutable_dense_features() = original;
       STRATA_RETURN_IF_ERROR(stage.Rewrite(model, &call, layer.mutable_dense_features()));
     }

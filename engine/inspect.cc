@@ -4,9 +4,11 @@
 #include "engine/base/philox.h"
 #include "engine/base/status.h"
 #include "engine/compile.h"
+#include "engine/features.h"
 #include "engine/nn/build.h"
 #include "engine/nn/initializers/initializers.h"
 #include "engine/ops/ops.h"
+#include "engine/staged.h"
 #include "engine/train/step.h"
 
 namespace strata {
@@ -142,8 +144,11 @@ absl::StatusOr<NamedTensors> InitialWeights(const v1::Model& model, uint64_t see
 }
 
 absl::StatusOr<ModelFacts> Inspect(const v1::Model& given, const v1::TrainingConfig* given_config, int64_t batch_size) {
-  STRATA_ASSIGN_OR_RETURN(const v1::Model model, Complete(given));
+  STRATA_ASSIGN_OR_RETURN(const v1::Model complete, Complete(given));
+  STRATA_ASSIGN_OR_RETURN(const FeatureStage stage, FeatureStage::Create(complete));
+  const v1::Model& model = stage.model();
   STRATA_ASSIGN_OR_RETURN(Ports ports, PortsOf(model));
+  if (!stage.empty()) ports.inputs = RawPorts(complete);
   const int64_t batch = std::max<int64_t>(batch_size, 1);
   STRATA_ASSIGN_OR_RETURN(Probe probe, ProbeModel(model, batch, ports.free, false));
   ModelFacts facts;

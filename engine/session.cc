@@ -1,5 +1,6 @@
 // Training sessions: weights and optimizer state by name, and a cache of compiled steps.
 #include "engine/session.h"
+#include "engine/staged.h"
 
 #include <cmath>
 #include <optional>
@@ -350,6 +351,12 @@ absl::StatusOr<std::unique_ptr<TrainSession>> TrainSession::Create(const v1::Mod
                                                                    const v1::TrainingConfig& config,
                                                                    const SessionOptions& options) {
   STRATA_ASSIGN_OR_RETURN(v1::Model complete, Complete(model));
+  STRATA_ASSIGN_OR_RETURN(FeatureStage stage, FeatureStage::Create(complete));
+  if (!stage.empty()) {
+    STRATA_ASSIGN_OR_RETURN(auto inner, Create(stage.model(), config, options));
+    return MakeStagedSession(complete, std::move(stage), std::move(inner));
+  }
+  complete = stage.model();
   STRATA_ASSIGN_OR_RETURN(v1::TrainingConfig complete_config, CompleteConfig(complete.dialect(), config));
   auto session = std::make_unique<TrainSessionImpl>(std::move(complete), std::move(complete_config), options);
   STRATA_RETURN_IF_ERROR(session->Init());

@@ -10,6 +10,7 @@
 #include "engine/ops/ops.h"
 #include "engine/passes/passes.h"
 #include "engine/session.h"
+#include "engine/staged.h"
 #include "engine/train/forward.h"
 
 namespace strata {
@@ -167,6 +168,12 @@ class VersionImpl : public Version {
 absl::StatusOr<std::unique_ptr<Version>> Version::Create(const v1::Model& given, const NamedTensors& weights,
                                                          const SessionOptions& options) {
   STRATA_ASSIGN_OR_RETURN(v1::Model model, Complete(given));
+  STRATA_ASSIGN_OR_RETURN(FeatureStage stage, FeatureStage::Create(model));
+  if (!stage.empty()) {
+    STRATA_ASSIGN_OR_RETURN(auto inner, Create(stage.model(), weights, options));
+    return MakeStagedVersion(model, std::move(stage), std::move(inner));
+  }
+  model = stage.model();
   STRATA_ASSIGN_OR_RETURN(Ports ports, PortsOf(model));
   std::map<std::string, std::shared_ptr<const Tensor>> bound;
   for (const nn::ParamSpec& p : ports.params) {
