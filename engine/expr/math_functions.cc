@@ -1,0 +1,255 @@
+// Functions that work element by element.
+#include <algorithm>
+#include <cmath>
+
+#include "engine/base/status.h"
+#include "engine/expr/functions.h"
+#include "engine/ops/ops.h"
+
+namespace strata::expr {
+namespace {
+
+using Result = absl::StatusOr<Object>;
+
+// A function of one argument: floats on floats, numbers on numbers.
+template <Value (*F)(Value), double (*N)(double)>
+Result OnFloats(const Call& c) {
+  if (c.numbers()) {
+    STRATA_ASSIGN_OR_RETURN(const double x, c.Real(0));
+    return Object(Number::Float(N(x)));
+  }
+  STRATA_ASSIGN_OR_RETURN(const Value x, c.Float(0));
+  return Object(F(x));
+}
+
+// The same, but integers stay integers.
+template <Value (*F)(Value), int64_t (*I)(int64_t), double (*N)(double)>
+Result KeepIntegers(const Call& c) {
+  if (const Number* n = c.argument(0)->number(); n != nullptr) {
+    c.evaluator().Use(*n);
+    return Object(n->kind == Number::Kind::kFloat ? Number::Float(N(n->real)) : Number::Int(I(n->integer)));
+  }
+  STRATA_ASSIGN_OR_RETURN(Value x, c.Tensor(0));
+  if (x.dtype() == DType::kBool) x = Cast(x, DType::kI64);
+  return Object(F(x));
+}
+
+double NExp(double x) { return std::exp(x); }
+double NExpm1(double x) { return std::expm1(x); }
+double NLog(double x) { return std::log(x); }
+double NLog1p(double x) { return std::log1p(x); }
+double NLog2(double x) { return std::log2(x); }
+double NLog10(double x) { return std::log10(x); }
+double NSqrt(double x) { return std::sqrt(x); }
+double NRsqrt(double x) { return 1 / std::sqrt(x); }
+double NSigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+double NTanh(double x) { return std::tanh(x); }
+double NErf(double x) { return std::erf(x); }
+double NSoftplus(double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::fabs(x))); }
+double NLogSigmoid(double x) { return -NSoftplus(-x); }
+double NSilu(double x) { return x * NSigmoid(x); }
+double NMish(double x) { return x * std::tanh(NSoftplus(x)); }
+double NSoftsign(double x) { return x / (1 + std::fabs(x)); }
+double NReciprocal(double x) { return 1 / x; }
+double NFloor(double x) { return std::floor(x); }
+double NCeil(double x) { return std::ceil(x); }
+double NAbs(double x) { return std::fabs(x); }
+double NSign(double x) { return x > 0 ? 1 : x < 0 ? -1 : x; }
+double NSquare(double x) { return x * x; }
+double NRelu(double x) { return x > 0 ? x : x != x ? x : 0; }
+
+Value VLog2(Value x) { return Log(x) * M_LOG2E; }
+Value VLog10(Value x) { return Log(x) * M_LOG10E; }
+Value VRsqrt(Value x) { return Like(x, 1) / Sqrt(x); }
+Value VLogSigmoid(Value x) { return -Softplus(-x); }
+Value VSilu(Value x) { return x * Sigmoid(x); }
+Value VMish(Value x) { return x * Tanh(Softplus(x)); }
+Value VSoftsign(Value x) { return x / (Abs(x) + 1); }
+Value VReciprocal(Value x) { return Like(x, 1) / x; }
+Value VFloor(Value x) { return IsFloat(x.dtype()) ? Floor(x) : x; }
+Value VCeil(Value x) { return IsFloat(x.dtype()) ? -Floor(-x) : x; }
+
+int64_t ISame(int64_t x) { return x; }
+// Wraps, as tensors do.
+int64_t IAbs(int64_t x) { return x < 0 ? static_cast<int64_t>(-static_cast<uint64_t>(x)) : x; }
+int64_t ISign(int64_t x) { return (x > 0) - (x < 0); }
+int64_t ISquare(int64_t x) { return static_cast<int64_t>(static_cast<uint64_t>(x) * static_cast<uint64_t>(x)); }
+int64_t IRelu(int64_t x) { return std::max<int64_t>(x, 0); }
+
+Result CallGelu(const Call& c) {
+  STRATA_ASSIGN_OR_RETURN(const Value x, c.Float(0));
+  STRATA_ASSIGN_OR_RETURN(const bool approximate, c.Flag(1));
+  if (approximate) return Object(x * 0.5 * (Tanh((x + Square(x) * x * 0.044715) * std::sqrt(2 / M_PI)) + 1));
+  return Object(x * 0.5 * (Erf(x * M_SQRT1_2) + 1));
+}
+
+Result CallLeakyRelu(const Call& c) {
+  STRATA_ASSIGN_OR_RETURN(const Value x, c.Float(0));
+  STRATA_ASSIGN_OR_RETURN(const double slope, c.Real(1));
+  return Object(Select(Greater(x, Like(x, 0)), x, x * slope));
+}
+
+Result CallElu(const Call& c) {
+  STRATA_ASSIGN_OR_RETURN(const Value x, c.Float(0));
+  STRATA_ASSIGN_OR_RETURN(const double alpha, c.Real(1, 1));
+  return Object(Select(Greater(x, Like(x, 0)), x, Expm1(Min(x, 0)) * alpha));
+}
+
+Result CallIsFinite(const Call& c) {
+  STRATA_ASSIGN_OR_RETURN(const Value x, c.Float(0));
+  return Object(Unary(Op::kIsFinite, x));
+}
+
+Result CallIsNan(const Call& c) {
+  STRATA_ASSIGN_OR_RETURN(const Value x, c.Float(0));
+  return Object(Not(Equal(x, x)));
+}
+
+Result CallDetach(const Call& c) {
+  STRATA_ASSIGN_OR_RETURN(const Value x, c.Tensor(0));
+  return Object(Detach(x));
+}
+
+// An operator under a name.
+Result Operator(const Call& c, const char* op) {
+  return ApplyBinary(c.evaluator(), c.place(), op, *c.argument(0), *c.argument(1));
+}
+Result CallPow(const Call& c) { return Operator(c, "**"); }
+Result CallAdd(const Call& c) { return Operator(c, "+"); }
+Result CallSubtract(const Call& c) { return Operator(c, "-"); }
+Result CallMultiply(const Call& c) { return Operator(c, "*"); }
+Result CallDivide(const Call& c) { return Operator(c, "/"); }
+Result CallMatMul(const Call& c) { return Operator(c, "@"); }
+Result CallEqual(const Call& c) { return Operator(c, "=="); }
+Result CallNotEqual(const Call& c) { return Operator(c, "!="); }
+Result CallLess(const Call& c) { return Operator(c, "<"); }
+Result CallLessEqual(const Call& c) { return Operator(c, "<="); }
+Result CallGreater(const Call& c) { return Operator(c, ">"); }
+Result CallGreaterEqual(const Call& c) { return Operator(c, ">="); }
+Result CallAnd(const Call& c) { return Operator(c, "and"); }
+Result CallOr(const Call& c) { return Operator(c, "or"); }
+Result CallNot(const Call& c) { return ApplyUnary(c.evaluator(), c.place(), "not", *c.argument(0)); }
+Result CallNegative(const Call& c) { return ApplyUnary(c.evaluator(), c.place(), "-", *c.argument(0)); }
+
+// On a tie the gradient goes to a.
+Result Extremum(Evaluator& e, Place place, const Object& a, const Object& b, bool largest) {
+  if (a.number() != nullptr && b.number() != nullptr) {
+    const bool first =
+        largest ? a.number()->AsDouble() >= b.number()->AsDouble() : a.number()->AsDouble() <= b.number()->AsDouble();
+    return first ? a : b;
+  }
+  STRATA_ASSIGN_OR_RETURN(const Pair p, Promote(e, place, a, b));
+  return Object(largest ? Max(p.a, p.b) : Min(p.a, p.b));
+}
+Result CallMaximum(const Call& c) { return Extremum(c.evaluator(), c.place(), *c.argument(0), *c.argument(1), true); }
+Result CallMinimum(const Call& c) { return Extremum(c.evaluator(), c.place(), *c.argument(0), *c.argument(1), false); }
+
+Result CallClip(const Call& c) {
+  Result x = *c.argument(0);
+  if (c.has(1)) x = Extremum(c.evaluator(), c.place(), *x, *c.argument(1), true);
+  if (!x.ok() || !c.has(2)) return x;
+  return Extremum(c.evaluator(), c.place(), *x, *c.argument(2), false);
+}
+
+Result CallWhere(const Call& c) {
+  Evaluator& e = c.evaluator();
+  if (c.argument(0)->tensor() == nullptr) {
+    STRATA_ASSIGN_OR_RETURN(const bool holds, e.Decide(c.place(), *c.argument(0)));
+    return *c.argument(holds ? 1 : 2);
+  }
+  Value condition = *c.argument(0)->tensor();
+  if (condition.dtype() != DType::kBool) condition = Not(Equal(condition, Like(condition, 0)));
+  STRATA_ASSIGN_OR_RETURN(const Pair p, Promote(e, c.place(), *c.argument(1), *c.argument(2)));
+  return Object(Select(condition, p.a, p.b));
+}
+
+Result CallCast(const Call& c) {
+  STRATA_ASSIGN_OR_RETURN(const DType type, c.Type(1));
+  STRATA_ASSIGN_OR_RETURN(const Value x, c.Tensor(0));
+  return Object(Cast(x, type));
+}
+Result CastTo(const Call& c, DType type, Number::Kind kind) {
+  if (const Number* n = c.argument(0)->number(); n != nullptr) {
+    Number r = *n;
+    r.kind = kind;
+    r.real = n->AsDouble();
+    if (n->kind == Number::Kind::kFloat && kind != Number::Kind::kFloat) {
+      if (!(std::fabs(n->real) < 9e18)) return c.Error("must fit 64 bits, got ", n->real);
+      r.integer = static_cast<int64_t>(n->real);
+    }
+    return Object(r);
+  }
+  STRATA_ASSIGN_OR_RETURN(const Value x, c.Tensor(0));
+  return Object(Cast(x, type));
+}
+Result CallFloat(const Call& c) { return CastTo(c, DType::kF32, Number::Kind::kFloat); }
+Result CallInt(const Call& c) { return CastTo(c, DType::kI64, Number::Kind::kInt); }
+
+constexpr Function kFunctions[] = {
+    {"exp", "x", OnFloats<Exp, NExp>},
+    {"expm1", "x", OnFloats<Expm1, NExpm1>},
+    {"log", "x", OnFloats<Log, NLog>},
+    {"log1p", "x", OnFloats<Log1p, NLog1p>},
+    {"log2", "x", OnFloats<VLog2, NLog2>},
+    {"log10", "x", OnFloats<VLog10, NLog10>},
+    {"sqrt", "x", OnFloats<Sqrt, NSqrt>},
+    {"rsqrt", "x", OnFloats<VRsqrt, NRsqrt>},
+    {"reciprocal", "x", OnFloats<VReciprocal, NReciprocal>},
+    {"sigmoid", "x", OnFloats<Sigmoid, NSigmoid>},
+    {"tanh", "x", OnFloats<Tanh, NTanh>},
+    {"erf", "x", OnFloats<Erf, NErf>},
+    {"softplus", "x", OnFloats<Softplus, NSoftplus>},
+    {"log_sigmoid", "x", OnFloats<VLogSigmoid, NLogSigmoid>},
+    {"logsigmoid", "x", OnFloats<VLogSigmoid, NLogSigmoid>},
+    {"silu", "x", OnFloats<VSilu, NSilu>},
+    {"swish", "x", OnFloats<VSilu, NSilu>},
+    {"mish", "x", OnFloats<VMish, NMish>},
+    {"softsign", "x", OnFloats<VSoftsign, NSoftsign>},
+    {"floor", "x", KeepIntegers<VFloor, ISame, NFloor>},
+    {"ceil", "x", KeepIntegers<VCeil, ISame, NCeil>},
+    {"abs", "x", KeepIntegers<Abs, IAbs, NAbs>},
+    {"sign", "x", KeepIntegers<Sign, ISign, NSign>},
+    {"square", "x", KeepIntegers<Square, ISquare, NSquare>},
+    {"relu", "x", KeepIntegers<Relu, IRelu, NRelu>},
+    {"gelu", "x approximate?", CallGelu},
+    {"leaky_relu", "x slope|alpha|negative_slope", CallLeakyRelu},
+    {"elu", "x alpha?", CallElu},
+    {"isfinite", "x", CallIsFinite},
+    {"isnan", "x", CallIsNan},
+    {"stop_gradient", "x", CallDetach},
+    {"detach", "x", CallDetach},
+    {"pow", "x y|exponent", CallPow},
+    {"add", "x y|other", CallAdd},
+    {"subtract", "x y|other", CallSubtract},
+    {"sub", "x y|other", CallSubtract},
+    {"multiply", "x y|other", CallMultiply},
+    {"mul", "x y|other", CallMultiply},
+    {"divide", "x y|other", CallDivide},
+    {"div", "x y|other", CallDivide},
+    {"matmul", "a b|other", CallMatMul},
+    {"negative", "x", CallNegative},
+    {"equal", "x y|other", CallEqual},
+    {"not_equal", "x y|other", CallNotEqual},
+    {"less", "x y|other", CallLess},
+    {"less_equal", "x y|other", CallLessEqual},
+    {"greater", "x y|other", CallGreater},
+    {"greater_equal", "x y|other", CallGreaterEqual},
+    {"logical_and", "x y|other", CallAnd},
+    {"logical_or", "x y|other", CallOr},
+    {"logical_not", "x", CallNot},
+    {"maximum", "x y|other", CallMaximum},
+    {"minimum", "x y|other", CallMinimum},
+    {"clip", "x min|a_min|low|clip_value_min? max|a_max|high|clip_value_max?", CallClip},
+    {"clamp", "x min? max?", CallClip},
+    {"clip_by_value", "x min|clip_value_min max|clip_value_max", CallClip},
+    {"where", "condition x|a y|b|other", CallWhere},
+    {"cast", "x dtype|type", CallCast},
+    {"float", "x", CallFloat},
+    {"int", "x", CallInt},
+};
+
+}  // namespace
+
+std::span<const Function> MathFunctions() { return kFunctions; }
+
+}  // namespace strata::expr

@@ -1,0 +1,337 @@
+// The expression language: values, types, errors word for word, bounds, and which programs keep rows apart.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <fstream>
+#include <numeric>
+#include <sstream>
+
+#include "absl/strings/str_cat.h"
+#include "engine/expr/evaluate.h"
+#include "engine/expr/functions.h"
+#include "engine/expr/parser.h"
+#include "engine/expr/rows.h"
+#include "engine/ops/ops.h"
+#include "engine/ops/reference.h"
+
+namespace strata::expr {
+namespace {
+
+// What a program gives for x = 0, 1, ..., 5 as [2, 3], i = the same as i32, v = [1, 2, 3], b = x > 2.
+struct Outcome {
+  absl::Status status;
+  std::string text;  // "f32[2, 3] 0 1 2 3 4 5", "7", "'mean'", "[2, 3]"
+};
+
+std::string NumberText(double v) { return absl::StrCat(v == 0 ? 0.0 : v); }
+
+Outcome RunProgram(const std::string& source) {
+  Outcome out;
+  const auto program = Parse(source);
+  if (!program.ok()) return {program.status(), ""};
+  out.status = Check(*program, {"x", "i", "v", "b", "xs"});
+  if (!out.status.ok()) return out;
+  Graph g;
+  RefTensor six{{2, 3}, {0, 1, 2, 3, 4, 5}}, three{{3}, {1, 2, 3}}, truth{{2, 3}, {0, 0, 0, 1, 1, 1}};
+  Environment environment;
+  const Value x = g.AddInput("x", DType::kF32, {2, 3});
+  environment.names["x"] = x;
+  environment.names["i"] = g.AddInput("i", DType::kI32, {2, 3});
+  environment.names["v"] = g.AddInput("v", DType::kF32, {3});
+  environment.names["b"] = g.AddInput("b", DType::kBool, {2, 3});
+  environment.names["xs"] = Object::List{x, x * 2};
+  Evaluator evaluator(&g, environment);
+  const auto results = evaluator.Run(*program);
+  if (!results.ok()) return {results.status(), ""};
+  for (const Object& r : *results) {
+    if (r.tensor() != nullptr) g.MarkOutput("y", *r.tensor());
+  }
+  EXPECT_TRUE(Verify(g).ok()) << Verify(g);
+  const RefTensor inputs[] = {six, six, three, truth};
+  const auto values = EvaluateReference(g, inputs);
+  size_t next = 0;
+  for (const Object& r : *results) {
+    absl::StrAppend(&out.text, out.text.empty() ? "" : "; ", Describe(r));
+    if (r.tensor() == nullptr) continue;
+    for (const double v : values[next].data) absl::StrAppend(&out.text, " ", NumberText(v));
+    ++next;
+  }
+  return out;
+}
+
+struct Row {
+  const char* source;
+  const char* want;
+};
+
+void ExpectTexts(std::span<const Row> rows) {
+  for (const Row& row : rows) {
+    const Outcome got = RunProgram(row.source);
+    EXPECT_TRUE(got.status.ok()) << row.source << ": " << got.status;
+    EXPECT_EQ(got.text, row.want) << row.source;
+  }
+}
+
+TEST(Expr, NumbersAreComputedAtOnce) {
+  constexpr Row kRows[] = {
+      {"1 + 2 * 3", "7"},
+      {"-2 ** 2", "-4"},
+      {"2 ** 3 ** 2", "512"},
+      {"2 ** -1", "0.5"},
+      {"7 // 2, -7 // 2, 7 // -2", "3; -4; -4"},
+      {"7 % 3, -7 % 3, 7 % -3, 7.5 % 2", "1; 2; -2; 1.5"},
+      {"7 / 2, 4 / 2", "3.5; 2"},
+      {"1 < 2, 2 <= 1, 1 == 1.0, 1 != 1", "True; False; True; False"},
+      {"not 1 < 2 or 3 > 2 and True", "True"},
+      {"1 if 2 > 1 else v[99]", "1"},
+      {"'a' == 'a', 'a' == 'b', None == None", "True; False; True"},
+      {"sqrt(16), exp(0), log(1), abs(-3), max(v) if False else 2", "4; 1; 0; 3; 2"},
+      {"maximum(2, 3), minimum(2.5, 3), clip(7, 0, 5)", "3; 2.5; 5"},
+      {"x.shape, x.ndim, len(x), size(x), shape(x)[1:]", "a list of 2; 2; 2; 6; a list of 1"},
+      {"x.shape[-1] * 2", "6"},
+      {"a = 3\nb2 = a * a  # squared\n\nb2 + 1", "10"},
+      {"a, c = [1, 2]; a - c", "-1"},
+      {"float(3), int(2.9), int(-2.9)", "3; 2; -2"},
+      {"len((1, 2, 3)), ([1, 2] + [3])[2]", "3; 3"},
+      {".5 + 1e-1 + 2.", "2.6"},
+  };
+  ExpectTexts(kRows);
+}
+
+TEST(Expr, TensorsFollowNumPy) {
+  constexpr Row kRows[] = {
+      {"x", "f32[2, 3] 0 1 2 3 4 5"},
+      {"x + v", "f32[2, 3] 1 3 5 4 6 8"},
+      {"x @ v", "f32[2] 8 26"},
+      {"v @ v", "f32[] 14"},
+      {"v @ x.T", "f32[2] 8 26"},
+      {"x[1], x[-1, 0]", "f32[3] 3 4 5; f32[] 3"},
+      {"x[:, 1:]", "f32[2, 2] 1 2 4 5"},
+      {"x[..., 0], x[::-1, ::2]", "f32[2] 0 3; f32[2, 2] 3 5 0 2"},
+      {"x[:, None, 5:]", "f32[2, 1, 0]"},
+      {"x[:, ::-2], x[:, 1:0:-1]", "f32[2, 2] 2 0 5 3; f32[2, 1] 1 4"},
+      {"sum(x), sum(x, axis=0), sum(x, -1, keepdims=True)", "f32[] 15; f32[3] 3 5 7; f32[2, 1] 3 12"},
+      {"x.mean(1), mean(x, dim=[0, 1])", "f32[2] 1 4; f32[] 2.5"},
+      {"var(x, 1), std(v * 0)", "f32[2] 0.666667 0.666667; f32[] 0"},
+      {"max(x, 0), min(x)", "f32[3] 3 4 5; f32[] 0"},
+      {"argmax(x, 1), argmin(x)", "i64[2] 2 2; i64[] 0"},
+      {"where(x > 2, x, -1)", "f32[2, 3] -1 -1 -1 3 4 5"},
+      {"clip(x, 1, 3)", "f32[2, 3] 1 1 2 3 3 3"},
+      {"relu(x - 3), x * (x > 3)", "f32[2, 3] 0 0 0 0 1 2; f32[2, 3] 0 0 0 0 4 5"},
+      {"reshape(x, [3, -1]), x.flatten()", "f32[3, 2] 0 1 2 3 4 5; f32[2, 3] 0 1 2 3 4 5"},
+      {"transpose(x), permute(x, (1, 0))", "f32[3, 2] 0 3 1 4 2 5; f32[3, 2] 0 3 1 4 2 5"},
+      {"concat([x, x], axis=1)", "f32[2, 6] 0 1 2 0 1 2 3 4 5 3 4 5"},
+      {"stack([v, v]), split(x, 3, axis=1)[2]", "f32[2, 3] 1 2 3 1 2 3; f32[2, 1] 2 5"},
+      {"xs[0] * xs[1]", "f32[2, 3] 0 2 8 18 32 50"},
+      {"p, q = xs; q - p", "f32[2, 3] 0 1 2 3 4 5"},
+      {"zeros([2]), ones([1, 2]), full([2], 7), eye(2)", "f32[2] 0 0; f32[1, 2] 1 1; i64[2] 7 7; f32[2, 2] 1 0 0 1"},
+      {"arange(3) * 2, one_hot(constant([1, 0]), 2)", "i64[3] 0 2 4; f32[2, 2] 0 1 1 0"},
+      {"gather(x, constant([1, 1]))[0], x[constant([0])]", "f32[3] 3 4 5; f32[1, 3] 0 1 2"},
+      {"pick(x, constant([2, 0]))", "f32[2] 2 3"},
+      {"pad(v, [[1, 0]]), reverse(v, 0)", "f32[4] 0 1 2 3; f32[3] 3 2 1"},
+      {"expand_dims(v, 0), squeeze(v[None]), broadcast_to(v, [2, 3])[1]",
+       "f32[1, 3] 1 2 3; f32[3] 1 2 3; f32[3] 1 2 3"},
+      {"tf.math.square(v), torch.abs(-v), K.sum(v)", "f32[3] 1 4 9; f32[3] 1 2 3; f32[] 6"},
+      {"any(x > 4), all(x > 4, axis=0)", "bool[] 1; bool[3] 0 0 0"},
+      {"softmax(v * 0)", "f32[3] 0.333333 0.333333 0.333333"},
+      {"logsumexp(v * 0 + 1000) - 1000 - log(3) < 1e-6", "bool[] 1"},
+      {"x ** 2, 2 ** v, x ** 0", "f32[2, 3] 0 1 4 9 16 25; f32[3] 2 4 8; f32[2, 3] 1 1 1 1 1 1"},
+      {"v ^ 3", "f32[3] 1 8 27"},
+      {"norm(v * 0 + 2), isfinite(v / 0)", "f32[] 3.4641; bool[3] 0 0 0"},
+  };
+  ExpectTexts(kRows);
+}
+
+TEST(Expr, TypesAreKept) {
+  constexpr Row kRows[] = {
+      {"i ** 2", "i32[2, 3] 0 1 4 9 16 25"},
+      {"i * 2 + 1", "i32[2, 3] 1 3 5 7 9 11"},
+      {"-i, abs(i - 3), sign(i - 1)", "i32[2, 3] 0 -1 -2 -3 -4 -5; i32[2, 3] 3 2 1 0 1 2; i32[2, 3] -1 0 1 1 1 1"},
+      {"i // 2, i % 2", "i32[2, 3] 0 0 1 1 2 2; i32[2, 3] 0 1 0 1 0 1"},
+      {"(i - 5) // 2, (i - 5) % 3", "i32[2, 3] -3 -2 -2 -1 -1 0; i32[2, 3] 1 2 0 1 2 0"},
+      {"i / 2", "f32[2, 3] 0 0.5 1 1.5 2 2.5"},
+      {"i * 0.5, i + x", "f32[2, 3] 0 0.5 1 1.5 2 2.5; f32[2, 3] 0 2 4 6 8 10"},
+      {"sum(i), max(i), mean(i)", "i32[] 15; i32[] 5; f32[] 2.5"},
+      {"sum(b), b + b, b * 2", "i64[] 3; i64[2, 3] 0 0 0 2 2 2; i64[2, 3] 0 0 0 2 2 2"},
+      {"b and i > 3, not b", "bool[2, 3] 0 0 0 0 1 1; bool[2, 3] 1 1 1 0 0 0"},
+      {"cast(x + 0.7, 'int32'), cast(i, 'bool')", "i32[2, 3] 0 1 2 3 4 5; bool[2, 3] 0 1 1 1 1 1"},
+      {"maximum(i, 2), clip(i, 1, 3)", "i32[2, 3] 2 2 2 3 4 5; i32[2, 3] 1 1 2 3 3 3"},
+      {"where(b, i, 0), i == 3", "i32[2, 3] 0 0 0 3 4 5; bool[2, 3] 0 0 0 1 0 0"},
+      {"exp(i * 0)", "f32[2, 3] 1 1 1 1 1 1"},
+      {"i + cast(i, 'int64')", "i64[2, 3] 0 2 4 6 8 10"},
+      {"cast(i, 'uint8') + cast(i, 'int8')", "i16[2, 3] 0 2 4 6 8 10"},
+  };
+  ExpectTexts(kRows);
+}
+
+TEST(Expr, ErrorsHaveTheirPlace) {
+  constexpr Row kRows[] = {
+      {"", "1:1: the last line must be the result, got the end"},
+      {"a = 1", "1:6: the last line must be the result, got the end"},
+      {"x\nx", "1:1: only the last line may be without \"=\", got one before \"x\""},
+      {"x +", "1:4: must be a value, got the end"},
+      {"x $ 2", "1:3: no such symbol, got \"$\""},
+      {"x {", "1:3: must be an operator or the end of the line, got \"{\""},
+      {"(x", "1:3: must be \")\", got the end"},
+      {"x[", "1:3: must be a value, got the end"},
+      {"x[]", "1:3: must be an index, got \"]\""},
+      {"'abc", "1:1: a string must end on its line, got none"},
+      {"2x", "1:2: must be an operator, got \"x\""},
+      {"99999999999999999999", "1:1: must be a number that fits 64 bits, got 99999999999999999999"},
+      {"1 < 2 < 3", "1:7: a comparison must not follow another, got \"<\""},
+      {"x if b", "1:7: must be \"else\", got the end"},
+      {"for k in x: k", "1:1: must be a value, got \"for\""},
+      {"if = 3\nx", "1:1: must be a name of your own, got \"if\""},
+      {"clip(x, min=1, 2)", "1:16: an argument without a name must not follow one with a name, got \"2\""},
+      {"\n  nope + x", "2:3: no such name, got \"nope\""},
+      {"open('file')", "1:1: no such function, got \"open\""},
+      {"x.__class__", "1:3: no such attribute, got \"__class__\""},
+      {"exp + 1", "1:1: a function must be called, got \"exp\""},
+      {"exp()", "1:1: exp() must get \"x\", got nothing"},
+      {"exp(x, x)", "1:1: exp() takes at most 1 arguments, got 2"},
+      {"sum(x, axes=1)", "1:1: sum() has no argument \"axes\""},
+      {"sum(x, 1, axis=1)", "1:1: sum() must get \"axis\" once, got two"},
+      {"y = x\ny + v[:2]", "2:3: shapes [2, 3] and [2] do not broadcast"},
+      {"x @ x", "1:3: \"@\" must join axes of one size, got f32[2, 3] and f32[2, 3]"},
+      {"x[2]", "1:3: an index of axis 0 must be between -2 and 1, got 2"},
+      {"x[0, 0, 0]", "1:2: must have at most 2 indices for f32[2, 3], got 3"},
+      {"x[0.5]", "1:3: an index must be an integer, got 0.5"},
+      {"sum(x, 2)", "1:1: sum(): axis must be between -2 and 1, got 2"},
+      {"reshape(x, [4, -1])", "1:1: reshape(): [2, 3] does not reshape to [4, ?]"},
+      {"max(x, v)", "1:1: max(): axis must be an integer (maximum() and minimum() compare two tensors), got f32[3]"},
+      {"x if b else v", "1:3: the condition must be known before the run (use where() for tensors), got bool[2, 3]"},
+      {"i ** -1", "1:3: the power of an integer must be >= 0, got -1"},
+      {"i + 5000000000", "1:3: must fit the other operand's type i32, got 5000000000"},
+      {"9223372036854775807 + 1", "1:21: must fit 64 bits, got an overflow of \"+\""},
+      {"10 ** 30", "1:4: must fit 64 bits, got an overflow of \"**\""},
+      {"1 // 0", "1:3: the divisor must not be 0"},
+      {"x + 'a'", "1:3: \"+\" must stand between numbers or tensors, got f32[2, 3] and 'a'"},
+      {"cast(x, 'complex')", "1:1: cast(): dtype must be the name of a type, got 'complex'"},
+      {"a, c = [1, 2, 3]\na", "1:1: must be a list of 2, one for each name, got a list of 3"},
+      {"random_uniform([2])", "1:1: random numbers have no place here"},
+  };
+  for (const Row& row : kRows) {
+    const Outcome got = RunProgram(row.source);
+    EXPECT_EQ(got.status.code(), absl::StatusCode::kInvalidArgument) << row.source;
+    EXPECT_EQ(got.status.message(), row.want) << row.source;
+  }
+}
+
+std::string Repeat(const std::string& text, int n) {
+  std::string all;
+  for (int i = 0; i < n; ++i) all += text;
+  return all;
+}
+
+TEST(Expr, NothingGrowsWithoutBound) {
+  std::string doubled = "a = x\n", lists = "a = [1]\n", products = "a = v[:, None]\n";
+  for (int i = 0; i < 70; ++i) {
+    doubled += "a = concat([a, a])\n";
+    lists += "a = a + a\n";
+    products += "a = reshape(a, [-1, 1]) * reshape(a, [1, -1])\n";
+  }
+  const struct {
+    std::string source, want;
+  } kRows[] = {
+      {std::string(20000, ' ') + "x", "must have at most 16384 bytes"},
+      {Repeat("(", 2000) + "x" + Repeat(")", 2000), "must be nested at most 100 deep"},
+      {Repeat("-", 2000) + "x", "must be nested at most 100 deep"},
+      {Repeat("not ", 2000) + "b", "must be nested at most 100 deep"},
+      {absl::StrCat("x", Repeat("**2", 2000)), "must be nested at most 100 deep"},
+      {absl::StrCat("x", Repeat("+x", 2000)), "must be nested at most 100 deep"},
+      {absl::StrCat("x", Repeat("[0]", 2000)), "must be nested at most 100 deep"},
+      {Repeat("a = x * x\n", 1600) + "a", "must have at most 4096 operations and values"},
+      {doubled + "a", "must have at most 1073741824 elements"},
+      {products + "a", "must have at most 1073741824 elements"},
+      {lists + "a", "a list must have at most 1024 items"},
+      {"zeros([100000, 100000])", "must have at most 1073741824 elements"},
+      {"broadcast_to(x[0, 0], [4611686018427387904, 4])", "must have at most 1073741824 elements"},
+      {"one_hot(arange(1000000), 1000000)", "must have at most 1073741824 elements"},
+      {"arange(1000000)[:, None, None] + arange(1000000)[None, :, None]", "must have at most 1073741824 elements"},
+      {"x[None, None, None, None, None, None, None]", "must have at most 8 axes"},
+      {absl::StrCat("a = broadcast_to(v[:, None], [3, 1024])\n", Repeat("c = split(a, 1024, 1)\n", 30), "a"),
+       "must need at most 20000 operations"},
+      {"pad(v, [[9000000000000000000, 0]])", "paddings must be pairs of integers"},
+  };
+  for (const auto& row : kRows) {
+    const Outcome got = RunProgram(row.source);
+    EXPECT_EQ(got.status.code(), absl::StatusCode::kInvalidArgument) << row.source.substr(0, 60);
+    EXPECT_NE(got.status.message().find(row.want), std::string::npos) << row.source.substr(0, 60) << got.status;
+  }
+}
+
+TEST(Expr, RowsOfABatch) {
+  const struct {
+    const char* source;
+    bool independent;
+  } kRows[] = {
+      {"x", true},
+      {"x * 2 + v", true},
+      {"x @ reshape(v, [3, 1])", true},
+      {"softmax(x, 1)", true},
+      {"softmax(x, 0)", false},
+      {"x - mean(x)", false},
+      {"x - mean(x, axis=1, keepdims=True)", true},
+      {"x - mean(x, axis=0)", false},
+      {"x[::-1]", false},
+      {"x[:, ::-1]", true},
+      {"x[0]", false},
+      {"x.T", false},
+      {"x.T.T", true},
+      {"x.T @ x", false},
+      {"x @ x.T", false},
+      {"sum(x, 1)", true},
+      {"sum(x)", false},
+      {"concat([x, x])", false},
+      {"concat([x, x * 2], axis=1)", true},
+      {"reshape(x, [-1, 1, 3])", true},
+      {"reshape(x, [x.shape[0], 3, 1])", true},
+      {"reshape(x, [1, -1])", false},
+      {"x / x.shape[0]", false},
+      {"x / x.shape[1]", true},
+      {"x + arange(x.shape[0])[:, None]", false},
+      {"x * zeros([x.shape[0], 1])", true},
+      {"v", false},
+      {"x, v", false},
+      {"pad(x, [[0, 0], [1, 1]])", true},
+      {"pad(x, [[1, 0], [0, 0]])", false},
+      {"x[0] + x", false},
+      {"gather(x, constant([0, 1]))", false},
+      {"where(x > 0, x, x * v)", true},
+      {"x if x.shape[0] > 4 else -x", false},
+  };
+  Graph g;
+  Environment environment;
+  environment.names["x"] = g.AddInput("x", DType::kF32, {2, 3});
+  environment.names["v"] = g.AddInput("v", DType::kF32, {3});
+  for (const auto& row : kRows) {
+    const auto program = Parse(row.source);
+    ASSERT_TRUE(program.ok()) << row.source << program.status();
+    EXPECT_EQ(RowsIndependent(*program, environment, {"x"}), row.independent) << row.source;
+  }
+}
+
+TEST(Expr, TheHostEvaluatesSchedules) {
+  Environment environment;
+  environment.names["epoch"] = Number::Int(3);
+  const auto node = ParseExpression("0.9 ** epoch");
+  ASSERT_TRUE(node.ok());
+  const auto value = Evaluator(nullptr, environment).Evaluate(*node);
+  ASSERT_TRUE(value.ok()) << value.status();
+  EXPECT_DOUBLE_EQ(value->number()->AsDouble(), std::pow(0.9, 3));
+  const auto tensor = ParseExpression("zeros([2])");
+  EXPECT_EQ(Evaluator(nullptr, {}).Evaluate(*tensor).status().message(),
+            "1:1: zeros(): must be a number, got a tensor");
+}
+
+TEST(Expr, TheReadmeListsEveryFunction) {
+  std::ifstream file(std::string(STRATA_SOURCE_DIR) + "/engine/expr/README.md");
+  std::stringstream text;
+  text << file.rdbuf();
+  for (const std::string& name : FunctionNames()) {
+    EXPECT_NE(text.str().find(absl::StrCat("`", name, "`")), std::string::npos) << name;
+  }
+}
+
+}  // namespace
+}  // namespace strata::expr
