@@ -173,7 +173,7 @@ absl::StatusOr<ModelFacts> Inspect(const v1::Model& given, const v1::TrainingCon
     facts.activation_bytes = plan->arena_bytes;
     return facts;
   }
-  STRATA_ASSIGN_OR_RETURN(const v1::TrainingConfig config, CompleteConfig(model.dialect(), *given_config));
+  STRATA_ASSIGN_OR_RETURN(const v1::TrainingConfig config, CompleteConfig(model, *given_config));
   // Targets are not known here: each objective's target is taken to have its output's shape, or to be a class index.
   const auto signature = [&](bool classes) {
     Signature s = probe.inputs;

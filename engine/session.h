@@ -69,6 +69,16 @@ struct ModelFacts {
 // Idempotent. The other functions take a model in either form.
 absl::StatusOr<v1::Model> Complete(const v1::Model& model);
 
+// Custom components that are known by name beyond one model: a catalog's.
+using CustomComponents = google::protobuf::RepeatedPtrField<v1::CustomComponent>;
+
+// The definition with its version set; checks everything that needs no shapes.
+absl::StatusOr<v1::CustomComponent> CheckComponent(const v1::CustomComponent& component);
+// Adds to `custom_components` the known ones that `model` or `config` names and does not define itself, and those that
+// they name in turn. The last of a name counts.
+void AddComponents(const CustomComponents& known, v1::Model* model);
+void AddComponents(const CustomComponents& known, v1::TrainingConfig* config);
+
 // Checks a model (and, if given, a training configuration) without running anything. Never allocates weights.
 absl::StatusOr<ModelFacts> Inspect(const v1::Model& model, const v1::TrainingConfig* config, int64_t batch_size);
 

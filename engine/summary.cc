@@ -80,6 +80,7 @@ absl::StatusOr<SummaryTable> MakeTable(const v1::Model& given) {
 
 std::string ClassName(const v1::Layer& layer, v1::Dialect dialect) {
   if (layer.has_model()) return dialect == v1::KERAS ? "Functional" : "Sequential";
+  if (layer.has_custom()) return layer.custom().definition().name();
   const auto* kind = nn::KindOf(layer);
   const v1::ComponentSchema& schema = nn::SchemaOfComponent(kind);
   const auto& names = dialect == v1::KERAS ? schema.keras() : schema.pytorch();

@@ -272,6 +272,35 @@ bool PrintsInplace(v1::Layer::KindCase kind) {
 
 std::string Indented(const std::string& text) { return absl::StrJoin(absl::StrSplit(text, '\n'), "\n  "); }
 
+std::string PythonText(const google::protobuf::Value& v) {
+  switch (v.kind_case()) {
+    case google::protobuf::Value::kNumberValue:
+      return absl::StrCat(v.number_value());
+    case google::protobuf::Value::kBoolValue:
+      return v.bool_value() ? "True" : "False";
+    case google::protobuf::Value::kStringValue:
+      return absl::StrCat("'", v.string_value(), "'");
+    case google::protobuf::Value::kListValue: {
+      const auto& items = v.list_value().values();
+      return absl::StrCat("[", absl::StrJoin(items, ", ", [](std::string* s, const auto& i) { *s += PythonText(i); }),
+                          "]");
+    }
+    default:
+      return "None";
+  }
+}
+
+// A custom component shows its hyper-parameters, in the order of their declaration.
+std::string PrintCustom(const v1::CustomComponent& definition, const google::protobuf::Struct& values) {
+  std::vector<std::string> arguments;
+  for (const v1::Hyperparameter& h : definition.hyperparameters()) {
+    const auto it = values.fields().find(h.name());
+    const google::protobuf::Value& value = it == values.fields().end() ? h.default_() : it->second;
+    arguments.push_back(absl::StrCat(h.name(), "=", PythonText(value)));
+  }
+  return absl::StrCat(definition.name(), "(", absl::StrJoin(arguments, ", "), ")");
+}
+
 }  // namespace
 
 std::string PrintPytorch(const v1::Layer& layer) {
@@ -279,6 +308,7 @@ std::string PrintPytorch(const v1::Layer& layer) {
   if (std::string modules = PrintModules(layer); !modules.empty()) return modules;
   const auto* kind = nn::KindOf(layer);
   if (kind == nullptr) return "";
+  if (layer.has_custom()) return PrintCustom(layer.custom().definition(), layer.custom().hyperparameters());
   const v1::ComponentSchema& schema = nn::SchemaOfComponent(kind);
   std::string arguments = Arguments(layer);
   if (layer.inplace() && PrintsInplace(layer.kind_case())) {
@@ -299,6 +329,7 @@ std::string PrintPytorch(const v1::Model& model) {
 std::string PrintPytorch(const v1::Loss& loss) {
   const auto* kind = nn::KindOf(loss);
   if (kind == nullptr) return "";
+  if (loss.has_custom()) return PrintCustom(loss.custom().definition(), loss.custom().hyperparameters());
   const v1::ComponentSchema& schema = nn::SchemaOfComponent(kind);
   return absl::StrCat(schema.pytorch().empty() ? kind->name() : schema.pytorch(0), "()");
 }

@@ -170,7 +170,8 @@ absl::StatusOr<Form> FormOf(const std::string& path, const Json& json) {
       if (!value.is_object() && !value.is_string()) return WrongValue(Below(path, key), "an object", value);
       form.config = &value;
     } else if (key != "module" && key != "registered_name" && key != "build_config" && key != "name" &&
-               key != "inbound_nodes" && key != "compile_config" && key != "shared_object_id") {
+               key != "inbound_nodes" && key != "compile_config" && key != "shared_object_id" &&
+               key != "custom_component") {
       return InvalidArgument(Below(path, key), ": unknown member, got ", Quote(value));
     }
   }

@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/status.h"
 #include "engine/import/component.h"
+#include "engine/import/custom.h"
 #include "engine/import/framework.h"
 #include "engine/import/writer.h"
 #include "engine/nn/schema.h"
@@ -78,6 +79,15 @@ absl::StatusOr<std::string> ExportLayer(v1::Dialect dialect, const v1::Layer& gi
 absl::StatusOr<std::string> ExportLoss(v1::Dialect dialect, const v1::Loss& given) {
   v1::Loss loss = given;
   STRATA_RETURN_IF_ERROR(nn::Fill(dialect, "loss", &loss));
+  if (loss.has_custom()) {
+    const v1::CustomLoss& use = loss.custom();
+    Json config = framework::WriteCustom(use.definition(), use.hyperparameters());
+    if (dialect == v1::KERAS) {
+      const v1::Reduction r = use.reduction();
+      config["reduction"] = r == v1::SUM ? "sum" : r == v1::NONE ? "none" : "auto";
+    }
+    return Json({{"class_name", use.definition().name()}, {"config", config}}).dump();
+  }
   const FieldDescriptor* kind = nn::KindOf(loss);
   const v1::ComponentSchema& schema = nn::SchemaOfComponent(kind);
   STRATA_ASSIGN_OR_RETURN(Json config,

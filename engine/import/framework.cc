@@ -9,6 +9,7 @@
 #include "absl/strings/str_split.h"
 #include "engine/base/status.h"
 #include "engine/import/component.h"
+#include "engine/import/custom.h"
 #include "engine/nn/schema.h"
 
 namespace strata {
@@ -77,8 +78,39 @@ absl::Status CheckWhole(v1::Dialect dialect, const std::string& path, const Fiel
 
 }  // namespace
 
+namespace {
+
+// What every layer has besides its arguments.
+absl::Status SetCommon(v1::Dialect dialect, const std::string& path, const Json& json, const Json& config,
+                       v1::Layer* layer) {
+  const auto& named = dialect == v1::KERAS ? config : json;
+  if (named.is_object() && named.contains("name")) {
+    STRATA_ASSIGN_OR_RETURN(*layer->mutable_name(), JsonString(Below(path, "name"), named["name"]));
+  }
+  if (dialect == v1::PYTORCH && config.contains("inplace")) {
+    STRATA_ASSIGN_OR_RETURN(const bool inplace, JsonBool(Below(path, "inplace"), config["inplace"]));
+    if (inplace) layer->set_inplace(true);
+  }
+  if (dialect == v1::KERAS && config.contains("trainable")) {
+    STRATA_ASSIGN_OR_RETURN(const bool trainable, JsonBool(Below(path, "trainable"), config["trainable"]));
+    if (!trainable) layer->set_trainable(false);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
 absl::StatusOr<v1::Layer> LayerFrom(v1::Dialect dialect, const std::string& path, const Json& json) {
   STRATA_ASSIGN_OR_RETURN(const Form form, FormOf(path, json));
+  STRATA_ASSIGN_OR_RETURN(const std::optional<v1::CustomLayer> custom, CustomLayerFrom(dialect, path, json));
+  if (custom.has_value()) {
+    v1::Layer layer;
+    *layer.mutable_custom() = *custom;
+    v1::Layer copy = layer;
+    STRATA_RETURN_IF_ERROR(WithoutOurPath(path, nn::Fill(dialect, "", &copy)));
+    STRATA_RETURN_IF_ERROR(SetCommon(dialect, path, json, ConfigOf(form), &layer));
+    return layer;
+  }
   bool function = false;
   const FieldDescriptor* kind = Find(v1::Layer::descriptor(), dialect, form, &function);
   if (function && dialect == v1::KERAS) kind = FindKerasFunction(form.name);
@@ -93,18 +125,7 @@ absl::StatusOr<v1::Layer> LayerFrom(v1::Dialect dialect, const std::string& path
   STRATA_RETURN_IF_ERROR(SetArguments(
       {.dialect = dialect, .spatial_axes = nn::SpatialAxes(kind->name()), .layer = true}, path, config, attributes));
   STRATA_RETURN_IF_ERROR(CheckWhole(dialect, path, kind, layer));
-  const auto& named = dialect == v1::KERAS ? config : json;
-  if (named.is_object() && named.contains("name")) {
-    STRATA_ASSIGN_OR_RETURN(*layer.mutable_name(), JsonString(Below(path, "name"), named["name"]));
-  }
-  if (dialect == v1::PYTORCH && config.contains("inplace")) {
-    STRATA_ASSIGN_OR_RETURN(const bool inplace, JsonBool(Below(path, "inplace"), config["inplace"]));
-    if (inplace) layer.set_inplace(true);
-  }
-  if (dialect == v1::KERAS && config.contains("trainable")) {
-    STRATA_ASSIGN_OR_RETURN(const bool trainable, JsonBool(Below(path, "trainable"), config["trainable"]));
-    if (!trainable) layer.set_trainable(false);
-  }
+  STRATA_RETURN_IF_ERROR(SetCommon(dialect, path, json, config, &layer));
   return layer;
 }
 
@@ -113,8 +134,9 @@ absl::StatusOr<v1::Layer> LayerFrom(v1::Dialect dialect, const std::string& path
 using framework::ArgumentRules;
 using framework::Form;
 
-absl::StatusOr<v1::Layer> ImportLayer(v1::Dialect dialect, std::string_view text) {
-  STRATA_ASSIGN_OR_RETURN(const Json json, ParseJson(text));
+absl::StatusOr<v1::Layer> ImportLayer(v1::Dialect dialect, std::string_view text, const Definitions& custom) {
+  STRATA_ASSIGN_OR_RETURN(Json json, ParseJson(text));
+  json = framework::WithDefinitions(std::move(json), custom, false);
   STRATA_ASSIGN_OR_RETURN(v1::Layer layer, framework::LayerFrom(dialect, "", json));
   STRATA_RETURN_IF_ERROR(nn::Fill(dialect, "", &layer));
   return layer;
@@ -136,9 +158,18 @@ absl::Status CheckCallForm(const v1::Layer& layer, bool as_list) {
   }
 }
 
-absl::StatusOr<v1::Loss> ImportLoss(v1::Dialect dialect, std::string_view text) {
-  STRATA_ASSIGN_OR_RETURN(const Json json, ParseJson(text));
+absl::StatusOr<v1::Loss> ImportLoss(v1::Dialect dialect, std::string_view text, const Definitions& custom) {
+  STRATA_ASSIGN_OR_RETURN(Json json, ParseJson(text));
+  json = framework::WithDefinitions(std::move(json), custom, true);
   STRATA_ASSIGN_OR_RETURN(const Form form, framework::FormOf("", json));
+  STRATA_ASSIGN_OR_RETURN(const std::optional<v1::CustomLoss> own, framework::CustomLossFrom(dialect, json));
+  if (own.has_value()) {
+    v1::Loss loss;
+    *loss.mutable_custom() = *own;
+    loss.set_function_form(dialect == v1::KERAS && form.kind != Form::Kind::kClass);
+    STRATA_RETURN_IF_ERROR(framework::WithoutOurPath("", nn::Fill(dialect, "", &loss)));
+    return loss;
+  }
   bool function = false;
   const auto* kind = framework::Find(v1::Loss::descriptor(), dialect, form, &function);
   if (kind == nullptr) return framework::NoComponent(dialect, form.kind == Form::Kind::kString ? "loss" : "", form);
@@ -151,9 +182,17 @@ absl::StatusOr<v1::Loss> ImportLoss(v1::Dialect dialect, std::string_view text) 
   return loss;
 }
 
-absl::StatusOr<v1::Metric> ImportMetric(v1::Dialect dialect, std::string_view text) {
-  STRATA_ASSIGN_OR_RETURN(const Json json, ParseJson(text));
+absl::StatusOr<v1::Metric> ImportMetric(v1::Dialect dialect, std::string_view text, const Definitions& custom) {
+  STRATA_ASSIGN_OR_RETURN(Json json, ParseJson(text));
+  json = framework::WithDefinitions(std::move(json), custom, true);
   STRATA_ASSIGN_OR_RETURN(const Form form, framework::FormOf("", json));
+  STRATA_ASSIGN_OR_RETURN(const std::optional<v1::CustomMetric> own, framework::CustomMetricFrom(dialect, json));
+  if (own.has_value()) {
+    v1::Metric metric;
+    *metric.mutable_custom() = *own;
+    STRATA_RETURN_IF_ERROR(framework::WithoutOurPath("", nn::Fill(dialect, "", &metric)));
+    return metric;
+  }
   bool function = false;
   const auto* kind = framework::Find(v1::Metric::descriptor(), dialect, form, &function);
   if (kind == nullptr) return framework::NoComponent(dialect, form.kind == Form::Kind::kString ? "metric" : "", form);

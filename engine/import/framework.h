@@ -15,6 +15,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/base/shape.h"
+#include "strata/v1/custom.pb.h"
 #include "strata/v1/losses.pb.h"
 #include "strata/v1/metrics.pb.h"
 #include "strata/v1/model.pb.h"
@@ -24,15 +25,19 @@
 
 namespace strata {
 
-absl::StatusOr<v1::Model> ImportKeras(std::string_view json);
-absl::StatusOr<v1::Model> ImportPytorch(std::string_view json, const std::vector<v1::Input>& inputs);
+// Custom components that class names and function names may mean: Keras' custom_objects.
+using Definitions = google::protobuf::RepeatedPtrField<v1::CustomComponent>;
+
+absl::StatusOr<v1::Model> ImportKeras(std::string_view json, const Definitions& custom = {});
+absl::StatusOr<v1::Model> ImportPytorch(std::string_view json, const std::vector<v1::Input>& inputs,
+                                        const Definitions& custom = {});
 
 // One component: {"class_name", "config"}, {"function", "config"} or a string that the framework's `get` accepts.
-absl::StatusOr<v1::Layer> ImportLayer(v1::Dialect dialect, std::string_view json);
+absl::StatusOr<v1::Layer> ImportLayer(v1::Dialect dialect, std::string_view json, const Definitions& custom = {});
 // Whether a framework takes this call: Keras' merge layers take a list (of one, even), all others take tensors.
 absl::Status CheckCallForm(const v1::Layer& layer, bool as_list);
-absl::StatusOr<v1::Loss> ImportLoss(v1::Dialect dialect, std::string_view json);
-absl::StatusOr<v1::Metric> ImportMetric(v1::Dialect dialect, std::string_view json);
+absl::StatusOr<v1::Loss> ImportLoss(v1::Dialect dialect, std::string_view json, const Definitions& custom = {});
+absl::StatusOr<v1::Metric> ImportMetric(v1::Dialect dialect, std::string_view json, const Definitions& custom = {});
 absl::StatusOr<v1::Optimizer> ImportOptimizer(v1::Dialect dialect, std::string_view json);
 // A scheduler of torch.optim.lr_scheduler, a schedule of keras.optimizers.schedules, or Keras' ReduceLROnPlateau.
 absl::StatusOr<v1::Schedule> ImportSchedule(v1::Dialect dialect, std::string_view json);

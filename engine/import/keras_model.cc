@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/status.h"
 #include "engine/import/component.h"
+#include "engine/import/custom.h"
 #include "engine/import/feature_columns.h"
 #include "engine/import/framework.h"
 #include "engine/nn/schema.h"
@@ -362,8 +363,9 @@ absl::StatusOr<v1::Model> ModelFrom(const std::string& path, const Json& json, i
 }  // namespace
 }  // namespace framework
 
-absl::StatusOr<v1::Model> ImportKeras(std::string_view text) {
-  STRATA_ASSIGN_OR_RETURN(const Json json, ParseJson(text));
+absl::StatusOr<v1::Model> ImportKeras(std::string_view text, const Definitions& custom) {
+  STRATA_ASSIGN_OR_RETURN(Json json, ParseJson(text));
+  json = framework::WithDefinitions(std::move(json), custom, false);
   return framework::ModelFrom("", json, 0);
 }
 

@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/status.h"
 #include "engine/import/component.h"
+#include "engine/import/custom.h"
 #include "engine/import/framework.h"
 #include "engine/import/pytorch_model.h"
 
@@ -30,6 +31,8 @@ int NumOutputs(const v1::Layer& layer) {
       return layer.max_pool2d().return_indices() ? 2 : 1;
     case v1::Layer::kMaxPool3D:
       return layer.max_pool3d().return_indices() ? 2 : 1;
+    case v1::Layer::kCustom:
+      return NumCustomOutputs(layer.custom());
     case v1::Layer::kModel:
       return std::max(1, layer.model().outputs_size());
     default:
@@ -124,8 +127,10 @@ absl::StatusOr<v1::Model> SequentialFrom(const std::string& path, const Json& co
 }  // namespace
 }  // namespace framework
 
-absl::StatusOr<v1::Model> ImportPytorch(std::string_view text, const std::vector<v1::Input>& inputs) {
-  STRATA_ASSIGN_OR_RETURN(const Json json, ParseJson(text));
+absl::StatusOr<v1::Model> ImportPytorch(std::string_view text, const std::vector<v1::Input>& inputs,
+                                        const Definitions& custom) {
+  STRATA_ASSIGN_OR_RETURN(Json json, ParseJson(text));
+  json = framework::WithDefinitions(std::move(json), custom, false);
   STRATA_ASSIGN_OR_RETURN(const framework::Form form, framework::FormOf("", json));
   const Json config = form.config == nullptr ? Json::object() : *form.config;
   if (form.name == "Sequential") return framework::SequentialFrom("config", config, 0, inputs);

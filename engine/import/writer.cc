@@ -6,6 +6,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/status.h"
+#include "engine/import/custom.h"
 #include "engine/nn/complete.h"
 #include "engine/nn/schema.h"
 #include "strata/v1/attention_layers.pb.h"
@@ -185,7 +186,10 @@ absl::StatusOr<Json> WriteLayer(v1::Dialect dialect, const v1::Layer& layer) {
   const Message& message = layer.GetReflection()->GetMessage(layer, kind);
   std::string class_name = ClassOf(dialect, kind);
   Json config;
-  if (class_name.empty() && dialect == v1::KERAS) {
+  if (layer.has_custom()) {
+    class_name = layer.custom().definition().name();
+    config = WriteCustom(layer.custom().definition(), layer.custom().hyperparameters());
+  } else if (class_name.empty() && dialect == v1::KERAS) {
     class_name = "Activation";
     STRATA_ASSIGN_OR_RETURN(config, AsActivation(kind, message));
   } else if (class_name.empty()) {
@@ -202,7 +206,10 @@ absl::StatusOr<Json> WriteLayer(v1::Dialect dialect, const v1::Layer& layer) {
   config["name"] = layer.name().empty() ? nn::AutomaticName(dialect, layer) : layer.name();
   config["trainable"] = !layer.has_trainable() || layer.trainable();
   config["dtype"] = "float32";
-  return KerasObject("keras.layers", class_name, std::move(config));
+  if (!layer.has_custom() || class_name == "Lambda") return KerasObject("keras.layers", class_name, std::move(config));
+  Json json = KerasObject("custom", class_name, std::move(config));
+  json["registered_name"] = class_name;
+  return json;
 }
 
 }  // namespace strata::framework

@@ -7,6 +7,7 @@ namespace strata::nn {
 Component AdaptiveLogSoftmax();
 Component CosineSimilarity();
 Component DenseFeatures();
+Component Custom();
 Component Linear();
 Component Dropout();
 Component Embedding();
@@ -44,6 +45,7 @@ std::vector<Component> MakeList() {
   list.push_back(AdaptiveLogSoftmax());
   list.push_back(CosineSimilarity());
   list.push_back(DenseFeatures());
+  list.push_back(Custom());
   list.push_back(Linear());
   list.push_back(Dropout());
   list.push_back(Embedding());

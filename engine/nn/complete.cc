@@ -11,6 +11,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/status.h"
+#include "engine/nn/custom/custom.h"
 #include "engine/nn/schema.h"
 
 namespace strata {
@@ -27,6 +28,7 @@ constexpr int kMaxDepth = 32;
 // Counts over the whole tree of models.
 struct Totals {
   int64_t layers = 0;
+  const Definitions* definitions = nullptr;  // of the outermost model
 };
 
 absl::StatusOr<int64_t> CompleteModel(v1::Dialect dialect, const std::string& path, int depth, Totals* totals,
@@ -245,6 +247,20 @@ absl::Status CompleteOutputs(const std::string& path, v1::Model* model) {
   return absl::OkStatus();
 }
 
+// A block becomes the model that it stands for.
+absl::Status ExpandLayer(v1::Dialect dialect, const std::string& at, const Totals& totals, v1::Layer* layer) {
+  if (!layer->has_custom() || layer->custom().definition().kind() != v1::CustomComponent::BLOCK) {
+    return absl::OkStatus();
+  }
+  const std::string path = at + ".custom";
+  STRATA_RETURN_IF_ERROR(CompleteUse(dialect, path, layer->mutable_custom()));
+  STRATA_ASSIGN_OR_RETURN(v1::Model model, ExpandBlock(path, layer->custom()));
+  // Uses inside it.
+  STRATA_RETURN_IF_ERROR(Resolve(*totals.definitions, &model));
+  *layer->mutable_model() = std::move(model);
+  return absl::OkStatus();
+}
+
 // Attributes of every layer; nested models. Returns the number of calls with nested models written out.
 absl::StatusOr<int64_t> CompleteLayers(v1::Dialect dialect, const std::string& path, int depth, Totals* totals,
                                        v1::Model* model) {
@@ -253,6 +269,7 @@ absl::StatusOr<int64_t> CompleteLayers(v1::Dialect dialect, const std::string& p
     v1::Layer* layer = model->mutable_layers(i);
     const std::string at = At(path, "layers", i);
     int64_t calls = 1;
+    STRATA_RETURN_IF_ERROR(ExpandLayer(dialect, at, *totals, layer));
     if (layer->kind_case() == v1::Layer::kModel) {
       v1::Model* nested = layer->mutable_model();
       if (nested->dialect() != v1::DIALECT_UNSPECIFIED && nested->dialect() != dialect) {
@@ -279,6 +296,10 @@ absl::StatusOr<int64_t> CompleteModel(v1::Dialect dialect, const std::string& pa
   const std::string dot = path.empty() ? "" : path + ".";
   if (depth >= kMaxDepth) {
     return InvalidArgument(dot, "layers: models may be nested ", kMaxDepth, " deep, got more");
+  }
+  if (depth > 0 && !model->custom_components().empty()) {
+    return InvalidArgument(dot, "custom_components: must stand in the outermost model, got ",
+                           model->custom_components_size(), " here");
   }
   totals->layers += model->layers_size();
   if (totals->layers > kMaxLayers) {
@@ -317,6 +338,10 @@ char PathSeparator(v1::Dialect dialect) { return dialect == v1::PYTORCH ? '.' : 
 
 std::string AutomaticName(v1::Dialect dialect, const v1::Layer& layer) {
   if (layer.kind_case() == v1::Layer::kModel) return layer.model().name().empty() ? "model" : layer.model().name();
+  if (layer.has_custom()) {
+    const v1::CustomLayer& use = layer.custom();
+    return SnakeCase(use.has_definition() ? use.definition().name() : use.component());
+  }
   const auto* kind = KindOf(layer);
   if (kind == nullptr) return "layer";
   const v1::ComponentSchema& schema = SchemaOfComponent(kind);
@@ -331,7 +356,12 @@ absl::StatusOr<v1::Model> Complete(const v1::Model& model) {
   if (model.dialect() != v1::PYTORCH && model.dialect() != v1::KERAS) {
     return InvalidArgument("dialect: must be PYTORCH or KERAS, got ", static_cast<int>(model.dialect()));
   }
+  STRATA_RETURN_IF_ERROR(
+      nn::CompleteDefinitions(model.dialect(), "custom_components", complete.mutable_custom_components()));
+  const nn::Definitions definitions = complete.custom_components();
+  STRATA_RETURN_IF_ERROR(nn::Resolve(definitions, &complete));
   nn::Totals totals;
+  totals.definitions = &definitions;
   STRATA_ASSIGN_OR_RETURN([[maybe_unused]] const int64_t calls,
                           nn::CompleteModel(model.dialect(), "", 0, &totals, &complete));
   return complete;

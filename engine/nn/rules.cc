@@ -268,7 +268,8 @@ std::string KindName(const v1::Layer& layer) {
 absl::Status Check(const Context& c, const v1::Rnn& a) {
   for (const v1::Layer& cell : a.cells()) {
     const std::string kind = KindName(cell);
-    if (kind != "lstm_cell" && kind != "gru_cell" && kind != "simple_rnn_cell")
+    if (kind != "lstm_cell" && kind != "gru_cell" && kind != "simple_rnn_cell" &&
+        cell.custom().definition().kind() != v1::CustomComponent::CELL)
       return c.Refuse("cell|cells: must be cells, got ", kind);
   }
   return absl::OkStatus();

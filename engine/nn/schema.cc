@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "engine/base/status.h"
+#include "engine/nn/custom/custom.h"
 #include "engine/nn/rules.h"
 #include "google/protobuf/text_format.h"
 #include "strata/v1/common.pb.h"
@@ -227,7 +228,11 @@ absl::Status VisitField(const Walk& walk, const FieldDescriptor* field, const st
 
 absl::Status Visit(const Walk& walk, const std::string& path, Message* message) {
   const Descriptor* d = message->GetDescriptor();
-  if (d == v1::Model::descriptor()) return absl::OkStatus();
+  // Models are completed by their own rules, definitions with the component that uses them.
+  if (d == v1::Model::descriptor() || d == v1::CustomComponent::descriptor()) return absl::OkStatus();
+  if (d == v1::CustomLayer::descriptor() || d == v1::CustomLoss::descriptor() || d == v1::CustomMetric::descriptor()) {
+    STRATA_RETURN_IF_ERROR(CompleteUse(walk.dialect, path, message));
+  }
   const Reflection* r = message->GetReflection();
   for (int i = 0; i < d->real_oneof_decl_count(); ++i) {
     const OneofDescriptor* oneof = d->oneof_decl(i);

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/autodiff/gradients.h"
 #include "engine/base/status.h"
+#include "engine/nn/custom/custom.h"
 #include "engine/nn/losses/loss.h"
 #include "engine/nn/optimizers/optimizer.h"
 #include "engine/nn/schema.h"
@@ -165,8 +166,13 @@ std::string SlotName(const std::string& parameter, const std::string& slot) {
   return absl::StrCat("optimizer:", parameter, "/", slot);
 }
 
-absl::StatusOr<v1::TrainingConfig> CompleteConfig(v1::Dialect dialect, const v1::TrainingConfig& given) {
+absl::StatusOr<v1::TrainingConfig> CompleteConfig(const v1::Model& model, const v1::TrainingConfig& given) {
   v1::TrainingConfig config = given;
+  const v1::Dialect dialect = model.dialect();
+  STRATA_RETURN_IF_ERROR(nn::CompleteDefinitions(dialect, "custom_components", config.mutable_custom_components()));
+  for (const nn::Definitions* list : {&given.custom_components(), &model.custom_components()}) {
+    STRATA_RETURN_IF_ERROR(nn::Resolve(*list, &config));
+  }
   if (config.objectives().empty()) return InvalidArgument("objectives: must have at least one");
   for (int i = 0; i < config.objectives_size(); ++i) {
     STRATA_RETURN_IF_ERROR(

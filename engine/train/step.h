@@ -73,7 +73,7 @@ absl::StatusOr<EvaluateStep> BuildEvaluateStep(const v1::Model& model, const v1:
                                                const Signature& batch);
 
 // The training configuration with every default filled in; checks every range and that there is an objective and an
-// optimizer.
-absl::StatusOr<v1::TrainingConfig> CompleteConfig(v1::Dialect dialect, const v1::TrainingConfig& config);
+// optimizer. `model` has the dialect, and definitions of custom losses and metrics besides the configuration's own.
+absl::StatusOr<v1::TrainingConfig> CompleteConfig(const v1::Model& model, const v1::TrainingConfig& config);
 
 }  // namespace strata

@@ -59,7 +59,7 @@ TEST(Readme, ShowsEveryStage) {
   CheckListing("definition", "proto", absl::StrCat("# Model\n", kModel, "# TrainingConfig\n", kConfig));
   const auto model = Complete(given);
   ASSERT_TRUE(model.ok()) << model.status();
-  const auto config = CompleteConfig(model->dialect(), given_config);
+  const auto config = CompleteConfig(*model, given_config);
   ASSERT_TRUE(config.ok()) << config.status();
   auto step = BuildTrainStep(*model, *config, {{"input", DType::kF32, {4, 8}}, {"target", DType::kI64, {4}}});
   ASSERT_TRUE(step.ok()) << step.status();

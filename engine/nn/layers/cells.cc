@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/nn/component.h"
+#include "engine/nn/custom/custom.h"
 #include "engine/nn/initializers/initializers.h"
 #include "engine/nn/layers/activations.h"
 #include "engine/nn/layers/dropout.h"
@@ -21,6 +22,8 @@ std::vector<Shape> StateShapes(const v1::Layer& cell, int64_t batch) {
       return {{batch, cell.gru_cell().units()}};
     case v1::Layer::kSimpleRnnCell:
       return {{batch, cell.simple_rnn_cell().units()}};
+    case v1::Layer::kCustom:
+      return CustomStateShapes(cell.custom(), batch);
     default:
       return {};
   }

@@ -14,6 +14,7 @@ std::vector<LossComponent> KerasClassLosses();
 std::vector<LossComponent> KerasMoreLosses();
 std::vector<LossComponent> PytorchMarginLosses();
 std::vector<LossComponent> PytorchSequenceLosses();
+std::vector<LossComponent> CustomLosses();
 
 namespace {
 
@@ -90,7 +91,7 @@ const std::vector<LossComponent>& Losses() {
   static const std::vector<LossComponent> list = [] {
     std::vector<LossComponent> all;
     for (auto family : {RegressionLosses, PytorchBinaryLosses, PytorchClassLosses, KerasBinaryLosses, KerasClassLosses,
-                        KerasMoreLosses, PytorchMarginLosses, PytorchSequenceLosses}) {
+                        KerasMoreLosses, PytorchMarginLosses, PytorchSequenceLosses, CustomLosses}) {
       for (LossComponent& c : family()) all.push_back(std::move(c));
     }
     return all;

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "engine/nn/custom/custom.h"
 #include "engine/ops/ops.h"
 #include "engine/ops/record.h"
 
@@ -129,6 +130,26 @@ MetricTerms Accuracy(Scope& s, Value t, Value p, Value weight) {
   return Categorical(s, t, p, weight);
 }
 
+// The mean of the values, or the quotient of two sums.
+MetricTerms Custom(Scope& s, const v1::CustomMetric& use, Value t, Value p, Value weight) {
+  const v1::CustomComponent& d = use.definition();
+  Scope named = s.Enter(d.name(), d.name(), true, std::nullopt);
+  std::vector<Value> values = BuildCustomValues(named, d, use.hyperparameters(), t, p, {});
+  if (!s.ok() || values.empty()) return {};
+  if (values.size() > 2) {
+    named.Fail("body: a METRIC must have one result or two");
+    return {};
+  }
+  std::vector<Value> sums;
+  for (const Value v : values) {
+    const MetricTerms mean = MeanOf(named, AsFloat(v), v.rank() > 0 ? weight : Value{});
+    if (!s.ok()) return {};
+    if (values.size() == 1) return mean;
+    sums.push_back(mean.sums[0]);
+  }
+  return {std::move(sums), &Ratio};
+}
+
 }  // namespace
 
 MetricTerms BuildMetric(Scope& s, const v1::Metric& m, Value t, Value p, Value weight) {
@@ -158,6 +179,8 @@ MetricTerms BuildMetric(Scope& s, const v1::Metric& m, Value t, Value p, Value w
       return RootMeanSquared(s, t, p, weight);
     case v1::Metric::kCosineSimilarity:
       return Cosine(s, m.cosine_similarity().axis(), t, p, weight);
+    case v1::Metric::kCustom:
+      return Custom(s, m.custom(), t, p, weight);
     case v1::Metric::kExactAccuracy:
       Squeeze(&t, &p);
       if (!CheckSameSize(s, t, p)) return {};
@@ -172,6 +195,7 @@ MetricTerms BuildMetric(Scope& s, const v1::Metric& m, Value t, Value p, Value w
 std::string MetricName(const v1::Metric& m) {
   if (!m.name().empty()) return m.name();
   const auto* kind = m.GetReflection()->GetOneofFieldDescriptor(m, v1::Metric::descriptor()->FindOneofByName("kind"));
+  if (m.has_custom()) return m.custom().definition().name();
   return kind == nullptr ? "metric" : kind->name();
 }
 

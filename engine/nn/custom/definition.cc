@@ -1,0 +1,417 @@
+// Checks of definitions and uses.
+#include <cmath>
+#include <memory>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "engine/base/status.h"
+#include "engine/expr/parser.h"
+#include "engine/nn/custom/custom.h"
+#include "engine/nn/schema.h"
+#include "strata/v1/training.pb.h"
+
+namespace strata::nn {
+namespace {
+
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+using google::protobuf::Reflection;
+
+constexpr int kMaxItems = 256;         // of each list of a definition
+constexpr int kMaxDefinitions = 1000;  // of a model
+constexpr size_t kMaxNameBytes = 128;
+constexpr size_t kMaxBlockBytes = 65536;
+constexpr int64_t kMaxCopiedBytes = int64_t{64} << 20;  // of definitions put into uses
+
+bool IsIdentifier(const std::string& name) {
+  if (name.empty() || name.size() > kMaxNameBytes || absl::ascii_isdigit(static_cast<unsigned char>(name[0]))) {
+    return false;
+  }
+  for (const char c : name) {
+    if (!absl::ascii_isalnum(static_cast<unsigned char>(c)) && c != '_') return false;
+  }
+  return true;
+}
+
+// Puts "path:" before an error of the language, which begins with its line.
+absl::Status InText(const std::string& path, const absl::Status& status) {
+  if (status.ok()) return status;
+  return absl::Status(status.code(), absl::StrCat(path, ":", status.message()));
+}
+
+absl::Status CheckExpression(const std::string& path, const std::string& text, const std::set<std::string>& names) {
+  const auto node = expr::ParseExpression(text);
+  if (!node.ok()) return InText(path, node.status());
+  return InText(path, expr::Check(*node, names));
+}
+
+std::string TypeOf(const google::protobuf::Value& v) {
+  switch (v.kind_case()) {
+    case google::protobuf::Value::kNumberValue:
+      return absl::StrCat(v.number_value());
+    case google::protobuf::Value::kStringValue:
+      return absl::StrCat("\"", v.string_value(), "\"");
+    case google::protobuf::Value::kBoolValue:
+      return v.bool_value() ? "true" : "false";
+    case google::protobuf::Value::kListValue:
+      return absl::StrCat("a list of ", v.list_value().values_size());
+    case google::protobuf::Value::kStructValue:
+      return "an object";
+    default:
+      return "null";
+  }
+}
+
+bool IsWhole(double v) { return v == std::floor(v) && std::fabs(v) <= 9007199254740992.0; }
+
+// Null is a value of every type.
+absl::Status CheckValue(const std::string& path, v1::Hyperparameter::Type type, const google::protobuf::Value& v) {
+  using V = google::protobuf::Value;
+  const auto kind = v.kind_case();
+  const auto refuse = [&] {
+    return InvalidArgument(path, ": must be ", v1::Hyperparameter::Type_Name(type), ", got ", TypeOf(v));
+  };
+  if (kind == V::KIND_NOT_SET || kind == V::kNullValue) return absl::OkStatus();
+  if (kind == V::kStructValue)
+    return InvalidArgument(path, ": must be a number, text, truth value or list of these, got an object");
+  if (kind == V::kNumberValue && !std::isfinite(v.number_value())) {
+    return InvalidArgument(path, ": must be finite, got ", v.number_value());
+  }
+  if (kind == V::kListValue) {
+    if (v.list_value().values_size() > expr::kMaxListLength) {
+      return InvalidArgument(path, ": must have at most ", expr::kMaxListLength, " items, got ",
+                             v.list_value().values_size());
+    }
+    for (int i = 0; i < v.list_value().values_size(); ++i) {
+      const std::string at = absl::StrCat(path, "[", i, "]");
+      const V& item = v.list_value().values(i);
+      if (item.kind_case() == V::kListValue) {
+        for (const V& inner : item.list_value().values()) {
+          if (inner.kind_case() != V::kNumberValue)
+            return InvalidArgument(at, ": must be numbers, got ", TypeOf(inner));
+        }
+        continue;
+      }
+      STRATA_RETURN_IF_ERROR(CheckValue(at, v1::Hyperparameter::TYPE_UNSPECIFIED, item));
+    }
+  }
+  switch (type) {
+    case v1::Hyperparameter::INT:
+      return kind == V::kNumberValue && IsWhole(v.number_value()) ? absl::OkStatus() : refuse();
+    case v1::Hyperparameter::FLOAT:
+      return kind == V::kNumberValue ? absl::OkStatus() : refuse();
+    case v1::Hyperparameter::BOOL:
+      return kind == V::kBoolValue ? absl::OkStatus() : refuse();
+    case v1::Hyperparameter::STRING:
+      return kind == V::kStringValue ? absl::OkStatus() : refuse();
+    case v1::Hyperparameter::LIST:
+      return kind == V::kListValue ? absl::OkStatus() : refuse();
+    default:
+      return absl::OkStatus();
+  }
+}
+
+// Declared names, each once.
+class Names {
+ public:
+  absl::Status Add(const std::string& path, const std::string& name) {
+    if (!IsIdentifier(name)) {
+      return InvalidArgument(path, ": must be a letter, then letters, digits and underscores, got \"", name, "\"");
+    }
+    if (!names_.insert(name).second) return InvalidArgument(path, ": must be declared once, got \"", name, "\" twice");
+    return absl::OkStatus();
+  }
+  const std::set<std::string>& all() const { return names_; }
+
+ private:
+  std::set<std::string> names_;
+};
+
+template <typename List>
+absl::Status CheckCount(const std::string& path, const List& list) {
+  if (list.size() <= kMaxItems) return absl::OkStatus();
+  return InvalidArgument(path, ": must have at most ", kMaxItems, " items, got ", list.size());
+}
+
+absl::Status CompleteWeight(v1::Dialect dialect, const std::string& path, const std::set<std::string>& constants,
+                            const std::set<std::string>& names, v1::CustomWeight* w) {
+  STRATA_RETURN_IF_ERROR(CheckExpression(path + ".shape", w->shape(), names));
+  if (!w->when().empty()) STRATA_RETURN_IF_ERROR(CheckExpression(path + ".when", w->when(), constants));
+  if (w->start_case() == v1::CustomWeight::START_NOT_SET) w->set_initializer_expression("glorot_uniform()");
+  if (w->has_initializer_expression()) {
+    STRATA_RETURN_IF_ERROR(
+        InText(path + ".initializer_expression", CheckInitializer(w->initializer_expression(), names)));
+  }
+  if (dialect == v1::DIALECT_UNSPECIFIED) return absl::OkStatus();
+  if (w->has_initializer()) STRATA_RETURN_IF_ERROR(Fill(dialect, path + ".initializer", w->mutable_initializer()));
+  if (w->has_regularizer()) STRATA_RETURN_IF_ERROR(Fill(dialect, path + ".regularizer", w->mutable_regularizer()));
+  if (w->has_constraint()) STRATA_RETURN_IF_ERROR(Fill(dialect, path + ".constraint", w->mutable_constraint()));
+  return absl::OkStatus();
+}
+
+absl::Status CheckBlock(const std::string& path, const std::set<std::string>& constants,
+                        const google::protobuf::Value& v) {
+  using V = google::protobuf::Value;
+  if (v.kind_case() == V::kStringValue && !v.string_value().empty() && v.string_value()[0] == '=') {
+    return CheckExpression(path, v.string_value().substr(1), constants);
+  }
+  for (int i = 0; i < v.list_value().values_size(); ++i) {
+    STRATA_RETURN_IF_ERROR(CheckBlock(absl::StrCat(path, "[", i, "]"), constants, v.list_value().values(i)));
+  }
+  for (const auto& [name, item] : v.struct_value().fields()) {
+    STRATA_RETURN_IF_ERROR(CheckBlock(absl::StrCat(path, ".", name), constants, item));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckBody(const std::string& path, const std::set<std::string>& constants, std::set<std::string> names,
+                       const v1::CustomComponent& d) {
+  if (d.kind() == v1::CustomComponent::BLOCK) {
+    if (!d.body().empty()) return InvalidArgument(path, ".body: must be empty for a BLOCK, got text");
+    if (!d.has_block()) return InvalidArgument(path, ".block: must be set, got nothing");
+    if (d.block().ByteSizeLong() > kMaxBlockBytes) {
+      return InvalidArgument(path, ".block: must have at most ", kMaxBlockBytes, " bytes, got ",
+                             d.block().ByteSizeLong());
+    }
+    google::protobuf::Value whole;
+    *whole.mutable_struct_value() = d.block();
+    return CheckBlock(path + ".block", constants, whole);
+  }
+  if (d.has_block()) return InvalidArgument(path, ".block: must be set for a BLOCK only, got one");
+  names.insert("training");
+  const auto program = expr::Parse(d.body());
+  if (!program.ok()) return InText(path + ".body", program.status());
+  STRATA_RETURN_IF_ERROR(InText(path + ".body", expr::Check(*program, std::move(names))));
+  const int results = static_cast<int>(program->statements.back().values.size());
+  const int states = d.states_size();
+  if (d.kind() == v1::CustomComponent::LOSS && results != 1) {
+    return InvalidArgument(path, ".body: a LOSS must have one result, got ", results);
+  }
+  if (d.kind() == v1::CustomComponent::METRIC && results > 2) {
+    return InvalidArgument(path, ".body: a METRIC must have one result or two, got ", results);
+  }
+  if (d.kind() == v1::CustomComponent::CELL && results != states + 1) {
+    return InvalidArgument(path, ".body: a CELL must have its output and ", states, " new states as results, got ",
+                           results);
+  }
+  if (d.kind() == v1::CustomComponent::LAYER && results <= states) {
+    return InvalidArgument(path, ".body: a LAYER must have outputs and ", states, " new states as results, got ",
+                           results);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::vector<std::string> InputNames(v1::Dialect dialect, const v1::CustomComponent& d) {
+  if (!d.inputs().empty()) return {d.inputs().begin(), d.inputs().end()};
+  const bool pair = d.kind() == v1::CustomComponent::LOSS || d.kind() == v1::CustomComponent::METRIC;
+  if (!pair) return {"x"};
+  const bool target_first = d.has_target_first() ? d.target_first() : dialect == v1::KERAS;
+  return target_first ? std::vector<std::string>{"y_true", "y_pred"} : std::vector<std::string>{"y_pred", "y_true"};
+}
+
+absl::Status CompleteDefinition(v1::Dialect dialect, const std::string& path, v1::CustomComponent* d) {
+  using Kind = v1::CustomComponent;
+  if (!IsIdentifier(d->name())) {
+    return InvalidArgument(path, ".name: must be a letter, then letters, digits and underscores, got \"", d->name(),
+                           "\"");
+  }
+  if (d->version().empty()) d->set_version("1");
+  if (d->version().size() > kMaxNameBytes) {
+    return InvalidArgument(path, ".version: must have at most ", kMaxNameBytes, " bytes, got ", d->version().size());
+  }
+  if (d->kind() < Kind::LAYER || d->kind() > Kind::BLOCK) {
+    return InvalidArgument(path, ".kind: must be LAYER, CELL, LOSS, METRIC or BLOCK, got ",
+                           static_cast<int>(d->kind()));
+  }
+  STRATA_RETURN_IF_ERROR(CheckCount(path + ".hyperparameters", d->hyperparameters()));
+  STRATA_RETURN_IF_ERROR(CheckCount(path + ".inputs", d->inputs()));
+  STRATA_RETURN_IF_ERROR(CheckCount(path + ".weights", d->weights()));
+  STRATA_RETURN_IF_ERROR(CheckCount(path + ".states", d->states()));
+  const bool layer = d->kind() == Kind::LAYER || d->kind() == Kind::CELL;
+  if (!layer && d->weights_size() + d->states_size() > 0) {
+    return InvalidArgument(path, d->weights_size() > 0 ? ".weights" : ".states", ": belong to a LAYER or CELL, got ",
+                           Kind::Kind_Name(d->kind()));
+  }
+  Names names;
+  for (int i = 0; i < d->hyperparameters_size(); ++i) {
+    const v1::Hyperparameter& h = d->hyperparameters(i);
+    const std::string at = absl::StrCat(path, ".hyperparameters[", i, "]");
+    STRATA_RETURN_IF_ERROR(names.Add(at + ".name", h.name()));
+    if (!v1::Hyperparameter::Type_IsValid(h.type())) {
+      return InvalidArgument(at, ".type: must be a value of Type, got ", static_cast<int>(h.type()));
+    }
+    if (h.has_default_()) STRATA_RETURN_IF_ERROR(CheckValue(at + ".default", h.type(), h.default_()));
+  }
+  const std::set<std::string> constants = names.all();
+  for (const std::string& input : InputNames(dialect, *d)) STRATA_RETURN_IF_ERROR(names.Add(path + ".inputs", input));
+  const std::set<std::string> outer = names.all();
+  for (int i = 0; i < d->states_size(); ++i) {
+    const std::string at = absl::StrCat(path, ".states[", i, "]");
+    STRATA_RETURN_IF_ERROR(names.Add(at + ".name", d->states(i).name()));
+    STRATA_RETURN_IF_ERROR(
+        CheckExpression(at + ".shape", d->states(i).shape(), d->kind() == Kind::CELL ? constants : outer));
+  }
+  for (int i = 0; i < d->weights_size(); ++i) {
+    const std::string at = absl::StrCat(path, ".weights[", i, "]");
+    STRATA_RETURN_IF_ERROR(names.Add(at + ".name", d->weights(i).name()));
+    STRATA_RETURN_IF_ERROR(CompleteWeight(dialect, at, constants, outer, d->mutable_weights(i)));
+  }
+  return CheckBody(path, constants, names.all(), *d);
+}
+
+absl::Status CompleteDefinitions(v1::Dialect dialect, const std::string& path, Definitions* definitions) {
+  if (definitions->size() > kMaxDefinitions) {
+    return InvalidArgument(path, ": must be at most ", kMaxDefinitions, ", got ", definitions->size());
+  }
+  std::set<std::pair<std::string, std::string>> seen;
+  for (int i = 0; i < definitions->size(); ++i) {
+    const std::string at = absl::StrCat(path, "[", i, "]");
+    v1::CustomComponent* d = definitions->Mutable(i);
+    STRATA_RETURN_IF_ERROR(CompleteDefinition(dialect, at, d));
+    if (!seen.emplace(d->name(), d->version()).second) {
+      return InvalidArgument(at, ".name: must be unique with its version, got \"", d->name(), "\" twice");
+    }
+  }
+  return absl::OkStatus();
+}
+
+// -----------------------------------------------------------------------------------------------------------------
+// Uses
+
+namespace {
+
+bool IsUse(const google::protobuf::Descriptor* d) {
+  return d == v1::CustomLayer::descriptor() || d == v1::CustomLoss::descriptor() || d == v1::CustomMetric::descriptor();
+}
+
+// f(use) for every use inside `message`.
+template <typename F>
+void ForEachUse(Message* message, F f) {
+  if (IsUse(message->GetDescriptor())) return f(message);
+  if (message->GetDescriptor() == v1::CustomComponent::descriptor()) return;
+  const Reflection* r = message->GetReflection();
+  std::vector<const FieldDescriptor*> fields;
+  r->ListFields(*message, &fields);
+  for (const FieldDescriptor* field : fields) {
+    if (field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE || field->is_map()) continue;
+    if (!field->is_repeated()) {
+      ForEachUse(r->MutableMessage(message, field), f);
+      continue;
+    }
+    for (int i = 0, n = r->FieldSize(*message, field); i < n; ++i) {
+      ForEachUse(r->MutableRepeatedMessage(message, field, i), f);
+    }
+  }
+}
+
+// The fields that the three kinds of uses share.
+struct Use {
+  std::string component, version;
+  v1::CustomComponent* definition;  // null if there is none
+  google::protobuf::Struct* values;
+};
+template <typename M>
+Use UseOf(M* m) {
+  return {m->component(), m->version(), m->has_definition() ? m->mutable_definition() : nullptr,
+          m->mutable_hyperparameters()};
+}
+Use UseOf(Message* m) {
+  if (m->GetDescriptor() == v1::CustomLayer::descriptor()) return UseOf(static_cast<v1::CustomLayer*>(m));
+  if (m->GetDescriptor() == v1::CustomLoss::descriptor()) return UseOf(static_cast<v1::CustomLoss*>(m));
+  return UseOf(static_cast<v1::CustomMetric*>(m));
+}
+
+void SetDefinition(Message* m, const v1::CustomComponent& d) {
+  const auto* field = m->GetDescriptor()->FindFieldByName("definition");
+  m->GetReflection()->MutableMessage(m, field)->CopyFrom(d);
+}
+
+const v1::CustomComponent* Find(const Definitions& definitions, const Use& use) {
+  const v1::CustomComponent* found = nullptr;
+  for (const v1::CustomComponent& d : definitions) {
+    const std::string& version = d.version().empty() ? "1" : d.version();
+    if (d.name() == use.component && (use.version.empty() || use.version == version)) found = &d;
+  }
+  return found;
+}
+
+bool KindFits(const Message& m, v1::CustomComponent::Kind kind) {
+  const auto* d = m.GetDescriptor();
+  if (d == v1::CustomLoss::descriptor()) return kind == v1::CustomComponent::LOSS;
+  if (d == v1::CustomMetric::descriptor()) return kind == v1::CustomComponent::METRIC;
+  return kind == v1::CustomComponent::LAYER || kind == v1::CustomComponent::CELL || kind == v1::CustomComponent::BLOCK;
+}
+
+}  // namespace
+
+absl::Status Resolve(const Definitions& definitions, Message* message) {
+  int64_t copied = 0;
+  ForEachUse(message, [&](Message* m) {
+    const Use use = UseOf(m);
+    const v1::CustomComponent* d = use.definition == nullptr ? Find(definitions, use) : nullptr;
+    if (d == nullptr || copied > kMaxCopiedBytes) return;
+    copied += static_cast<int64_t>(d->ByteSizeLong());
+    SetDefinition(m, *d);
+  });
+  if (copied <= kMaxCopiedBytes) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrCat("custom_components: uses must hold at most ", kMaxCopiedBytes, " bytes of definitions, got more"));
+}
+
+std::set<std::string> UnresolvedComponents(const Message& message) {
+  std::set<std::string> names;
+  std::unique_ptr<Message> copy(message.New());
+  copy->CopyFrom(message);
+  const Definitions* own = nullptr;
+  if (const auto* model = dynamic_cast<const v1::Model*>(&message)) own = &model->custom_components();
+  if (const auto* config = dynamic_cast<const v1::TrainingConfig*>(&message)) own = &config->custom_components();
+  ForEachUse(copy.get(), [&](Message* m) {
+    const Use use = UseOf(m);
+    if (use.definition != nullptr || use.component.empty() || (own != nullptr && Find(*own, use) != nullptr)) return;
+    names.insert(use.version.empty() ? use.component : absl::StrCat(use.component, ":", use.version));
+  });
+  return names;
+}
+
+absl::Status CompleteUse(v1::Dialect dialect, const std::string& path, Message* message) {
+  const Use use = UseOf(message);
+  if (use.definition == nullptr && use.component.empty()) {
+    return InvalidArgument(path, ".component: must be set, got nothing");
+  }
+  if (use.definition == nullptr) {
+    return InvalidArgument(path, ".component: must name a custom component of the model or of the catalog, got \"",
+                           use.component, "\"");
+  }
+  v1::CustomComponent* d = use.definition;
+  STRATA_RETURN_IF_ERROR(CompleteDefinition(dialect, path + ".definition", d));
+  if (!use.component.empty() && use.component != d->name()) {
+    return InvalidArgument(path, ".component: must be the definition's name \"", d->name(), "\", got \"", use.component,
+                           "\"");
+  }
+  if (!KindFits(*message, d->kind())) {
+    return InvalidArgument(path, ".component: must be of another kind, got ", v1::CustomComponent::Kind_Name(d->kind()),
+                           " \"", d->name(), "\"");
+  }
+  auto& values = *use.values->mutable_fields();
+  std::set<std::string> known;
+  for (const v1::Hyperparameter& h : d->hyperparameters()) {
+    known.insert(h.name());
+    const std::string at = absl::StrCat(path, ".hyperparameters.", h.name());
+    const auto it = values.find(h.name());
+    if (it == values.end()) {
+      if (!h.has_default_()) return InvalidArgument(at, ": must be set, got nothing");
+      values[h.name()] = h.default_();
+    } else {
+      STRATA_RETURN_IF_ERROR(CheckValue(at, h.type(), it->second));
+    }
+  }
+  for (const auto& [name, value] : values) {
+    if (known.count(name) == 0)
+      return InvalidArgument(path, ".hyperparameters.", name, ": unknown argument, got ", TypeOf(value));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace strata::nn
