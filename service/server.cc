@@ -67,6 +67,7 @@ struct Server::Impl {
   std::unique_ptr<Metrics> metrics;
   std::unique_ptr<Store> store;
   Health health;
+  std::unique_ptr<ComponentRegistry> components;
   std::unique_ptr<ModelRegistry> registry;
   std::unique_ptr<RunManager> runs;
   std::unique_ptr<Batcher> batcher;
@@ -89,11 +90,15 @@ struct Server::Impl {
 absl::Status Server::Impl::OpenCore() {
   metrics = std::make_unique<Metrics>(Metrics::Options{.version = ServerVersion()});
   STRATA_ASSIGN_OR_RETURN(store, Store::Open(options.data_dir));
+  components = std::make_unique<ComponentRegistry>(
+      ComponentRegistry::Options{.store = store.get(), .engine = engine.get(), .clock = &clock});
+  STRATA_RETURN_IF_ERROR(components->Load());
   registry = std::make_unique<ModelRegistry>(ModelRegistry::Options{
       .store = store.get(),
       .engine = engine.get(),
       .clock = &clock,
       .metrics = metrics.get(),
+      .components = components.get(),
       .on_ready = [this](const std::string& model, bool is_ready) { health.Set(model, is_ready); }});
   STRATA_RETURN_IF_ERROR(registry->Load());
   runs = std::make_unique<RunManager>(RunManager::Options{.store = store.get(),
@@ -122,7 +127,7 @@ absl::Status Server::Impl::OpenCore() {
                             return found->Info().config();
                           }});
   models_service = std::make_unique<ModelsService>(registry.get(), runs.get(), files.get(), pool.get(), metrics.get());
-  catalog_service = std::make_unique<CatalogService>(pool.get(), metrics.get());
+  catalog_service = std::make_unique<CatalogService>(components.get(), pool.get(), metrics.get());
   training_service = std::make_unique<TrainingService>(runs.get(), pool.get(), metrics.get());
   inference_service =
       std::make_unique<InferenceService>(InferenceService::Options{.registry = registry.get(),

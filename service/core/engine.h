@@ -25,9 +25,15 @@ class Engine {
                                                                       const SessionOptions& options) const = 0;
   virtual absl::StatusOr<std::unique_ptr<Version>> CreateVersion(const v1::Model& model, const NamedTensors& weights,
                                                                  const SessionOptions& options) const = 0;
-  // A definition in the words of a framework; `inputs` where the text has none.
+  // A definition in the words of a framework; `inputs` where the text has none, `custom` what its class names may mean
+  // besides the framework's own.
   virtual absl::StatusOr<v1::Model> Import(v1::Dialect dialect, const std::string& json,
-                                           const std::vector<v1::Input>& inputs) const = 0;
+                                           const std::vector<v1::Input>& inputs,
+                                           const CustomComponents& custom) const = 0;
+  // Custom components, as engine/session.h has them.
+  virtual absl::StatusOr<v1::CustomComponent> CheckComponent(const v1::CustomComponent& component) const = 0;
+  virtual void AddComponents(const CustomComponents& known, v1::Model* model) const = 0;
+  virtual void AddComponents(const CustomComponents& known, v1::TrainingConfig* config) const = 0;
   // The definition as a file of this format: KERAS_DEFINITION, PYTORCH_DEFINITION or PYTORCH_SOURCE.
   virtual absl::StatusOr<std::string> Export(const v1::Model& model, v1::FileFormat format) const {
     (void)model;

@@ -68,8 +68,10 @@ absl::StatusOr<v1::Model> ModelFiles::DefinitionFor(const v1::ImportStart& start
       return InvalidArgument("definition.dialect: must be PYTORCH or KERAS");
     }
     const std::vector<v1::Input> inputs(given.inputs().begin(), given.inputs().end());
-    STRATA_ASSIGN_OR_RETURN(const v1::Model model, options_.engine->Import(given.dialect(), given.json(), inputs));
-    return options_.engine->Complete(model);
+    STRATA_ASSIGN_OR_RETURN(const v1::Model model,
+                            options_.engine->Import(given.dialect(), given.json(), inputs,
+                                                    options_.registry->Components(given.custom_components())));
+    return options_.registry->CompleteModel(model);
   }
   if (start.name().empty()) {
     return absl::InvalidArgumentError("definition: must be given for a file of weights alone, or the name of a model");
@@ -93,15 +95,16 @@ absl::Status ModelFiles::ParseDefinition(v1::FileFormat format, const v1::Import
   } else {
     const v1::Dialect dialect = format == v1::KERAS_DEFINITION ? v1::KERAS : v1::PYTORCH;
     const std::vector<v1::Input> inputs(start.definition().inputs().begin(), start.definition().inputs().end());
-    STRATA_ASSIGN_OR_RETURN(model, options_.engine->Import(dialect, bytes, inputs));
+    const CustomComponents custom = options_.registry->Components(start.definition().custom_components());
+    STRATA_ASSIGN_OR_RETURN(model, options_.engine->Import(dialect, bytes, inputs, custom));
   }
-  STRATA_ASSIGN_OR_RETURN(parsed->definition, options_.engine->Complete(model));
+  STRATA_ASSIGN_OR_RETURN(parsed->definition, options_.registry->CompleteModel(model));
   return absl::OkStatus();
 }
 
 absl::Status ModelFiles::ParseNative(const std::string& bytes, Parsed* parsed) const {
   STRATA_ASSIGN_OR_RETURN(NativeFile file, ReadNative(bytes));
-  STRATA_ASSIGN_OR_RETURN(parsed->definition, options_.engine->Complete(file.definition));
+  STRATA_ASSIGN_OR_RETURN(parsed->definition, options_.registry->CompleteModel(file.definition));
   if (file.training.has_value()) *parsed->response.mutable_training() = *file.training;
   STRATA_ASSIGN_OR_RETURN(const ModelFacts facts, options_.engine->Inspect(parsed->definition, nullptr, 1));
   STRATA_ASSIGN_OR_RETURN(Matched matched, MatchStateDict(parsed->definition.name(), facts.parameters,
@@ -146,8 +149,9 @@ absl::Status ModelFiles::ParseKeras(const v1::ImportStart& start, const std::str
     STRATA_ASSIGN_OR_RETURN(parsed->definition, DefinitionFor(start, &parsed->existing));
     parsed->response.set_format(v1::KERAS_WEIGHTS);
   } else {
-    STRATA_ASSIGN_OR_RETURN(const v1::Model model, options_.engine->Import(v1::KERAS, texts.architecture, {}));
-    STRATA_ASSIGN_OR_RETURN(parsed->definition, options_.engine->Complete(model));
+    const CustomComponents custom = options_.registry->Components(start.definition().custom_components());
+    STRATA_ASSIGN_OR_RETURN(const v1::Model model, options_.engine->Import(v1::KERAS, texts.architecture, {}, custom));
+    STRATA_ASSIGN_OR_RETURN(parsed->definition, options_.registry->CompleteModel(model));
   }
   if (!texts.training.empty()) {
     auto training = options_.engine->ImportTraining(parsed->definition, texts.training);

@@ -23,13 +23,13 @@ class RealEngine final : public Engine {
                                                          const SessionOptions& options) const override {
     return Version::Create(model, weights, options);
   }
-  absl::StatusOr<v1::Model> Import(v1::Dialect dialect, const std::string& json,
-                                   const std::vector<v1::Input>& inputs) const override {
+  absl::StatusOr<v1::Model> Import(v1::Dialect dialect, const std::string& json, const std::vector<v1::Input>& inputs,
+                                   const CustomComponents& custom) const override {
 #ifdef STRATA_NO_IMPORT
-    (void)dialect, (void)json, (void)inputs;
+    (void)dialect, (void)json, (void)inputs, (void)custom;
     return absl::UnimplementedError("framework: this server is built without the importer");
 #else
-    return dialect == v1::KERAS ? ImportKeras(json) : ImportPytorch(json, inputs);
+    return dialect == v1::KERAS ? ImportKeras(json, custom) : ImportPytorch(json, inputs, custom);
 #endif
   }
   absl::StatusOr<std::string> Export(const v1::Model& model, v1::FileFormat format) const override {
@@ -53,6 +53,15 @@ class RealEngine final : public Engine {
   absl::StatusOr<NamedTensors> InitialWeights(const v1::Model& model) const override {
     constexpr uint64_t kSeed = 0;
     return strata::InitialWeights(model, kSeed);
+  }
+  absl::StatusOr<v1::CustomComponent> CheckComponent(const v1::CustomComponent& component) const override {
+    return strata::CheckComponent(component);
+  }
+  void AddComponents(const CustomComponents& known, v1::Model* model) const override {
+    strata::AddComponents(known, model);
+  }
+  void AddComponents(const CustomComponents& known, v1::TrainingConfig* config) const override {
+    strata::AddComponents(known, config);
   }
 };
 

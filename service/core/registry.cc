@@ -7,25 +7,11 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/status.h"
-#include "google/protobuf/io/coded_stream.h"
-#include "google/protobuf/io/zero_copy_stream_impl_lite.h"
 #include "service/core/names.h"
 #include "service/core/wire.h"
 
 namespace strata::service {
 namespace {
-
-// Equal messages give equal bytes: map fields are sorted.
-std::string CanonicalBytes(const google::protobuf::Message& message) {
-  std::string bytes;
-  {
-    google::protobuf::io::StringOutputStream stream(&bytes);
-    google::protobuf::io::CodedOutputStream coded(&stream);
-    coded.SetSerializationDeterministic(true);
-    message.SerializeToCodedStream(&coded);
-  }
-  return bytes;
-}
 
 absl::Status UnknownModel(const std::string& name) {
   return absl::NotFoundError(absl::StrCat("model: must exist, got ", Quote(name)));
@@ -89,16 +75,37 @@ bool ModelRegistry::Ready() const {
   });
 }
 
+CustomComponents ModelRegistry::Components(const CustomComponents& sent) const {
+  CustomComponents all;
+  if (options_.components != nullptr) all = options_.components->Definitions();
+  all.MergeFrom(sent);
+  return all;
+}
+
+v1::TrainingConfig ModelRegistry::WithComponents(const v1::TrainingConfig& config) const {
+  v1::TrainingConfig whole = config;
+  options_.engine->AddComponents(Components(), &whole);
+  return whole;
+}
+
+absl::StatusOr<v1::Model> ModelRegistry::CompleteModel(const v1::Model& model) const {
+  v1::Model whole = model;
+  options_.engine->AddComponents(Components(), &whole);
+  return options_.engine->Complete(whole);
+}
+
 absl::StatusOr<v1::Model> ModelRegistry::Definition(const v1::Model* model,
                                                     const v1::FrameworkDefinition* framework) const {
-  if (model != nullptr) return options_.engine->Complete(*model);
+  if (model != nullptr) return CompleteModel(*model);
   if (framework == nullptr) return InvalidArgument("definition: must be given as model or framework");
   if (framework->dialect() != v1::PYTORCH && framework->dialect() != v1::KERAS) {
     return InvalidArgument("framework.dialect: must be PYTORCH or KERAS");
   }
   if (framework->json().empty()) return InvalidArgument("framework.json: must be given");
   const std::vector<v1::Input> inputs(framework->inputs().begin(), framework->inputs().end());
-  STRATA_ASSIGN_OR_RETURN(v1::Model imported, options_.engine->Import(framework->dialect(), framework->json(), inputs));
+  const CustomComponents custom = Components(framework->custom_components());
+  STRATA_ASSIGN_OR_RETURN(v1::Model imported,
+                          options_.engine->Import(framework->dialect(), framework->json(), inputs, custom));
   return options_.engine->Complete(imported);
 }
 
@@ -192,9 +199,9 @@ absl::StatusOr<v1::ValidateModelResponse> ModelRegistry::Validate(const v1::Vali
   if (batch < 0) return InvalidArgument("batch_size: must be >= 1, got ", batch);
   STRATA_ASSIGN_OR_RETURN(const v1::Model model, Definition(request.has_model() ? &request.model() : nullptr,
                                                             request.has_framework() ? &request.framework() : nullptr));
-  STRATA_ASSIGN_OR_RETURN(
-      const ModelFacts facts,
-      options_.engine->Inspect(model, request.has_training() ? &request.training() : nullptr, batch));
+  const v1::TrainingConfig config = WithComponents(request.training());
+  STRATA_ASSIGN_OR_RETURN(const ModelFacts facts,
+                          options_.engine->Inspect(model, request.has_training() ? &config : nullptr, batch));
   v1::ValidateModelResponse response;
   const auto put = [](const PortSpec& port, v1::TensorSpec* spec) {
     spec->set_name(port.name);
@@ -225,7 +232,7 @@ absl::StatusOr<v1::SummaryResponse> ModelRegistry::Summary(const v1::SummaryRequ
     STRATA_ASSIGN_OR_RETURN(const std::shared_ptr<const ModelEntry> entry, Find(request.name()));
     model = entry->definition;
   } else if (request.of_case() == v1::SummaryRequest::kModel) {
-    STRATA_ASSIGN_OR_RETURN(model, options_.engine->Complete(request.model()));
+    STRATA_ASSIGN_OR_RETURN(model, CompleteModel(request.model()));
   } else {
     return InvalidArgument("of: must be given as name or model");
   }

@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "service/core/clock.h"
+#include "service/core/components.h"
 #include "service/core/engine.h"
 #include "service/obs/metrics.h"
 #include "service/store/store.h"
@@ -40,6 +41,8 @@ class ModelRegistry {
     const Engine* engine = nullptr;
     const Clock* clock = nullptr;
     Metrics* metrics = nullptr;
+    // What models may name; null: nothing.
+    const ComponentRegistry* components = nullptr;
     // Versions in memory besides those that serve; the least recently used goes first.
     size_t max_idle_versions = 4;
     // A model can (or can no longer) answer requests without a version number. Must not block.
@@ -60,6 +63,12 @@ class ModelRegistry {
   // Callers make sure first that no run trains the model.
   absl::Status Delete(const std::string& name);
   absl::StatusOr<std::shared_ptr<const ModelEntry>> Find(const std::string& name) const;
+  // What class names may mean: the registered components, then those that a client has sent.
+  CustomComponents Components(const CustomComponents& sent = {}) const;
+  // The definition with its defaults and the registered components that it names.
+  absl::StatusOr<v1::Model> CompleteModel(const v1::Model& model) const;
+  // The registered components that a training configuration names become part of it.
+  v1::TrainingConfig WithComponents(const v1::TrainingConfig& config) const;
 
   // Makes `weights` the newest version, and the one that serves.
   absl::StatusOr<v1::VersionInfo> Publish(const std::string& model, const std::string& run, int64_t step,

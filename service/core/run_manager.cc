@@ -107,10 +107,11 @@ absl::StatusOr<std::shared_ptr<Run>> RunManager::Start(const v1::StartRun& reque
       return absl::AlreadyExistsError(absl::StrCat("start.run: is taken, got ", Quote(request.run())));
     }
   }
-  STRATA_RETURN_IF_ERROR(options_.engine->Inspect(model->definition, &request.config(), 1).status());
+  const v1::TrainingConfig config = options_.registry->WithComponents(request.config());
+  STRATA_RETURN_IF_ERROR(options_.engine->Inspect(model->definition, &config, 1).status());
   const absl::Time now = options_.clock->Now();
   RunRecord record{.model_id = model->id, .state = v1::QUEUED, .created = now, .updated = now};
-  record.config = request.config().SerializeAsString();
+  record.config = config.SerializeAsString();
   // A model is not deleted between its check and its new run.
   absl::MutexLock change(&change_mutex_);
   {
@@ -123,7 +124,7 @@ absl::StatusOr<std::shared_ptr<Run>> RunManager::Start(const v1::StartRun& reque
     return absl::AlreadyExistsError(absl::StrCat("start.run: is taken, got ", Quote(record.name)));
   }
   STRATA_RETURN_IF_ERROR(added);
-  std::shared_ptr<Run> run = Make(std::move(model), std::move(record), request.config());
+  std::shared_ptr<Run> run = Make(std::move(model), std::move(record), config);
   run->Attach(std::move(sink), request_id);
   return run;
 }

@@ -5,6 +5,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status.h"
+#include "google/protobuf/io/coded_stream.h"
+#include "google/protobuf/io/zero_copy_stream_impl_lite.h"
 #include "service/core/names.h"
 
 namespace strata::service {
@@ -105,6 +107,17 @@ google::protobuf::Timestamp ToTimestamp(absl::Time time) {
   t.set_seconds(nanos / 1000000000);
   t.set_nanos(static_cast<int32_t>(nanos % 1000000000));
   return t;
+}
+
+std::string CanonicalBytes(const google::protobuf::Message& message) {
+  std::string bytes;
+  {
+    google::protobuf::io::StringOutputStream stream(&bytes);
+    google::protobuf::io::CodedOutputStream coded(&stream);
+    coded.SetSerializationDeterministic(true);
+    message.SerializeToCodedStream(&coded);
+  }
+  return bytes;
 }
 
 }  // namespace strata::service

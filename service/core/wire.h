@@ -9,6 +9,7 @@
 #include "absl/time/time.h"
 #include "engine/base/tensor.h"
 #include "google/protobuf/map.h"
+#include "google/protobuf/message.h"
 #include "google/protobuf/timestamp.pb.h"
 #include "strata/v1/tensor.pb.h"
 
@@ -29,5 +30,8 @@ absl::StatusOr<NamedViews> ViewsOf(absl::string_view path,
                                    const google::protobuf::Map<std::string, v1::Tensor>& tensors);
 
 google::protobuf::Timestamp ToTimestamp(absl::Time time);
+
+// Equal messages give equal bytes: map fields are sorted.
+std::string CanonicalBytes(const google::protobuf::Message& message);
 
 }  // namespace strata::service

@@ -75,7 +75,35 @@ ServerUnaryReactor* CatalogService::ListComponents(CallbackServerContext* contex
                                                    const v1::ListComponentsRequest* request,
                                                    v1::ListComponentsResponse* response) {
   return OnPool(context, pool_, metrics_, "Catalog/ListComponents", response,
-                [request] { return strata::service::ListComponents(request->family()); });
+                [this, request]() -> absl::StatusOr<v1::ListComponentsResponse> {
+                  auto list = strata::service::ListComponents(request->family());
+                  if (list.ok()) components_->List(&*list);
+                  return list;
+                });
+}
+
+ServerUnaryReactor* CatalogService::RegisterComponent(CallbackServerContext* context,
+                                                      const v1::RegisterComponentRequest* request,
+                                                      v1::CustomComponentInfo* response) {
+  return OnPool(context, pool_, metrics_, "Catalog/RegisterComponent", response,
+                [this, request] { return components_->Register(request->component()); });
+}
+
+ServerUnaryReactor* CatalogService::GetComponent(CallbackServerContext* context, const v1::GetComponentRequest* request,
+                                                 v1::CustomComponentInfo* response) {
+  return OnPool(context, pool_, metrics_, "Catalog/GetComponent", response,
+                [this, request] { return components_->Get(request->name(), request->version()); });
+}
+
+ServerUnaryReactor* CatalogService::DeleteComponent(CallbackServerContext* context,
+                                                    const v1::DeleteComponentRequest* request,
+                                                    v1::DeleteComponentResponse* response) {
+  return OnPool(context, pool_, metrics_, "Catalog/DeleteComponent", response,
+                [this, request]() -> absl::StatusOr<v1::DeleteComponentResponse> {
+                  const absl::Status status = components_->Delete(request->name(), request->version());
+                  if (!status.ok()) return status;
+                  return v1::DeleteComponentResponse();
+                });
 }
 
 }  // namespace strata::service

@@ -49,12 +49,22 @@ class ModelsService final : public v1::Models::CallbackService {
 
 class CatalogService final : public v1::Catalog::CallbackService {
  public:
-  CatalogService(WorkerPool* pool, Metrics* metrics) : pool_(pool), metrics_(metrics) {}
+  CatalogService(ComponentRegistry* components, WorkerPool* pool, Metrics* metrics)
+      : components_(components), pool_(pool), metrics_(metrics) {}
   grpc::ServerUnaryReactor* ListComponents(grpc::CallbackServerContext* context,
                                            const v1::ListComponentsRequest* request,
                                            v1::ListComponentsResponse* response) override;
+  grpc::ServerUnaryReactor* RegisterComponent(grpc::CallbackServerContext* context,
+                                              const v1::RegisterComponentRequest* request,
+                                              v1::CustomComponentInfo* response) override;
+  grpc::ServerUnaryReactor* GetComponent(grpc::CallbackServerContext* context, const v1::GetComponentRequest* request,
+                                         v1::CustomComponentInfo* response) override;
+  grpc::ServerUnaryReactor* DeleteComponent(grpc::CallbackServerContext* context,
+                                            const v1::DeleteComponentRequest* request,
+                                            v1::DeleteComponentResponse* response) override;
 
  private:
+  ComponentRegistry* const components_;
   WorkerPool* const pool_;
   Metrics* const metrics_;
 };

@@ -19,6 +19,15 @@ struct ModelRecord {
   int64_t serving_version = 0;
 };
 
+// A custom component that clients may name.
+struct ComponentRecord {
+  int64_t id = 0;  // grows with registration
+  std::string name;
+  std::string version;
+  std::string definition;  // strata.v1.CustomComponent, canonical bytes
+  absl::Time created;
+};
+
 struct VersionRecord {
   int64_t model_id = 0;
   int64_t version = 0;

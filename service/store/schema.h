@@ -3,7 +3,7 @@
 
 namespace strata::service {
 
-inline constexpr int kSchemaVersion = 1;
+inline constexpr int kSchemaVersion = 2;
 
 inline constexpr char kSchema[] = R"sql(
 CREATE TABLE models (
@@ -49,6 +49,18 @@ CREATE TABLE history (
   PRIMARY KEY (run_id, position)
 ) WITHOUT ROWID;
 CREATE INDEX history_by_step ON history(run_id, step);
+)sql";
+
+// What version 2 added.
+inline constexpr char kComponentsSchema[] = R"sql(
+CREATE TABLE components (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  name TEXT NOT NULL,
+  version TEXT NOT NULL,
+  definition BLOB NOT NULL,
+  created INTEGER NOT NULL,
+  UNIQUE (name, version)
+);
 )sql";
 
 }  // namespace strata::service

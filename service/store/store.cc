@@ -53,10 +53,11 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(const std::string& data_dir) 
     return absl::FailedPreconditionError(
         absl::StrCat("data_dir: was written by a newer strata-server (schema ", version, ")"));
   }
-  if (version == 0) {
+  if (version < kSchemaVersion) {
     Transaction t(writer);
     STRATA_RETURN_IF_ERROR(t.status());
-    STRATA_RETURN_IF_ERROR(writer.Execute(kSchema));
+    if (version < 1) STRATA_RETURN_IF_ERROR(writer.Execute(kSchema));
+    if (version < 2) STRATA_RETURN_IF_ERROR(writer.Execute(kComponentsSchema));
     STRATA_RETURN_IF_ERROR(writer.Execute(absl::StrCat("PRAGMA user_version = ", kSchemaVersion).c_str()));
     STRATA_RETURN_IF_ERROR(t.Commit());
   }
@@ -136,6 +137,39 @@ absl::StatusOr<std::vector<RunRecord>> Store::Runs() {
   while (q.Row()) rows.push_back(RunFrom(q));
   STRATA_RETURN_IF_ERROR(q.status());
   return rows;
+}
+
+absl::StatusOr<std::vector<ComponentRecord>> Store::Components() {
+  absl::MutexLock lock(&read_mutex_);
+  std::vector<ComponentRecord> rows;
+  Statement q = reader_.Prepare("SELECT id, name, version, definition, created FROM components ORDER BY id");
+  while (q.Row()) {
+    rows.push_back({.id = q.Int(0),
+                    .name = q.Text(1),
+                    .version = q.Text(2),
+                    .definition = q.Text(3),
+                    .created = absl::FromUnixMicros(q.Int(4))});
+  }
+  STRATA_RETURN_IF_ERROR(q.status());
+  return rows;
+}
+
+absl::Status Store::AddComponent(ComponentRecord* component) {
+  absl::MutexLock lock(&write_mutex_);
+  STRATA_RETURN_IF_ERROR(
+      writer_.Prepare("INSERT INTO components(name, version, definition, created) VALUES(?, ?, ?, ?)")
+          .Bind(1, component->name)
+          .Bind(2, component->version)
+          .BindBlob(3, component->definition)
+          .Bind(4, Micros(component->created))
+          .Run());
+  component->id = writer_.last_row_id();
+  return absl::OkStatus();
+}
+
+absl::Status Store::DeleteComponent(int64_t id) {
+  absl::MutexLock lock(&write_mutex_);
+  return writer_.Prepare("DELETE FROM components WHERE id = ?").Bind(1, id).Run();
 }
 
 absl::Status Store::AddModel(ModelRecord* model) {

@@ -26,6 +26,12 @@ class Store {
   absl::StatusOr<std::vector<VersionRecord>> Versions();
   absl::StatusOr<std::vector<RunRecord>> Runs();
 
+  // In order of registration.
+  absl::StatusOr<std::vector<ComponentRecord>> Components();
+  // Sets the id. ALREADY_EXISTS if the name and version are taken.
+  absl::Status AddComponent(ComponentRecord* component);
+  absl::Status DeleteComponent(int64_t id);
+
   // Sets the id. ALREADY_EXISTS if the name is taken.
   absl::Status AddModel(ModelRecord* model);
   // With its versions, runs, history and files.

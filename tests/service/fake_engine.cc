@@ -267,8 +267,15 @@ absl::StatusOr<std::unique_ptr<Version>> FakeEngine::CreateVersion(const v1::Mod
   return std::make_unique<FakeVersion>(model, w->second, gate_);
 }
 
+absl::StatusOr<v1::CustomComponent> FakeEngine::CheckComponent(const v1::CustomComponent& component) const {
+  if (component.name().empty()) return InvalidArgument("component.name: must be given");
+  v1::CustomComponent complete = component;
+  if (complete.version().empty()) complete.set_version("1");
+  return complete;
+}
+
 absl::StatusOr<v1::Model> FakeEngine::Import(v1::Dialect dialect, const std::string& json,
-                                             const std::vector<v1::Input>& inputs) const {
+                                             const std::vector<v1::Input>& inputs, const CustomComponents&) const {
   if (json != "{}") return InvalidArgument("json: must be {}");
   v1::Model model;
   model.set_dialect(dialect);

@@ -43,8 +43,11 @@ class FakeEngine final : public Engine {
                                                               const SessionOptions& options) const override;
   absl::StatusOr<std::unique_ptr<Version>> CreateVersion(const v1::Model& model, const NamedTensors& weights,
                                                          const SessionOptions& options) const override;
-  absl::StatusOr<v1::Model> Import(v1::Dialect dialect, const std::string& json,
-                                   const std::vector<v1::Input>& inputs) const override;
+  absl::StatusOr<v1::Model> Import(v1::Dialect dialect, const std::string& json, const std::vector<v1::Input>& inputs,
+                                   const CustomComponents& custom) const override;
+  absl::StatusOr<v1::CustomComponent> CheckComponent(const v1::CustomComponent& component) const override;
+  void AddComponents(const CustomComponents&, v1::Model*) const override {}
+  void AddComponents(const CustomComponents&, v1::TrainingConfig*) const override {}
 
  private:
   const std::shared_ptr<Gate> gate_;
