@@ -12,6 +12,7 @@
 #include "engine/nn/schema.h"
 #include "engine/session.h"
 #include "engine/summary.h"
+#include "tests/parity/custom.h"
 #include "tests/parity/forward.h"
 
 namespace strata::parity {
@@ -132,10 +133,10 @@ std::vector<Shape> InputShapesFor(const v1::Layer& layer) {
 }
 
 absl::StatusOr<v1::Model> ModelOf(const Case& c, const Json& json, const std::vector<std::string>& names) {
-  if (c.dialect == v1::KERAS) return ImportKeras(c.Text(json));
+  if (c.dialect == v1::KERAS) return ImportKeras(c.Text(json), CustomObjects(c.dialect));
   std::vector<v1::Input> inputs;
   for (const std::string& name : names) inputs.push_back(InputLike(c, name));
-  STRATA_ASSIGN_OR_RETURN(v1::Model model, ImportPytorch(c.Text(json), inputs));
+  STRATA_ASSIGN_OR_RETURN(v1::Model model, ImportPytorch(c.Text(json), inputs, CustomObjects(c.dialect)));
   v1::Layer filled;  // sizes may be the framework's defaults
   const v1::Layer* first = FirstLayer(model);
   if (first != nullptr) {
@@ -151,7 +152,7 @@ absl::StatusOr<v1::Model> ModelOf(const Case& c, const Json& json, const std::ve
       for (size_t d = 1; d < shape.size(); ++d) input.add_shape(shape[d]);
       if (first->has_embedding()) input.set_dtype(v1::INT64);
     }
-    return ImportPytorch(c.Text(json), guessed);
+    return ImportPytorch(c.Text(json), guessed, CustomObjects(c.dialect));
   }
   return model;
 }
@@ -173,7 +174,7 @@ Result RunText(const Case& c) {
     result.Take("complete", complete.status());
     if (!complete.ok()) return result;
     text = IsSequential(c.component) ? PrintPytorch(*complete) : PrintPytorch(complete->layers(0));
-  } else if (const auto loss = ImportLoss(c.dialect, c.ComponentText()); loss.ok()) {
+  } else if (const auto loss = ImportLoss(c.dialect, c.ComponentText(), CustomObjects(c.dialect)); loss.ok()) {
     text = PrintPytorch(*loss);
   } else {
     result.Take("import", model.status());
@@ -268,9 +269,9 @@ std::string JsonDifference(const std::string& path, const Json& got, const Json&
 }
 
 // Writes an object's configuration, compares it, and reads it back.
-template <typename Message>
-void CheckWritten(const Case& c, absl::StatusOr<Message> (*read)(v1::Dialect, std::string_view),
-                  absl::StatusOr<std::string> (*write)(v1::Dialect, const Message&), Result* result) {
+template <typename Message, typename Read>
+void CheckWritten(const Case& c, Read read, absl::StatusOr<std::string> (*write)(v1::Dialect, const Message&),
+                  Result* result) {
   const auto object = read(c.dialect, c.ComponentText());
   result->Take("import", object.status());
   if (!object.ok()) return;
@@ -286,10 +287,18 @@ void CheckWritten(const Case& c, absl::StatusOr<Message> (*read)(v1::Dialect, st
   result->Check(second.ok() && *second == *text, "call.config: reading it back gives another object");
 }
 
+// An importer that knows the custom components of the cases.
+template <typename Message>
+auto WithCustom(absl::StatusOr<Message> (*import)(v1::Dialect, std::string_view, const Definitions&)) {
+  return [import](v1::Dialect dialect, std::string_view text) { return import(dialect, text, CustomObjects(dialect)); };
+}
+
 // The layers of functional models are listed in an order of the graph; by name they can be compared.
 Json Ordered(Json json) {
   if (json.is_object()) {
     for (auto& [key, value] : json.items()) value = Ordered(value);
+    // The module of a user's class is a matter of the user's files.
+    if (json.contains("registered_name") && json["registered_name"].is_string()) json.erase("module");
     if (json.contains("input_layers") && json.contains("layers")) {
       std::sort(json["layers"].begin(), json["layers"].end(),
                 [](const Json& a, const Json& b) { return a.value("name", "") < b.value("name", ""); });
@@ -306,7 +315,7 @@ std::vector<Json> ShapesIn(const Json& json) {
 }
 
 void CheckOutputShape(const Case& c, Result* result) {
-  const auto layer = ImportLayer(c.dialect, c.ComponentText());
+  const auto layer = ImportLayer(c.dialect, c.ComponentText(), CustomObjects(c.dialect));
   result->Take("import", layer.status());
   if (!layer.ok()) return;
   std::vector<Shape> inputs;
@@ -332,7 +341,7 @@ void CheckOutputShape(const Case& c, Result* result) {
 void CheckModelText(const Case& c, Result* result) {
   if (c.dialect != v1::KERAS) return;
   const std::string given = c.ComponentText();
-  const auto model = ImportKeras(given);
+  const auto model = ImportKeras(given, CustomObjects(c.dialect));
   if (!model.ok()) return;
   const auto text = ExportKeras(*model);
   result->Take("to_json", text.status());
@@ -352,9 +361,9 @@ Result RunConfig(const Case& c) {
   if (!c.call.contains("config")) return result;
   const std::string of = c.call.value("of", "");
   if (of == "layer") {
-    CheckWritten<v1::Layer>(c, &ImportLayer, &ExportLayer, &result);
+    CheckWritten<v1::Layer>(c, WithCustom(&ImportLayer), &ExportLayer, &result);
   } else if (of == "loss") {
-    CheckWritten<v1::Loss>(c, &ImportLoss, &ExportLoss, &result);
+    CheckWritten<v1::Loss>(c, WithCustom(&ImportLoss), &ExportLoss, &result);
   } else if (of == "optimizer") {
     CheckWritten<v1::Optimizer>(c, &ImportOptimizer, &ExportOptimizer, &result);
   } else {

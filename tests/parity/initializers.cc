@@ -8,6 +8,7 @@
 #include "engine/import/framework.h"
 #include "engine/nn/build.h"
 #include "engine/nn/initializers/initializers.h"
+#include "tests/parity/custom.h"
 #include "tests/parity/facts.h"
 #include "tests/parity/forward.h"
 
@@ -18,7 +19,7 @@ constexpr uint64_t kSeed = 20260101;
 
 // The named parameter of a fresh layer, whose input is guessed from the parameter's own shape.
 absl::StatusOr<Tensor> FreshParameter(const Case& c, const std::string& name, const Shape& shape) {
-  STRATA_ASSIGN_OR_RETURN(const v1::Layer layer, ImportLayer(c.dialect, c.ComponentText()));
+  STRATA_ASSIGN_OR_RETURN(const v1::Layer layer, ImportLayer(c.dialect, c.ComponentText(), CustomObjects(c.dialect)));
   Graph g;
   nn::Collected collected;
   nn::Scope scope(&g, c.dialect, false, {}, &collected);

@@ -12,6 +12,7 @@
 #include "engine/nn/schema.h"
 #include "engine/ops/ops.h"
 #include "engine/session.h"
+#include "tests/parity/custom.h"
 #include "tests/parity/facts.h"
 #include "tests/parity/forward.h"
 
@@ -241,7 +242,7 @@ Result RunLayer(const Case& c) {
       return result;
     }
   }
-  auto layer = ImportLayer(c.dialect, c.ComponentText());
+  auto layer = ImportLayer(c.dialect, c.ComponentText(), CustomObjects(c.dialect));
   result.Take("import", layer.status());
   if (!layer.ok()) return result;
   const auto* kind = nn::KindOf(*layer);

@@ -11,6 +11,7 @@
 #include "engine/nn/metrics/metric.h"
 #include "engine/nn/schema.h"
 #include "engine/ops/ops.h"
+#include "tests/parity/custom.h"
 #include "tests/parity/forward.h"
 
 namespace strata::parity {
@@ -50,7 +51,7 @@ absl::StatusOr<std::vector<double>> BatchSums(const Case& c, const v1::Metric& m
 
 Result RunLoss(const Case& c) {
   Result result;
-  auto loss = ImportLoss(c.dialect, c.ComponentText());
+  auto loss = ImportLoss(c.dialect, c.ComponentText(), CustomObjects(c.dialect));
   result.Take("import", loss.status());
   if (!loss.ok()) return result;
   if (c.call.value("through_compile", false)) loss->set_function_form(false);
@@ -96,7 +97,7 @@ Result RunLoss(const Case& c) {
 
 Result RunMetric(const Case& c) {
   Result result;
-  const auto metric = ImportMetric(c.dialect, c.ComponentText());
+  const auto metric = ImportMetric(c.dialect, c.ComponentText(), CustomObjects(c.dialect));
   result.Take("import", metric.status());
   if (!metric.ok()) return result;
   for (const Way& way : Ways()) {

@@ -14,6 +14,7 @@
 #include "engine/nn/losses/loss.h"
 #include "engine/nn/schema.h"
 #include "engine/session.h"
+#include "tests/parity/custom.h"
 #include "tests/parity/facts.h"
 #include "tests/parity/forward.h"
 
@@ -66,7 +67,8 @@ class Attempt {
     if (of == "layer") return Layer();
     if (of == "loss") return Loss();
     if (of == "optimizer") return ImportOptimizer(case_.dialect, case_.ComponentText()).status();
-    if (of == "metric") return ImportMetric(case_.dialect, case_.ComponentText()).status();
+    if (of == "metric")
+      return ImportMetric(case_.dialect, case_.ComponentText(), CustomObjects(case_.dialect)).status();
     if (of == "initializer") return Initializer();
     if (of == "schedule") return ImportSchedule(case_.dialect, case_.ComponentText()).status();
     if (of == "constraint" || of == "regularizer") return LayerArgument(of == "constraint");
@@ -88,7 +90,8 @@ class Attempt {
 
  private:
   absl::Status Layer() {
-    STRATA_ASSIGN_OR_RETURN(v1::Layer layer, ImportLayer(case_.dialect, case_.ComponentText()));
+    STRATA_ASSIGN_OR_RETURN(v1::Layer layer,
+                            ImportLayer(case_.dialect, case_.ComponentText(), CustomObjects(case_.dialect)));
     component_ = nn::KindOf(layer)->message_type();
     if (case_.inputs.empty()) return absl::OkStatus();
     // Several inputs are one list; a single one is a list only if the case says so.
@@ -129,7 +132,8 @@ class Attempt {
   }
 
   absl::Status Loss() {
-    STRATA_ASSIGN_OR_RETURN(const v1::Loss loss, ImportLoss(case_.dialect, case_.ComponentText()));
+    STRATA_ASSIGN_OR_RETURN(const v1::Loss loss,
+                            ImportLoss(case_.dialect, case_.ComponentText(), CustomObjects(case_.dialect)));
     component_ = nn::KindOf(loss)->message_type();
     if (case_.inputs.empty()) return absl::OkStatus();
     nn::Scope scope = built_.MakeScope(false);

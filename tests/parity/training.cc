@@ -9,6 +9,7 @@
 #include "engine/nn/schema.h"
 #include "engine/ops/reference.h"
 #include "engine/session.h"
+#include "tests/parity/custom.h"
 #include "tests/parity/facts.h"
 #include "tests/parity/forward.h"
 
@@ -54,7 +55,8 @@ absl::StatusOr<v1::TrainingConfig> ConfigOf(const Case& c) {
   STRATA_RETURN_IF_ERROR(CheckParts(c));
   v1::TrainingConfig config;
   v1::Objective* objective = config.add_objectives();
-  STRATA_ASSIGN_OR_RETURN(*objective->mutable_loss(), ImportLoss(c.dialect, c.Text(Part(c, "loss"))));
+  STRATA_ASSIGN_OR_RETURN(*objective->mutable_loss(),
+                          ImportLoss(c.dialect, c.Text(Part(c, "loss")), CustomObjects(c.dialect)));
   objective->mutable_loss()->set_function_form(false);  // compile() wraps a function in a mean
   if (c.Find("input.sample_weight.0") != nullptr) objective->set_sample_weight("sample_weight");
   STRATA_ASSIGN_OR_RETURN(*config.mutable_optimizer(), ImportOptimizer(c.dialect, c.Text(Part(c, "optimizer"))));
@@ -69,7 +71,8 @@ absl::StatusOr<v1::TrainingConfig> ConfigOf(const Case& c) {
   }
   for (const Json& metric : Part(c, "metrics")) {
     v1::NamedMetric* named = config.add_metrics();
-    STRATA_ASSIGN_OR_RETURN(*named->mutable_metric(), ImportMetric(c.dialect, c.Text(metric)));
+    STRATA_ASSIGN_OR_RETURN(*named->mutable_metric(),
+                            ImportMetric(c.dialect, c.Text(metric), CustomObjects(c.dialect)));
     if (!metric.is_string()) continue;
     // A class goes under its own name in snake case, a function under the name that was given.
     const std::string name = metric.get<std::string>();
