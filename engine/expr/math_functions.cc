@@ -69,6 +69,47 @@ Value VReciprocal(Value x) { return Like(x, 1) / x; }
 Value VFloor(Value x) { return IsFloat(x.dtype()) ? Floor(x) : x; }
 Value VCeil(Value x) { return IsFloat(x.dtype()) ? -Floor(-x) : x; }
 
+double NSinh(double x) { return std::sinh(x); }
+double NCosh(double x) { return std::cosh(x); }
+double NSin(double x) { return std::sin(x); }
+double NCos(double x) { return std::cos(x); }
+double NRound(double x) { return std::nearbyint(x); }
+double NTrunc(double x) { return std::trunc(x); }
+
+// With e = e^x - 1: exact near 0, where e^x - e^-x is not.
+Value VSinh(Value x) {
+  const Value e = Expm1(x);
+  return (e + e / (e + 1)) * 0.5;
+}
+Value VCosh(Value x) { return (Exp(x) + Exp(-x)) * 0.5; }
+
+// sin(x + shift pi/2): the remainder of x by pi/2, in three parts so that f32 keeps its digits, Taylor's series of both
+// functions there, and the quadrant's choice of them.
+Value SinFrom(Value x, double shift) {
+  const Value q = Floor(x * M_2_PI + 0.5);
+  const Value r = x - q * 1.5703125 - q * 4.837512969970703125e-4 - q * 7.54978995489188216e-8;
+  const Value z = r * r;
+  Value s = 1 - z / 110, c = 1 - z / 132;
+  for (const double k : {72, 42, 20, 6}) s = 1 - z * (1 / k) * s;
+  for (const double k : {90, 56, 30, 12, 2}) c = 1 - z * (1 / k) * c;
+  const Value quadrant = q + shift, half = Floor(quadrant * 0.5);
+  const Value odd = Greater(quadrant - half * 2, Like(x, 0.5));
+  const Value y = Select(odd, c, r * s);
+  const Value below = Greater(half - Floor(half * 0.5) * 2, Like(x, 0.5));
+  return Select(below, -y, y);
+}
+Value VSin(Value x) { return SinFrom(x, 0); }
+Value VCos(Value x) { return SinFrom(x, 1); }
+
+// Halves go to the even neighbour.
+Value VRound(Value x) {
+  if (!IsFloat(x.dtype())) return x;
+  const Value up = Floor(x + 0.5);
+  const Value odd = Not(Equal(up - Floor(up * 0.5) * 2, Like(x, 0)));
+  return up - Cast(And(Equal(up - x, Like(x, 0.5)), odd), x.dtype());
+}
+Value VTrunc(Value x) { return IsFloat(x.dtype()) ? Select(Less(x, Like(x, 0)), -Floor(-x), Floor(x)) : x; }
+
 int64_t ISame(int64_t x) { return x; }
 // Wraps, as tensors do.
 int64_t IAbs(int64_t x) { return x < 0 ? static_cast<int64_t>(-static_cast<uint64_t>(x)) : x; }
@@ -93,6 +134,14 @@ Result CallElu(const Call& c) {
   STRATA_ASSIGN_OR_RETURN(const Value x, c.Float(0));
   STRATA_ASSIGN_OR_RETURN(const double alpha, c.Real(1, 1));
   return Object(Select(Greater(x, Like(x, 0)), x, Expm1(Min(x, 0)) * alpha));
+}
+
+// log(e^a + e^b), without overflow.
+Result CallLogAddExp(const Call& c) {
+  STRATA_ASSIGN_OR_RETURN(const Value a, c.Float(0));
+  STRATA_ASSIGN_OR_RETURN(const Value b, c.Float(1));
+  STRATA_ASSIGN_OR_RETURN(const Pair p, Promote(c.evaluator(), c.place(), Object(a), Object(b)));
+  return Object(p.b + Softplus(p.a - p.b));
 }
 
 Result CallIsFinite(const Call& c) {
@@ -205,6 +254,13 @@ constexpr Function kFunctions[] = {
     {"swish", "x", OnFloats<VSilu, NSilu>},
     {"mish", "x", OnFloats<VMish, NMish>},
     {"softsign", "x", OnFloats<VSoftsign, NSoftsign>},
+    {"sinh", "x", OnFloats<VSinh, NSinh>},
+    {"cosh", "x", OnFloats<VCosh, NCosh>},
+    {"sin", "x", OnFloats<VSin, NSin>},
+    {"cos", "x", OnFloats<VCos, NCos>},
+    {"logaddexp", "x y|other", CallLogAddExp},
+    {"round", "x", KeepIntegers<VRound, ISame, NRound>},
+    {"trunc", "x", KeepIntegers<VTrunc, ISame, NTrunc>},
     {"floor", "x", KeepIntegers<VFloor, ISame, NFloor>},
     {"ceil", "x", KeepIntegers<VCeil, ISame, NCeil>},
     {"abs", "x", KeepIntegers<Abs, IAbs, NAbs>},

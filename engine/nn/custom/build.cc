@@ -144,7 +144,7 @@ class Builder {
     for (const Object& item : value.list() != nullptr ? *value.list() : one) {
       const Number* n = item.number();
       if (n == nullptr || n->kind != Number::Kind::kInt || n->integer < 1) {
-        return expr::ErrorAt(node.place, "a shape must be a list of sizes >= 1, got ", expr::Describe(item));
+        return expr::ErrorAt(node.place, "the sizes of \"", text, "\" must be >= 1, got ", expr::Describe(item));
       }
       shape.push_back(n->integer);
     }

@@ -54,6 +54,11 @@ std::vector<Shape> CustomStateShapes(const v1::CustomLayer& use, int64_t batch);
 
 // ---------------------------------------------------------------------------------------------- Between files of here
 
+// Checks a value against a declared type; null is a value of every type.
+absl::Status CheckHyperparameter(const std::string& path, v1::Hyperparameter::Type type,
+                                 const google::protobuf::Value& v);
+// A value as errors quote it.
+std::string ValueText(const google::protobuf::Value& v);
 // Hyper-parameters as names of the language. The use is complete.
 std::map<std::string, expr::Object> HyperparameterValues(const v1::CustomComponent& definition,
                                                          const google::protobuf::Struct& values);
