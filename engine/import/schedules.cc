@@ -25,16 +25,26 @@ bool IsUsage(v1::Dialect dialect, const std::string& key, const Json& value) {
   return key == "last_epoch" && (value.is_null() || value == -1);
 }
 
-// {"class_name": "Expression", "config": {"args": ["epoch"], "body": "0.9 ** epoch"}}: a function of one number.
-absl::StatusOr<std::string> ExpressionOf(const std::string& path, const Json& value) {
+// {"class_name": "Expression", "config": {"args": ["e"], "body": "0.9 ** e"}}: a function of the epoch, in Keras of the
+// rate before, too. Our names of them are `epoch` and `lr`.
+absl::StatusOr<std::string> ExpressionOf(v1::Dialect dialect, const std::string& path, const Json& value) {
   if (value.is_string()) return value.get<std::string>();
   STRATA_ASSIGN_OR_RETURN(const Form form, FormOf(path, value));
   if (form.name != "Expression" || form.config == nullptr) return WrongValue(path, "an expression", value);
+  const char* ours[] = {"epoch", "lr"};
+  const size_t most = dialect == v1::KERAS ? 2 : 1;
   const Json& args = Member(*form.config, "args");
-  if (!args.is_array() || args.size() != 1 || args[0] != "epoch") {
-    return WrongValue(absl::StrCat(path, ".args"), "the one argument epoch", args);
+  if (!args.is_array() || args.empty() || args.size() > most) {
+    return WrongValue(absl::StrCat(path, ".args"), dialect == v1::KERAS ? "one or two names" : "one name", args);
   }
-  return JsonString(absl::StrCat(path, ".body"), Member(*form.config, "body"));
+  std::string text;
+  for (size_t i = 0; i < args.size(); ++i) {
+    STRATA_ASSIGN_OR_RETURN(const std::string name, JsonString(absl::StrCat(path, ".args[", i, "]"), args[i]));
+    if (name != ours[i]) absl::StrAppend(&text, name, " = ", ours[i], "\n");
+  }
+  STRATA_ASSIGN_OR_RETURN(const std::string body,
+                          JsonString(absl::StrCat(path, ".body"), Member(*form.config, "body")));
+  return text + body;
 }
 
 // One value for every parameter group stands for all of them.
@@ -53,7 +63,7 @@ absl::Status SetOption(v1::Dialect dialect, const std::string& path, const std::
   if (is_function) {
     const FieldDescriptor* expression = options->GetDescriptor()->FindFieldByName("expression");
     if (expression == nullptr) return InvalidArgument(path, ": unknown argument, got ", Quote(given));
-    STRATA_ASSIGN_OR_RETURN(std::string text, ExpressionOf(path, Unlisted(given)));
+    STRATA_ASSIGN_OR_RETURN(std::string text, ExpressionOf(dialect, path, Unlisted(given)));
     options->GetReflection()->SetString(options, expression, std::move(text));
     return absl::OkStatus();
   }

@@ -210,6 +210,23 @@ TEST(Schedules, GroupsHaveRatesOfTheirOwn) {
   }
 }
 
+TEST(Schedules, ExpressionsFollowEpochs) {
+  auto session = MakeSession(kTorch, std::string(kMse) +
+                                         "optimizer { sgd { learning_rate: 1 } schedule { lambda { "
+                                         "expression: \"1 / (2 - epoch)\" } } } steps_per_epoch: 1");
+  EXPECT_EQ(Step(*session, MakeBatch(4, 0).views()).learning_rate, 0.5);
+  EXPECT_EQ(Step(*session, MakeBatch(4, 1).views()).learning_rate, 1);
+  // No number: no step.
+  const NamedTensors before = session->Save();
+  const auto status = session->Step(MakeBatch(4, 2).views()).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_NE(status.message().find("optimizer.schedule: must give a number"), std::string::npos) << status;
+  EXPECT_EQ(Difference(session->Save(), before), 0);
+  const auto bad = Refusal(std::string(kMse) + "optimizer { sgd {} schedule { lambda { expression: \"epoch +\" } } }");
+  EXPECT_EQ(bad.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(bad.message().find("optimizer.schedule.lambda.expression: 1:8"), std::string::npos) << bad;
+}
+
 // Momentum 0.95 before the top and 0.85 at it: the velocities show it.
 TEST(Schedules, OneCycleMovesMomentum) {
   for (const char* kind : {"sgd { momentum: 0.5 }", "rmsprop {}", "adam {}", "adamw {}", "adamax {}"}) {

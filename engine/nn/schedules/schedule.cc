@@ -32,8 +32,9 @@ absl::StatusOr<ScheduleRule> RuleOf(v1::Dialect dialect, const v1::Schedule& s) 
     case v1::Schedule::kPlateau:
       return MakePlateau(dialect, s.plateau());
     case v1::Schedule::kLambda:
+      return MakeLambda(dialect, s.lambda());
     case v1::Schedule::kMultiplicative:
-      return absl::UnimplementedError("schedule: no component for expressions");
+      return MakeMultiplicative(s.multiplicative());
     case v1::Schedule::KIND_NOT_SET:
       break;
   }

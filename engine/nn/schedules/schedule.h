@@ -67,6 +67,9 @@ ScheduleRule MakeConstant(const v1::ConstantSchedule& a);
 ScheduleRule MakeCosine(v1::Dialect dialect, const v1::CosineSchedule& a);
 ScheduleRule MakeCosineRestarts(v1::Dialect dialect, const v1::CosineRestartsSchedule& a);
 ScheduleRule MakeOneCycle(const v1::OneCycleSchedule& a);
+// INVALID_ARGUMENT for an expression that is none, "optimizer.schedule.lambda.expression: line:column: ...".
+absl::StatusOr<ScheduleRule> MakeLambda(v1::Dialect dialect, const v1::LambdaSchedule& a);
+absl::StatusOr<ScheduleRule> MakeMultiplicative(const v1::MultiplicativeSchedule& a);
 ScheduleRule MakePlateau(v1::Dialect dialect, const v1::PlateauSchedule& a);
 
 }  // namespace strata::nn
