@@ -1,0 +1,13 @@
+// The reference pages: the catalog as Markdown, generated from the protos' options and the components' own samples.
+#pragma once
+
+#include <map>
+#include <string>
+
+namespace strata::nn {
+
+// Pages by path below the reference's folder: "layer/conv2d.md" and so on, one per component, and "README.md", the
+// table of every framework name.
+std::map<std::string, std::string> ReferencePages();
+
+}  // namespace strata::nn
