@@ -182,7 +182,9 @@ bool RowsIndependent(const Program& program, const Environment& environment, con
   Graph g;
   Environment scratch;
   std::vector<std::pair<Value, bool>> inputs;
-  for (const auto& [name, object] : environment.names) {
+  for (const auto& entry : environment.names) {  // Clang 14 captures no structured bindings
+    const std::string& name = entry.first;
+    const Object& object = entry.second;
     const bool rows = batched.count(name) != 0;
     const auto copy = [&](Value v) {
       Shape shape = v.shape();

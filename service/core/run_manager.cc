@@ -108,7 +108,8 @@ absl::StatusOr<std::shared_ptr<Run>> RunManager::Start(const v1::StartRun& reque
     }
   }
   const v1::TrainingConfig config = options_.registry->WithComponents(request.config());
-  STRATA_RETURN_IF_ERROR(options_.engine->Inspect(model->definition, &config, 1).status());
+  // Two rows: of a single one some layers can compute no statistics.
+  STRATA_RETURN_IF_ERROR(options_.engine->Inspect(model->definition, &config, 2).status());
   const absl::Time now = options_.clock->Now();
   RunRecord record{.model_id = model->id, .state = v1::QUEUED, .created = now, .updated = now};
   record.config = config.SerializeAsString();
