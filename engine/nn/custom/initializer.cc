@@ -21,7 +21,7 @@ struct Kind {
   void (*set)(const std::vector<const double*>& a, v1::Initializer* out);
 };
 
-template <double kScale, Scaling::Fan kFan, Scaling::Distribution kDistribution>
+template <int kScale, Scaling::Fan kFan, Scaling::Distribution kDistribution>
 void Scaled(const std::vector<const double*>&, v1::Initializer* out) {
   Scaling* v = out->mutable_variance_scaling();
   v->set_scale(kScale);
@@ -74,14 +74,14 @@ constexpr Kind kKinds[] = {
     {{"normal", kNormal, nullptr}, NormalOf},
     {{"random_normal", kNormal, nullptr}, NormalOf},
     {{"truncated_normal", kNormal, nullptr}, TruncatedOf},
-    {{"glorot_uniform", "", nullptr}, Scaled<1.0, Scaling::FAN_AVG, Scaling::UNIFORM>},
-    {{"glorot_normal", "", nullptr}, Scaled<1.0, Scaling::FAN_AVG, Scaling::TRUNCATED_NORMAL>},
-    {{"xavier_uniform", "", nullptr}, Scaled<1.0, Scaling::FAN_AVG, Scaling::UNIFORM>},
-    {{"xavier_normal", "", nullptr}, Scaled<1.0, Scaling::FAN_AVG, Scaling::NORMAL>},
-    {{"he_uniform", "", nullptr}, Scaled<2.0, Scaling::FAN_IN, Scaling::UNIFORM>},
-    {{"he_normal", "", nullptr}, Scaled<2.0, Scaling::FAN_IN, Scaling::TRUNCATED_NORMAL>},
-    {{"lecun_uniform", "", nullptr}, Scaled<1.0, Scaling::FAN_IN, Scaling::UNIFORM>},
-    {{"lecun_normal", "", nullptr}, Scaled<1.0, Scaling::FAN_IN, Scaling::TRUNCATED_NORMAL>},
+    {{"glorot_uniform", "", nullptr}, Scaled<1, Scaling::FAN_AVG, Scaling::UNIFORM>},
+    {{"glorot_normal", "", nullptr}, Scaled<1, Scaling::FAN_AVG, Scaling::TRUNCATED_NORMAL>},
+    {{"xavier_uniform", "", nullptr}, Scaled<1, Scaling::FAN_AVG, Scaling::UNIFORM>},
+    {{"xavier_normal", "", nullptr}, Scaled<1, Scaling::FAN_AVG, Scaling::NORMAL>},
+    {{"he_uniform", "", nullptr}, Scaled<2, Scaling::FAN_IN, Scaling::UNIFORM>},
+    {{"he_normal", "", nullptr}, Scaled<2, Scaling::FAN_IN, Scaling::TRUNCATED_NORMAL>},
+    {{"lecun_uniform", "", nullptr}, Scaled<1, Scaling::FAN_IN, Scaling::UNIFORM>},
+    {{"lecun_normal", "", nullptr}, Scaled<1, Scaling::FAN_IN, Scaling::TRUNCATED_NORMAL>},
     {{"kaiming_uniform", "a?", nullptr}, Kaiming<Scaling::UNIFORM>},
     {{"kaiming_normal", "a?", nullptr}, Kaiming<Scaling::NORMAL>},
     {{"orthogonal", "gain?", nullptr}, OrthogonalOf},
