@@ -53,7 +53,7 @@ TEST(Elementwise, BinaryOpsBroadcast) {
         g.MarkOutput("y", y);
         SCOPED_TRACE(absl::StrCat(OpName(op), " ", ShapeString(a), " ", ShapeString(b), " ", DTypeName(type)));
         // Integers from 1: nothing divides by zero.
-        ExpectMatchesReference(op == Op::kDiv && !IsFloat(t) ? [&] {
+        ExpectMatchesReference(op == Op::kDiv && !IsFloat(t) ? [&, a = a, b = b] {
           Graph h;
           Value p = h.AddInput("a", t, a), q = h.AddInput("b", t, b);
           h.MarkOutput("y", p / (q + 1));
