@@ -150,7 +150,8 @@ class VersionImpl : public Version {
                             Compile(std::move(bound), {.threads = options_.threads, .reference = options_.reference}));
     absl::MutexLock lock(&mutex_);
     if (const auto* found = cache_.Find(key)) return *found;  // another caller was faster
-    return *cache_.Add(key, std::move(compiled), compiled->plan->memory_bytes());
+    const int64_t bytes = compiled->plan->memory_bytes();
+    return *cache_.Add(key, std::move(compiled), bytes);
   }
 
   const v1::Model model_;
