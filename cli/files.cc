@@ -17,6 +17,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "cli/commands.h"
+#include "cli/input.h"
 #include "cli/json.h"
 #include "cli/terminal.h"
 #include "engine/base/status.h"
@@ -33,20 +34,6 @@ struct FileFlags {
   std::vector<std::string> inputs;
   bool not_strict = false;
 };
-
-// "image:1,28,28"
-absl::StatusOr<v1::Input> InputOf(const std::string& text) {
-  const std::vector<std::string> parts = absl::StrSplit(text, ':');
-  v1::Input input;
-  if (parts.size() != 2 || parts[0].empty()) return InvalidArgument("--input: must be NAME:SHAPE, got \"", text, "\"");
-  input.set_name(parts[0]);
-  for (absl::string_view size : absl::StrSplit(parts[1], ',', absl::SkipEmpty())) {
-    int64_t value;
-    if (!absl::SimpleAtoi(size, &value)) return InvalidArgument("--input: must have whole numbers, got \"", text, "\"");
-    input.add_shape(value);
-  }
-  return input;
-}
 
 // By name, "pytorch_state_dict", or by the file's ending.
 absl::StatusOr<v1::FileFormat> FormatOf(const std::string& format, const std::string& file, v1::Dialect dialect) {
@@ -83,7 +70,7 @@ absl::StatusOr<v1::ImportResponse> Send(Client& client, const FileFlags& flags) 
     STRATA_ASSIGN_OR_RETURN(*definition->mutable_json(), ReadFile(flags.keras.empty() ? flags.pytorch : flags.keras));
   }
   for (const std::string& text : flags.inputs) {
-    STRATA_ASSIGN_OR_RETURN(*start->mutable_definition()->add_inputs(), InputOf(text));
+    STRATA_ASSIGN_OR_RETURN(*start->mutable_definition()->add_inputs(), ParseInput(text));
   }
   grpc::ClientContext context;
   v1::ImportResponse response;

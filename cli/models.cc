@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "cli/commands.h"
+#include "cli/input.h"
 #include "cli/json.h"
 #include "cli/terminal.h"
 #include "engine/base/status.h"
@@ -29,19 +30,6 @@ void AddDefinition(CLI::App* app, DefinitionFlags& flags) {
   app->add_flag("--pytorch", flags.pytorch, "FILE is a {class_name, config} tree of PyTorch classes")->excludes(keras);
   app->add_option("--input", flags.inputs,
                   "Input of a PyTorch model, NAME:SHAPE without the batch, for example image:1,28,28");
-}
-
-absl::StatusOr<v1::Input> ParseInput(const std::string& text) {
-  const std::vector<std::string> parts = absl::StrSplit(text, ':');
-  v1::Input input;
-  if (parts.size() != 2 || parts[0].empty()) return InvalidArgument("--input: must be NAME:SHAPE, got \"", text, "\"");
-  input.set_name(parts[0]);
-  for (absl::string_view size : absl::StrSplit(parts[1], ',', absl::SkipEmpty())) {
-    int64_t value;
-    if (!absl::SimpleAtoi(size, &value)) return InvalidArgument("--input: must have whole numbers, got \"", text, "\"");
-    input.add_shape(value);
-  }
-  return input;
 }
 
 // Fills the `definition` that Create and Validate share.

@@ -356,7 +356,6 @@ absl::StatusOr<std::unique_ptr<TrainSession>> TrainSession::Create(const v1::Mod
     STRATA_ASSIGN_OR_RETURN(auto inner, Create(stage.model(), config, options));
     return MakeStagedSession(complete, std::move(stage), std::move(inner));
   }
-  complete = stage.model();
   STRATA_ASSIGN_OR_RETURN(v1::TrainingConfig complete_config, CompleteConfig(complete, config));
   auto session = std::make_unique<TrainSessionImpl>(std::move(complete), std::move(complete_config), options);
   STRATA_RETURN_IF_ERROR(session->Init());

@@ -174,7 +174,6 @@ absl::StatusOr<std::unique_ptr<Version>> Version::Create(const v1::Model& given,
     STRATA_ASSIGN_OR_RETURN(auto inner, Create(stage.model(), weights, options));
     return MakeStagedVersion(model, std::move(stage), std::move(inner));
   }
-  model = stage.model();
   STRATA_ASSIGN_OR_RETURN(Ports ports, PortsOf(model));
   std::map<std::string, std::shared_ptr<const Tensor>> bound;
   for (const nn::ParamSpec& p : ports.params) {

@@ -81,7 +81,7 @@ class ConvKernel : public Kernel {
         at_(r.node.as<ConvAttrs>()),
         threads_(r.threads),
         v_(GetVectorOps()),
-        constant_(op_ == Op::kConvGradWeight ? nullptr : ConstantOperand(r, 1)) {
+        constant_(op_ == Op::kConvGradWeight ? nullptr : r.Constant(1)) {
     const OneThreadScope one_thread;
     for (size_t d = 0; d < at_.stride.size(); ++d) {
       stride_.push_back(at_.stride[d]);

@@ -1,5 +1,5 @@
 // Forward convolutions over few channels, by our own kernel: each sample is padded into scratch memory, weights are
-// brought to [K..., C, O].
+// brought to [K..., C, O]: constant ones once, when the kernel is made.
 #include <algorithm>
 #include <cstring>
 
@@ -32,7 +32,14 @@ class ThinConvKernel : public Kernel {
     g_.relu = at_.relu;
     x_rows_ = x_[1] + at_.pad_lo[0] + at_.pad_hi[0];
     padded_ = x_rows_ != x_[1] || g_.x_columns != x_[2] ? Round(x_rows_ * g_.x_columns * g_.channels) : 0;
-    if (at_.weights_oi) weights_ = Round(NumElements(w_));
+    if (at_.weights_oi) {
+      const Tensor* constant = r.Constant(1);
+      weights_ = constant == nullptr ? Round(NumElements(w_)) : 0;
+      if (constant != nullptr) {
+        held_ = Tensor(DType::kF32, w_);
+        Repack(constant->data<float>(), held_.data<float>());
+      }
+    }
     const int64_t sample = y_[1] * y_[2] * y_[3] * g_.window_y * g_.window_x * g_.channels;
     grain_ = std::max<int64_t>(kChunkWork / std::max<int64_t>(sample, 1), 1);
   }
@@ -41,20 +48,15 @@ class ThinConvKernel : public Kernel {
     return (weights_ + padded_ * threads_) * static_cast<int64_t>(sizeof(float));
   }
 
+  int64_t packed_bytes() const override { return held_.empty() ? 0 : static_cast<int64_t>(held_.size_bytes()); }
+
   void Run(const KernelArgs& args) const override {
     ThinConvArgs g = g_;
-    g.w = static_cast<const float*>(args.in[1]);
+    g.w = held_.empty() ? static_cast<const float*>(args.in[1]) : held_.data<float>();
     g.bias = at_.bias ? static_cast<const float*>(args.in[2]) : nullptr;
     float* scratch = static_cast<float*>(args.scratch);
-    if (at_.weights_oi) {
-      const int64_t taps = NumElements(w_) / g.out;  // [O, C, K...] to [K..., C, O]
-      const int64_t window = taps / g.channels;
-      for (int64_t o = 0; o < g.out; ++o) {
-        for (int64_t c = 0; c < g.channels; ++c) {
-          for (int64_t k = 0; k < window; ++k)
-            scratch[(k * g.channels + c) * g.out + o] = g.w[o * taps + c * window + k];
-        }
-      }
+    if (weights_ > 0) {
+      Repack(g.w, scratch);
       g.w = scratch;
     }
     g.rows = y_[1];
@@ -73,6 +75,16 @@ class ThinConvKernel : public Kernel {
  private:
   static int64_t Round(int64_t floats) { return (floats + 15) / 16 * 16; }
 
+  // [O, C, K...] to [K..., C, O].
+  void Repack(const float* from, float* to) const {
+    const int64_t taps = NumElements(w_) / g_.out, window = taps / g_.channels;
+    for (int64_t o = 0; o < g_.out; ++o) {
+      for (int64_t c = 0; c < g_.channels; ++c) {
+        for (int64_t k = 0; k < window; ++k) to[(k * g_.channels + c) * g_.out + o] = from[o * taps + c * window + k];
+      }
+    }
+  }
+
   const float* Padded(const float* x, float* to) const {
     std::memset(to, 0, static_cast<size_t>(padded_) * sizeof(float));
     const int64_t line = x_[2] * g_.channels, wide = g_.x_columns * g_.channels;
@@ -88,6 +100,7 @@ class ThinConvKernel : public Kernel {
   int threads_;
   ThinConvFn kernel_ = GetThinConv();
   ThinConvArgs g_;
+  Tensor held_;  // weights that never change, if they have to be repacked
   int64_t x_rows_ = 0, padded_ = 0, weights_ = 0, grain_ = 1;
 };
 

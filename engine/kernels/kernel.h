@@ -67,6 +67,11 @@ struct KernelRequest {
   int threads;
   const std::vector<bool>* steady = nullptr;
 
+  // The value of an operand that never changes; null if it may. It lives as long as the plan's graph.
+  const Tensor* Constant(int i) const {
+    const Node& n = graph.producer(node.inputs[i]);
+    return n.op == Op::kConstant ? n.as<LiteralAttrs>().value.get() : nullptr;
+  }
   bool IsSteady(int i) const { return steady != nullptr && (*steady)[node.inputs[i]]; }
   const ValueInfo& in(int i) const { return graph.info(node.inputs[i]); }
   const ValueInfo& out(int i) const { return graph.info(node.outputs[i]); }

@@ -66,7 +66,7 @@ class SmallMatMulKernel : public Kernel {
   }
   const char* name() const override { return "small_matmul"; }
   int64_t scratch_bytes() const override { return pack_ * static_cast<int64_t>(sizeof(float)); }
-  int64_t packed_bytes() const override { return static_cast<int64_t>(held_.size_bytes()); }
+  int64_t packed_bytes() const override { return held_.empty() ? 0 : static_cast<int64_t>(held_.size_bytes()); }
 
   struct State : KernelState {
     Tensor held;
@@ -135,7 +135,7 @@ struct Part {
 class DnnlMatMulKernel : public Kernel {
  public:
   explicit DnnlMatMulKernel(const KernelRequest& r)
-      : p_(ProductOf(r)), threads_(r.threads), constant_b_(p_.batch == 1 ? ConstantOperand(r, 1) : nullptr) {
+      : p_(ProductOf(r)), threads_(r.threads), constant_b_(p_.batch == 1 ? r.Constant(1) : nullptr) {
     packed_b_ = constant_b_ != nullptr || (p_.batch == 1 && r.IsSteady(1));
     const OneThreadScope one_thread;
     Cut();
@@ -332,7 +332,7 @@ std::unique_ptr<Kernel> MakeMatMulKernel(const KernelRequest& r, std::string* wh
   // A swapped product's second operand is the first input.
   if (IsSmall(p)) {
     const int b = p.n == 1 && p.m > 1 ? 0 : 1;
-    return std::make_unique<SmallMatMulKernel>(p, r.threads, ConstantOperand(r, b), r.IsSteady(b));
+    return std::make_unique<SmallMatMulKernel>(p, r.threads, r.Constant(b), r.IsSteady(b));
   }
   try {
     return std::make_unique<DnnlMatMulKernel>(r);

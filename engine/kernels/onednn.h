@@ -73,12 +73,6 @@ inline dnnl::primitive_attr UserScratchpad() {
 
 inline int64_t RoundUp64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
-// The value of an operand that never changes; null if it may. It lives as long as the plan's graph.
-inline const Tensor* ConstantOperand(const KernelRequest& r, size_t i) {
-  const Node& n = r.graph.producer(r.node.inputs[i]);
-  return n.op == Op::kConstant ? n.as<LiteralAttrs>().value.get() : nullptr;
-}
-
 // Memory for a descriptor of f32.
 inline Tensor BufferOf(const dnnl::memory::desc& d) {
   return Tensor(DType::kF32, {(static_cast<int64_t>(d.get_size()) + 3) / 4});

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/status.h"
 #include "engine/nn/component.h"
+#include "engine/nn/schema.h"
 
 namespace strata::nn {
 namespace {
@@ -13,8 +14,7 @@ Outputs Nothing(Scope& s) { return {Value{s.graph(), -1}}; }
 
 const std::string& KindName(const v1::Layer& layer) {
   static const std::string kNone;
-  const auto* kind =
-      layer.GetReflection()->GetOneofFieldDescriptor(layer, v1::Layer::descriptor()->FindOneofByName("kind"));
+  const auto* kind = KindOf(layer);
   return kind == nullptr ? kNone : kind->name();
 }
 

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status.h"
+#include "engine/nn/schema.h"
 #include "strata/v1/attention_layers.pb.h"
 #include "strata/v1/basic_layers.pb.h"
 #include "strata/v1/common.pb.h"
@@ -260,8 +261,7 @@ absl::Status Check(const Context& c, const v1::Transformer& a) { return CheckTra
 
 // The member of Layer.kind that is set, or "".
 std::string KindName(const v1::Layer& layer) {
-  const auto* kind =
-      layer.GetReflection()->GetOneofFieldDescriptor(layer, v1::Layer::descriptor()->FindOneofByName("kind"));
+  const auto* kind = KindOf(layer);
   return kind == nullptr ? "" : kind->name();
 }
 

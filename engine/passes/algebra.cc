@@ -7,16 +7,8 @@
 namespace strata {
 namespace {
 
-const Node& ProducerOf(const Value& v) { return v.graph->producer(v.id); }
-Value OperandOf(const Value& v, size_t i) { return v.graph->value(ProducerOf(v).inputs[i]); }
-
 // `x` in the shape of the result, where broadcasting with the other operand had changed it.
 Value Shaped(Simplifier* s, Value x, const Proposal& c) { return s->Broadcast(x, c.result.shape); }
-
-bool IsScalar(const Value& v, double want) {
-  const std::optional<double> c = ScalarConstant(v);
-  return c && *c == want;
-}
 
 Value SimplifyAdd(Simplifier* s, const Proposal& c, const Value& a, const Value& b) {
   // -0.0 + 0 is 0: the sign of a zero is not kept, which no comparison sees.

@@ -10,9 +10,6 @@
 namespace strata {
 namespace {
 
-const Node& ProducerOf(const Value& v) { return v.graph->producer(v.id); }
-Value OperandOf(const Value& v, size_t i) { return v.graph->value(ProducerOf(v).inputs[i]); }
-
 // Whether a permutation keeps the order of all axes longer than one: then it moves nothing.
 bool MovesNothing(const Shape& x, const std::vector<int64_t>& permutation) {
   int64_t last = -1;

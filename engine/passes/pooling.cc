@@ -7,27 +7,21 @@
 namespace strata {
 namespace {
 
-const Node& ProducerOf(const Value& v) { return v.graph->producer(v.id); }
-Value OperandOf(const Value& v, size_t i) { return v.graph->value(ProducerOf(v).inputs[i]); }
-
-bool IsZero(const Value& v) {
-  const std::optional<double> c = ScalarConstant(v);
-  return c && *c == 0;
-}
-
 // Whether `v` is select(x <= 0, 0, x).
 bool IsReluOf(const Value& v, const Value& x) {
-  if (ProducerOf(v).op != Op::kSelect || OperandOf(v, 2) != x || !IsZero(OperandOf(v, 1))) return false;
+  if (ProducerOf(v).op != Op::kSelect || OperandOf(v, 2) != x || !IsScalar(OperandOf(v, 1), 0)) return false;
   const Value condition = OperandOf(v, 0);
-  return ProducerOf(condition).op == Op::kLessEqual && OperandOf(condition, 0) == x && IsZero(OperandOf(condition, 1));
+  return ProducerOf(condition).op == Op::kLessEqual && OperandOf(condition, 0) == x &&
+         IsScalar(OperandOf(condition, 1), 0);
 }
 
 // The gradient of relu after that of the pooling that follows it: cells that are no maximum have no gradient, and the
 // maximum of a window is at most 0 exactly if the pooled value is.
 Value MaskBeforePooling(Simplifier* s, const Proposal& c) {
   const Value &condition = c.in[0], &gradient = c.in[2];
-  if (!IsZero(c.in[1]) || ProducerOf(gradient).op != Op::kMaxPoolGrad || gradient.shape() != c.result.shape) return {};
-  if (ProducerOf(condition).op != Op::kLessEqual || !IsZero(OperandOf(condition, 1))) return {};
+  if (!IsScalar(c.in[1], 0) || ProducerOf(gradient).op != Op::kMaxPoolGrad || gradient.shape() != c.result.shape)
+    return {};
+  if (ProducerOf(condition).op != Op::kLessEqual || !IsScalar(OperandOf(condition, 1), 0)) return {};
   const Value dy = OperandOf(gradient, 0), position = OperandOf(gradient, 1), x = OperandOf(condition, 0);
   const Node& pool = ProducerOf(position);
   if (pool.op != Op::kMaxPool || pool.outputs[1] != position.id || x.shape() != c.result.shape) return {};

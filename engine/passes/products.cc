@@ -5,9 +5,6 @@
 namespace strata {
 namespace {
 
-const Node& ProducerOf(const Value& v) { return v.graph->producer(v.id); }
-Value OperandOf(const Value& v, size_t i) { return v.graph->value(ProducerOf(v).inputs[i]); }
-
 bool SwapsLastTwo(const Value& v) {
   if (ProducerOf(v).op != Op::kTranspose) return false;
   const auto& p = ProducerOf(v).as<AxesAttrs>().axes;

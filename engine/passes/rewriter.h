@@ -41,8 +41,13 @@ std::vector<int> CountUses(const Graph& graph);
 // A byte string that is equal for equal attributes; nothing for attributes that are never equal to others.
 std::optional<std::string> AttrsKey(const Attrs& attrs);
 
+// What made a value, and its operand `i`.
+inline const Node& ProducerOf(const Value& v) { return v.graph->producer(v.id); }
+inline Value OperandOf(const Value& v, size_t i) { return v.graph->value(ProducerOf(v).inputs[i]); }
+
 // The value of a constant with one element.
 std::optional<double> ScalarConstant(const Value& v);
+inline bool IsScalar(const Value& v, double want) { return ScalarConstant(v) == want; }
 bool IsConstant(const Value& v);
 
 }  // namespace strata

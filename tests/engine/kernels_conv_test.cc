@@ -49,13 +49,15 @@ TEST(ConvKernel, ConstantWeightsAndSingleSamples) {
   std::mt19937 rng(1);
   for (const ConvCase& c : cases) {
     for (const bool constant : {false, true}) {
-      for (const bool residual : {false, true}) {
+      for (const int flags : {0, 1, 2, 3}) {
+        const bool residual = flags & 1, oi = flags & 2;
         SCOPED_TRACE(absl::StrCat(ShapeString(c.x), " window ", ShapeString(c.window), " constant ", constant));
         ConvAttrs at = AttrsOf(c);
+        at.weights_oi = oi;
         Graph g;
         std::vector<Value> in{g.AddInput("x", DType::kF32, c.x)};
-        in.push_back(constant ? Constant(&g, RandomTensor(DType::kF32, WeightShape(c, false), &rng))
-                              : g.AddInput("w", DType::kF32, WeightShape(c, false)));
+        in.push_back(constant ? Constant(&g, RandomTensor(DType::kF32, WeightShape(c, oi), &rng))
+                              : g.AddInput("w", DType::kF32, WeightShape(c, oi)));
         if (residual) {
           in.push_back(g.AddInput("r", DType::kF32, Conv(in[0], in[1], at).shape()));
           at.residual = at.relu = true;

@@ -5,6 +5,7 @@
 
 #include "engine/base/philox.h"
 #include "engine/base/status.h"
+#include "engine/nn/schema.h"
 
 namespace strata::nn {
 namespace {
@@ -149,7 +150,7 @@ absl::Status FillTensor(v1::Dialect dialect, const v1::Initializer& init, Stream
 
 // A Keras initializer may carry a seed of its own.
 int64_t OwnSeed(const v1::Initializer& init, int64_t fallback) {
-  const auto* kind = init.GetReflection()->GetOneofFieldDescriptor(init, init.GetDescriptor()->FindOneofByName("kind"));
+  const auto* kind = KindOf(init);
   if (kind == nullptr) return fallback;
   const google::protobuf::Message& m = init.GetReflection()->GetMessage(init, kind);
   const auto* field = m.GetDescriptor()->FindFieldByName("seed");

@@ -1,6 +1,7 @@
 #include "engine/nn/losses/loss.h"
 
 #include "absl/strings/str_cat.h"
+#include "engine/nn/schema.h"
 #include "engine/ops/ops.h"
 #include "engine/ops/record.h"
 
@@ -19,8 +20,7 @@ std::vector<LossComponent> CustomLosses();
 namespace {
 
 const LossComponent* Find(const v1::Loss& loss) {
-  const auto* kind =
-      loss.GetReflection()->GetOneofFieldDescriptor(loss, v1::Loss::descriptor()->FindOneofByName("kind"));
+  const auto* kind = KindOf(loss);
   if (kind == nullptr) return nullptr;
   for (const LossComponent& c : Losses()) {
     if (c.name == kind->name()) return &c;

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/nn/custom/custom.h"
+#include "engine/nn/schema.h"
 #include "engine/ops/ops.h"
 #include "engine/ops/record.h"
 
@@ -194,7 +195,7 @@ MetricTerms BuildMetric(Scope& s, const v1::Metric& m, Value t, Value p, Value w
 
 std::string MetricName(const v1::Metric& m) {
   if (!m.name().empty()) return m.name();
-  const auto* kind = m.GetReflection()->GetOneofFieldDescriptor(m, v1::Metric::descriptor()->FindOneofByName("kind"));
+  const auto* kind = KindOf(m);
   if (m.has_custom()) return m.custom().definition().name();
   return kind == nullptr ? "metric" : kind->name();
 }
