@@ -8,6 +8,7 @@
 #include "absl/synchronization/mutex.h"
 #include "engine/base/status.h"
 #include "service/rpc/models.h"
+#include "service/rpc/release_self.h"
 #include "service/rpc/unary.h"
 
 namespace strata::service {
@@ -40,10 +41,7 @@ class ImportReactor final : public grpc::ServerReadReactor<v1::ImportRequest>,
     // While the pool parses, its answer ends the call.
     if (!over_ && !parsing_) FinishNow(absl::CancelledError("the client has gone"));
   }
-  void OnDone() override {
-    absl::MutexLock lock(&mutex_);
-    pool_->Add([self = std::move(self_)] {});  // the last reference must not go under the lock
-  }
+  void OnDone() override { ReleaseSelf(pool_, &mutex_, &self_); }
 
  private:
   absl::Status Take() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -125,10 +123,7 @@ class ExportReactor final : public grpc::ServerWriteReactor<v1::ExportResponse>,
     absl::MutexLock lock(&mutex_);
     if (!over_) FinishNow(absl::CancelledError("the client has gone"));
   }
-  void OnDone() override {
-    absl::MutexLock lock(&mutex_);
-    pool_->Add([self = std::move(self_)] {});
-  }
+  void OnDone() override { ReleaseSelf(pool_, &mutex_, &self_); }
 
  private:
   void Make() {

@@ -7,6 +7,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "engine/base/status.h"
+#include "service/rpc/release_self.h"
 #include "service/rpc/training.h"
 #include "service/rpc/unary.h"
 
@@ -109,11 +110,11 @@ class TrainReactor final : public grpc::ServerBidiReactor<v1::TrainRequest, v1::
   }
 
   void OnDone() override {
-    std::shared_ptr<TrainReactor> self;
-    absl::MutexLock lock(&mutex_);
-    run_ = nullptr;
-    self = std::move(self_);
-    pool_->Add([self = std::move(self)] {});  // the last reference must not go under the lock
+    {
+      absl::MutexLock lock(&mutex_);
+      run_ = nullptr;
+    }
+    ReleaseSelf(pool_, &mutex_, &self_);
   }
 
  private:

@@ -6,6 +6,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "service/rpc/release_self.h"
 #include "service/rpc/training.h"
 #include "service/rpc/unary.h"
 
@@ -38,10 +39,7 @@ class WatchReactor final : public grpc::ServerWriteReactor<v1::RunEvent>,
     absl::MutexLock lock(&mutex_);
     if (!over_) FinishNow(absl::CancelledError("the client has gone"));
   }
-  void OnDone() override {
-    absl::MutexLock lock(&mutex_);
-    pool_->Add([self = std::move(self_)] {});  // the last reference must not go under the lock
-  }
+  void OnDone() override { ReleaseSelf(pool_, &mutex_, &self_); }
 
  private:
   void Wake() {
