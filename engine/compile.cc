@@ -7,7 +7,9 @@
 
 namespace strata {
 
-absl::StatusOr<std::unique_ptr<const Plan>> Compile(Graph graph, const CompileOptions& options) {
+namespace {
+
+absl::StatusOr<Graph> Rewrite(Graph graph, const CompileOptions& options) {
   STRATA_RETURN_IF_ERROR(graph.status());
   for (const ValueInfo& v : graph.values()) {
     int64_t count = 0;
@@ -16,13 +18,33 @@ absl::StatusOr<std::unique_ptr<const Plan>> Compile(Graph graph, const CompileOp
     return absl::ResourceExhaustedError(absl::StrCat("model: a value of shape ", ShapeString(v.shape),
                                                      " is larger than ", options.max_value_bytes, " bytes"));
   }
-  if (options.reference) {
-    graph = Prune(graph);
-    STRATA_RETURN_IF_ERROR(Verify(graph));
-  } else {
-    STRATA_ASSIGN_OR_RETURN(graph, Optimize(std::move(graph)));
+  if (!options.reference) return Optimize(std::move(graph));
+  graph = Prune(graph);
+  STRATA_RETURN_IF_ERROR(Verify(graph));
+  return graph;
+}
+
+PlanOptions OptionsOf(const CompileOptions& options) {
+  return {.threads = options.threads, .reference_only = options.reference};
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<const Plan>> Compile(Graph graph, const CompileOptions& options) {
+  STRATA_ASSIGN_OR_RETURN(Graph rewritten, Rewrite(std::move(graph), options));
+  return MakePlan(std::move(rewritten), OptionsOf(options));
+}
+
+absl::StatusOr<std::vector<RowPart>> CompileByRows(Graph graph, const std::vector<bool>& batched,
+                                                   const CompileOptions& options) {
+  constexpr int64_t kLeastRows = 4;
+  STRATA_ASSIGN_OR_RETURN(Graph rewritten, Rewrite(std::move(graph), options));
+  std::vector<RowPart> parts = PlanByRows(rewritten, batched, OptionsOf(options), kLeastRows);
+  if (parts.empty()) {
+    STRATA_ASSIGN_OR_RETURN(std::unique_ptr<const Plan> whole, MakePlan(std::move(rewritten), OptionsOf(options)));
+    parts.push_back({0, -1, std::move(whole)});
   }
-  return MakePlan(std::move(graph), {.threads = options.threads, .reference_only = options.reference});
+  return parts;
 }
 
 std::string SignatureKey(const NamedViews& tensors) {

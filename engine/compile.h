@@ -18,6 +18,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/base/tensor.h"
+#include "engine/exec/rows.h"
 #include "engine/graph/graph.h"
 #include "engine/plan/plan.h"
 
@@ -31,6 +32,10 @@ struct CompileOptions {
 
 // RESOURCE_EXHAUSTED if a value is larger than the limit.
 absl::StatusOr<std::unique_ptr<const Plan>> Compile(Graph graph, const CompileOptions& options);
+
+// The same in ranges of rows, one a thread, where `batched` inputs' rows are independent; else one part, the whole.
+absl::StatusOr<std::vector<RowPart>> CompileByRows(Graph graph, const std::vector<bool>& batched,
+                                                   const CompileOptions& options);
 
 // Text that names a signature: "input:f32[64, 784];target:i64[64]".
 std::string SignatureKey(const NamedViews& tensors);

@@ -1,11 +1,14 @@
 // Published weights: plans with the weights bound as constants, one pool of contexts for each signature.
 
+#include <cstring>
+
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "engine/base/status.h"
 #include "engine/compile.h"
 #include "engine/exec/context.h"
 #include "engine/inspect.h"
+#include "engine/kernels/parallel.h"
 #include "engine/nn/build.h"
 #include "engine/ops/ops.h"
 #include "engine/passes/passes.h"
@@ -16,30 +19,46 @@
 namespace strata {
 namespace {
 
+using Contexts = std::vector<std::unique_ptr<Context>>;  // one per part
+
 // A compiled signature, with contexts that wait for a caller. Callers keep the entry alive while it runs.
 struct Compiled {
-  std::unique_ptr<const Plan> plan;
+  std::vector<RowPart> parts;
+  std::vector<bool> batched;                  // by input: it is divided into the parts' rows
+  std::vector<ValueInfo> outputs;             // of the whole batch
   std::vector<RequirementSpec> requirements;  // their outputs follow the model's
   bool profile = false;
   absl::Mutex mutex;
-  std::vector<std::unique_ptr<Context>> idle ABSL_GUARDED_BY(mutex);
+  std::vector<Contexts> idle ABSL_GUARDED_BY(mutex);
 
-  std::unique_ptr<Context> Take() {
+  const Graph& graph() const { return parts[0].plan->graph; }
+  int64_t memory_bytes() const {
+    int64_t bytes = 0;
+    for (size_t i = 0; i < parts.size(); ++i) {
+      const bool shared = i > 0 && parts[i].plan == parts[i - 1].plan;
+      bytes += parts[i].plan->arena_bytes + (shared ? 0 : parts[i].plan->packed_bytes);
+    }
+    return bytes;
+  }
+  Contexts Take() {
     {
       absl::MutexLock lock(&mutex);
       if (!idle.empty()) {
-        std::unique_ptr<Context> context = std::move(idle.back());
+        Contexts contexts = std::move(idle.back());
         idle.pop_back();
-        return context;
+        return contexts;
       }
     }
-    auto context = std::make_unique<Context>(plan.get(), std::vector<void*>());
-    if (profile) context->StartProfile();
-    return context;
+    Contexts contexts;
+    for (const RowPart& part : parts) {
+      contexts.push_back(std::make_unique<Context>(part.plan.get(), std::vector<void*>()));
+      if (profile) contexts.back()->StartProfile();
+    }
+    return contexts;
   }
-  void Return(std::unique_ptr<Context> context) {
+  void Return(Contexts contexts) {
     absl::MutexLock lock(&mutex);
-    idle.push_back(std::move(context));
+    idle.push_back(std::move(contexts));
   }
 };
 
@@ -58,32 +77,31 @@ class VersionImpl : public Version {
   absl::StatusOr<NamedTensors> Predict(const NamedViews& inputs) const override {
     STRATA_RETURN_IF_ERROR(Check(inputs));
     STRATA_ASSIGN_OR_RETURN(const std::shared_ptr<Compiled> compiled, CompiledFor(inputs));
-    std::unique_ptr<Context> context = compiled->Take();
+    Contexts contexts = compiled->Take();
     std::vector<Tensor> aligned;
-    std::vector<const void*> pointers;
-    for (const NamedValue& in : compiled->plan->graph.inputs()) {
-      const TensorView& view = inputs.at(in.name);
-      if (reinterpret_cast<uintptr_t>(view.data) % alignof(double) != 0) {
-        aligned.push_back(Tensor::CopyOf(view));
-        pointers.push_back(aligned.back().raw());
-      } else {
-        pointers.push_back(view.data);
-      }
+    std::vector<TensorView> views;
+    for (const NamedValue& in : compiled->graph().inputs()) {
+      views.push_back(inputs.at(in.name));
+      if (reinterpret_cast<uintptr_t>(views.back().data) % alignof(double) == 0) continue;
+      aligned.push_back(Tensor::CopyOf(views.back()));
+      views.back().data = aligned.back().raw();
     }
-    context->Run(pointers);
-    NamedTensors out;
-    const Graph& g = compiled->plan->graph;
-    const absl::Status status = CheckRequirements(compiled->requirements, [&](size_t i) { return context->output(i); });
-    for (size_t i = 0; i < ports_.outputs.size() && status.ok(); ++i) {
-      const ValueInfo& info = g.info(g.outputs()[i].value);
-      out[g.outputs()[i].name] = Tensor::CopyOf({info.dtype, info.shape, context->output(i)});
+    std::vector<Tensor> results;
+    for (size_t i = 0; i < ports_.outputs.size(); ++i) {
+      results.emplace_back(compiled->outputs[i].dtype, compiled->outputs[i].shape);
     }
+    ParallelFor(options_.threads, static_cast<int64_t>(contexts.size()),
+                [&](int64_t i, int) { RunPart(*compiled, i, contexts[i].get(), views, &results); });
+    const absl::Status status =
+        CheckRequirements(compiled->requirements, [&](size_t i) { return contexts[0]->output(i); });
     if (options_.profile) {
       absl::MutexLock lock(&mutex_);
-      profile_ = context->Profile();
+      profile_ = contexts[0]->Profile();
     }
-    compiled->Return(std::move(context));
+    compiled->Return(std::move(contexts));
     if (!status.ok()) return status;
+    NamedTensors out;
+    for (size_t i = 0; i < results.size(); ++i) out[compiled->graph().outputs()[i].name] = std::move(results[i]);
     return out;
   }
 
@@ -100,6 +118,25 @@ class VersionImpl : public Version {
   }
 
  private:
+  // Runs one range of rows and copies what it made into its place.
+  static void RunPart(const Compiled& compiled, int64_t i, Context* context, const std::vector<TensorView>& inputs,
+                      std::vector<Tensor>* results) {
+    const RowPart& part = compiled.parts[i];
+    const auto row_bytes = [](const TensorView& v) { return static_cast<int64_t>(v.size_bytes()) / v.shape[0]; };
+    std::vector<const void*> pointers;
+    for (size_t k = 0; k < inputs.size(); ++k) {
+      const int64_t offset = part.rows > 0 && compiled.batched[k] ? part.first_row * row_bytes(inputs[k]) : 0;
+      pointers.push_back(static_cast<const char*>(inputs[k].data) + offset);
+    }
+    context->Run(pointers);
+    for (size_t k = 0; k < results->size(); ++k) {
+      Tensor& result = (*results)[k];
+      const int64_t all = static_cast<int64_t>(result.size_bytes()), row = part.rows > 0 ? all / result.shape()[0] : 0;
+      std::memcpy(static_cast<char*>(result.raw()) + part.first_row * row, context->output(k),
+                  part.rows > 0 ? part.rows * row : all);
+    }
+  }
+
   absl::Status Check(const NamedViews& inputs) const {
     int64_t rows = -1;
     for (const v1::Input& input : model_.inputs()) {
@@ -146,11 +183,14 @@ class VersionImpl : public Version {
     compiled->profile = options_.profile;
     compiled->requirements = MarkRequirements(collected, &graph);
     STRATA_ASSIGN_OR_RETURN(Graph bound, BindVariables(graph, weights_));
-    STRATA_ASSIGN_OR_RETURN(compiled->plan,
-                            Compile(std::move(bound), {.threads = options_.threads, .reference = options_.reference}));
+    for (const v1::Input& input : model_.inputs()) compiled->batched.push_back(!input.has_batched() || input.batched());
+    for (const NamedValue& v : bound.outputs()) compiled->outputs.push_back(bound.info(v.value));
+    STRATA_ASSIGN_OR_RETURN(compiled->parts,
+                            CompileByRows(std::move(bound), compiled->batched,
+                                          {.threads = options_.threads, .reference = options_.reference}));
     absl::MutexLock lock(&mutex_);
     if (const auto* found = cache_.Find(key)) return *found;  // another caller was faster
-    const int64_t bytes = compiled->plan->memory_bytes();
+    const int64_t bytes = compiled->memory_bytes();
     return *cache_.Add(key, std::move(compiled), bytes);
   }
 

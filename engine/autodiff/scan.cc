@@ -1,5 +1,7 @@
 // The gradient of scan: another scan, which runs the other way over a body that recomputes the step from the saved
-// carried values and differentiates it.
+// carried values and differentiates it. Products of carried values are saved too: everything else of a step is cheap.
+#include <algorithm>
+
 #include "engine/autodiff/gradients.h"
 #include "engine/base/status.h"
 #include "engine/ops/ops.h"
@@ -8,26 +10,69 @@
 namespace strata {
 namespace {
 
-// Appends the carried values before each step to the node's outputs; returns them, stacked over time.
-std::vector<Value> SaveCarries(Graph* g, NodeId n) {
+// What a step is not to compute again: products that depend on carried values, with what is added to them at once.
+// (Other products are the same for all steps together and leave the scan.)
+std::vector<ValueId> Products(const Graph& body, int32_t num_carry) {
+  std::vector<bool> carried(body.values().size(), false);
+  std::vector<std::vector<const Node*>> readers(body.values().size());
+  for (int32_t i = 0; i < num_carry; ++i) carried[body.inputs()[i].value] = true;
+  for (const Node& node : body.nodes()) {
+    bool any = false;
+    for (ValueId v : node.inputs) {
+      any |= carried[v];
+      readers[v].push_back(&node);
+    }
+    for (ValueId v : node.outputs) carried[v] = carried[v] || any;
+  }
+  std::vector<ValueId> out;
+  for (const Node& node : body.nodes()) {
+    if ((node.op != Op::kMatMul && node.op != Op::kConv) || !carried[node.outputs[0]]) continue;
+    ValueId v = node.outputs[0];
+    while (readers[v].size() == 1 && readers[v][0]->op == Op::kAdd &&
+           body.info(readers[v][0]->outputs[0]).shape == body.info(v).shape) {
+      v = readers[v][0]->outputs[0];
+    }
+    if (std::find(out.begin(), out.end(), v) == out.end()) out.push_back(v);
+  }
+  return out;
+}
+
+// Appends to the node's outputs the carried values before each step, then `products` of its body; returns them, stacked
+// over time.
+std::vector<Value> SaveValues(Graph* g, NodeId n, std::span<const ValueId> products) {
   ScanAttrs at = g->nodes()[n].as<ScanAttrs>();
   Graph body;
-  std::vector<Value> inputs;
+  std::vector<Value> inputs, map;
   for (const NamedValue& i : at.body->inputs()) {
     inputs.push_back(body.AddInput(i.name, at.body->info(i.value).dtype, at.body->info(i.value).shape));
   }
-  const std::vector<Value> outputs = Inline(*at.body, &body, inputs);
+  const std::vector<Value> outputs = Inline(*at.body, &body, inputs, &map);
   for (size_t i = 0; i < outputs.size(); ++i) body.MarkOutput(at.body->outputs()[i].name, outputs[i]);
   std::vector<Value> saved;
-  for (int32_t i = 0; i < at.num_carry; ++i) {
-    body.MarkOutput(absl::StrCat("saved", i), inputs[i]);
-    Shape shape = inputs[i].shape();
+  const auto save = [&](Value v) {
+    body.MarkOutput(absl::StrCat("saved", saved.size()), v);
+    Shape shape = v.shape();
     shape.insert(shape.begin(), at.length);
-    saved.push_back(g->AppendOutput(n, inputs[i].dtype(), std::move(shape)));
-  }
+    saved.push_back(g->AppendOutput(n, v.dtype(), std::move(shape)));
+  };
+  for (int32_t i = 0; i < at.num_carry; ++i) save(inputs[i]);
+  for (ValueId v : products) save(map[v]);
   at.body = std::make_shared<const Graph>(std::move(body));
   g->mutable_node(n).attrs = std::move(at);
   return saved;
+}
+
+// `body` with the values `known` replaced by its inputs that begin at `first`.
+Graph ReplaceByInputs(const Graph& body, std::span<const Value> known, size_t first) {
+  Graph out;
+  std::vector<Value> inputs, map(body.values().size());
+  for (const NamedValue& i : body.inputs()) {
+    inputs.push_back(out.AddInput(i.name, body.info(i.value).dtype, body.info(i.value).shape));
+  }
+  for (size_t i = 0; i < known.size(); ++i) map[known[i].id] = inputs[first + i];
+  const std::vector<Value> outputs = Inline(body, &out, inputs, &map);
+  for (size_t i = 0; i < outputs.size(); ++i) out.MarkOutput(body.outputs()[i].name, outputs[i]);
+  return out;
 }
 
 }  // namespace
@@ -38,9 +83,10 @@ std::vector<Value> ScanVjp(Graph* g, NodeId n, std::span<const Value> dy) {
   const std::vector<ValueId> outputs = g->nodes()[n].outputs;
   const int32_t num_carry = at.num_carry, num_seq = at.num_sequences;
   const int32_t num_const = static_cast<int32_t>(inputs.size()) - num_carry - num_seq;
-  const std::vector<Value> saved = SaveCarries(g, n);
+  const std::vector<ValueId> products = Products(*at.body, num_carry);
+  const std::vector<Value> saved = SaveValues(g, n, products);
 
-  // Body: carried d_carry and d_constant; sequences x, saved carry, dy; constants.
+  // Body: carried d_carry and d_constant; sequences x, saved carry, saved products, dy; constants.
   Graph body;
   std::vector<Value> carry, sequences, constants;  // operands of the new scan
   std::vector<Value> d_carry, d_const, x, c, d_out, k;
@@ -70,6 +116,11 @@ std::vector<Value> ScanVjp(Graph* g, NodeId n, std::span<const Value> dy) {
     c.push_back(in_like("carry", saved[i].id, true));
     sequences.push_back(saved[i]);
   }
+  const size_t first_product = body.inputs().size();
+  for (size_t i = num_carry; i < saved.size(); ++i) {
+    in_like("product", saved[i].id, true);
+    sequences.push_back(saved[i]);
+  }
   std::vector<int32_t> with_gradient;
   for (size_t i = num_carry; i < outputs.size(); ++i) {
     if (!dy[i] || !IsFloat(g->info(outputs[i]).dtype)) continue;
@@ -85,7 +136,9 @@ std::vector<Value> ScanVjp(Graph* g, NodeId n, std::span<const Value> dy) {
   std::vector<Value> step = c;
   step.insert(step.end(), x.begin(), x.end());
   step.insert(step.end(), k.begin(), k.end());
-  const std::vector<Value> result = Inline(*at.body, &body, step);
+  std::vector<Value> map, known;
+  const std::vector<Value> result = Inline(*at.body, &body, step, &map);
+  for (ValueId v : products) known.push_back(map[v]);
   std::vector<Value> cotangents(result.size());
   for (int32_t i = 0; i < num_carry; ++i) {
     if (IsFloat(result[i].dtype())) cotangents[i] = d_carry[i];
@@ -108,7 +161,8 @@ std::vector<Value> ScanVjp(Graph* g, NodeId n, std::span<const Value> dy) {
     g->Fail(body.status());
     return std::vector<Value>(inputs.size());
   }
-  const ScanResult back = Scan(g, std::move(body), carry, sequences, constants, !at.reverse, at.length);
+  const ScanResult back =
+      Scan(g, ReplaceByInputs(body, known, first_product), carry, sequences, constants, !at.reverse, at.length);
   std::vector<Value> dx(inputs.size());
   if (!g->ok()) return dx;
   for (int32_t i = 0; i < num_carry; ++i) dx[i] = back.carry[i];

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "engine/graph/graph.h"
 
 #include "engine/base/status.h"
@@ -91,13 +93,16 @@ Value Graph::AppendOutput(NodeId node, DType dtype, Shape shape) {
   return {this, id};
 }
 
-std::vector<Value> Inline(const Graph& body, Graph* graph, std::span<const Value> inputs) {
-  std::vector<Value> map(body.values().size());
+std::vector<Value> Inline(const Graph& body, Graph* graph, std::span<const Value> inputs, std::vector<Value>* values) {
+  std::vector<Value> own;
+  std::vector<Value>& map = values != nullptr ? *values : own;
+  map.resize(body.values().size());
   STRATA_CHECK(inputs.size() == body.inputs().size());
   for (size_t i = 0; i < inputs.size(); ++i) map[body.inputs()[i].value] = inputs[i];
   for (const Node& node : body.nodes()) {
     if (node.op == Op::kInput) continue;
     STRATA_CHECK(node.op != Op::kVariable && node.op != Op::kAssign);
+    if (std::all_of(node.outputs.begin(), node.outputs.end(), [&](ValueId v) { return map[v].id >= 0; })) continue;
     std::vector<Value> in;
     for (ValueId v : node.inputs) in.push_back(map[v]);
     std::vector<ValueInfo> results;

@@ -125,8 +125,10 @@ class Graph {
 // One line a node: "%3 = matmul(%0, %2) : f32[4, 8]". The same graph prints the same text.
 std::string ToText(const Graph& graph);
 
-// Copies `body`'s nodes into `graph` with its inputs replaced; returns its outputs.
-std::vector<Value> Inline(const Graph& body, Graph* graph, std::span<const Value> inputs);
+// Copies `body`'s nodes into `graph` with its inputs replaced; returns its outputs. `map`, by value of the body,
+// receives the copies; values that it holds already are not computed again.
+std::vector<Value> Inline(const Graph& body, Graph* graph, std::span<const Value> inputs,
+                          std::vector<Value>* map = nullptr);
 
 // Copies the live part of a graph (what outputs and assignments need), keeping inputs and variables. Differentiation is
 // over by then: detached values become their operands.

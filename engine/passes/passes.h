@@ -4,7 +4,9 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "engine/graph/graph.h"
@@ -32,6 +34,10 @@ Graph Fuse(const Graph& graph);
 // is computed, and packed, once. Assignments go. INVALID_ARGUMENT if a value is missing or does not fit.
 absl::StatusOr<Graph> BindVariables(const Graph& graph,
                                     const std::map<std::string, std::shared_ptr<const Tensor>>& values);
+
+// The same computation for a range of `rows` rows of its batch: axis 0 of the inputs marked in `batched`, and of every
+// output, counts rows. Nothing, and a reason, if rows meet anywhere: then no part can be computed without the others.
+std::optional<Graph> CutRows(const Graph& graph, const std::vector<bool>& batched, int64_t rows, std::string* why);
 
 // All of them, in order, each verified. INTERNAL names the pass that broke the graph.
 absl::StatusOr<Graph> Optimize(Graph graph);

@@ -36,10 +36,24 @@ TEST(LiftFromScans, ProductsOverTime) {
   for (const bool reverse : {false, true}) {
     const Graph g = Recurrence(5, 3, 4, 6, reverse);
     const Graph o = OptimizeAndCompare(g, {.tolerance = 1e-5, .scale = 5});
-    // Forward: h U. Backward: dz W^T for dx and dz U^T for dh; h U again leaves the loop, as do x W and the weights'
-    // gradients.
+    // Forward: h U. Backward: dz W^T for dx and dz U^T for dh; h U is saved. x W and the weights' gradients leave the
+    // loop.
     EXPECT_EQ(ProductsInBodies(o), 3) << ToText(o);
   }
+}
+
+// Two threads run all steps of their own rows.
+TEST(Scan, RangesOfRows) {
+  const Graph g = Recurrence(4, 9, 3, 5, false);
+  const absl::StatusOr<Graph> o = Optimize(Prune(g));
+  ASSERT_TRUE(o.ok()) << o.status();
+  const auto plan = MakePlan(Prune(*o), {.threads = 2});
+  ASSERT_TRUE(plan.ok());
+  int by_rows = 0;
+  for (const PlanStep& step : (*plan)->steps)
+    by_rows += step.kernel != nullptr && step.kernel->name() == std::string("scan_rows");
+  EXPECT_EQ(by_rows, 2) << ToText(**plan);
+  OptimizeAndCompare(g, {.tolerance = 1e-5, .scale = 5});
 }
 
 }  // namespace

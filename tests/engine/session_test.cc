@@ -150,6 +150,21 @@ TEST(Session, VersionPredictsWhatTheSessionEvaluates) {
   EXPECT_NEAR(evaluation->loss, loss, 1e-5);
 }
 
+// Two threads take ranges of rows, whatever the number of rows.
+TEST(Session, VersionPredictsTheSameWithThreads) {
+  auto session = MakeSession(kMlp, kConfig);
+  ASSERT_TRUE(session->Step(MakeBatch(8, 1).views()).ok());
+  const auto one = Version::Create(Parse<v1::Model>(kMlp), session->Weights(), {});
+  const auto two = Version::Create(Parse<v1::Model>(kMlp), session->Weights(), {.threads = 2});
+  ASSERT_TRUE(one.ok() && two.ok());
+  for (const int64_t rows : {1, 2, 7, 8, 9, 33}) {
+    const Batch b = MakeBatch(rows, static_cast<int>(rows));
+    const auto x = (*one)->Predict({{"input", b.x.view()}}), y = (*two)->Predict({{"input", b.x.view()}});
+    ASSERT_TRUE(x.ok() && y.ok()) << x.status() << y.status();
+    ExpectEqual(*x, *y, 1e-6);
+  }
+}
+
 struct BadBatch {
   const char* name;
   std::vector<std::pair<std::string, Shape>> tensors;
