@@ -103,6 +103,7 @@ class FusedKernel : public Kernel {
         p_->tile_rows > 0 ? std::min(p_->tile_rows, p_->rows) * p_->columns : std::min(p_->block, p_->columns);
     for (size_t i = 0; i < p_->operands.size(); ++i) {
       const auto& o = p_->operands[i];
+      if (o.single && o.kind == Kind::kScalar) f->reg[i] = static_cast<const float*>(f->args.in[i]);
       if (o.buffer < 0) continue;
       float* to = f->pool + o.buffer * p_->block;
       f->reg[i] = to;
@@ -158,8 +159,13 @@ class FusedKernel : public Kernel {
   void FillRows(Frame* f, int64_t row, int64_t n) const {
     for (size_t i = 0; i < p_->operands.size(); ++i) {
       const auto& o = p_->operands[i];
-      if (o.kind == Kind::kRow)
-        std::fill_n(f->pool + o.buffer * p_->block, n, At(f->args.in[i], o.is_bool, RowOffset(o, row)));
+      if (o.kind != Kind::kRow) continue;
+      const int64_t offset = RowOffset(o, row);
+      if (o.single) {
+        f->reg[i] = static_cast<const float*>(f->args.in[i]) + offset;
+      } else {
+        std::fill_n(f->pool + o.buffer * p_->block, n, At(f->args.in[i], o.is_bool, offset));
+      }
     }
   }
 
@@ -230,6 +236,7 @@ class FusedKernel : public Kernel {
   void StoreResult(Frame* f, size_t index, int64_t row, int64_t rows, int64_t column, int64_t n) const {
     const auto& r = p_->results[index];
     const float* x = f->reg[r.reg];
+    const float* times = r.times >= 0 ? f->reg[r.times] : nullptr;
     const size_t count = static_cast<size_t>(n);
     const int64_t flat = row * p_->columns + column;
     switch (r.store) {
@@ -246,28 +253,35 @@ class FusedKernel : public Kernel {
       case Store::kSumRows: {
         float* y = static_cast<float*>(Output(f->args, r));
         const int64_t length = rows == 1 ? n : p_->columns;
-        for (int64_t i = 0; i < rows; ++i)
-          y[(row + i) / p_->rows_per_sum] += v_.sum(x + i * length, static_cast<size_t>(length));
+        for (int64_t i = 0; i < rows; ++i) {
+          const size_t size = static_cast<size_t>(length);
+          y[(row + i) / p_->rows_per_sum] +=
+              times != nullptr ? v_.dot(x + i * length, times + i * length, size) : v_.sum(x + i * length, size);
+        }
         return;
       }
       case Store::kSumColumns:
-        AddColumns(f, index, x, row, rows, column, n);
+        AddColumns(f, index, x, times, row, rows, column, n);
         return;
     }
   }
 
-  void AddColumns(Frame* f, size_t index, const float* x, int64_t row, int64_t rows, int64_t column, int64_t n) const {
-    const BlockFn add = v_.block[static_cast<int>(BlockOp::kAdd)];
+  // Adds x, or x * times.
+  void AddColumns(Frame* f, size_t index, const float* x, const float* times, int64_t row, int64_t rows, int64_t column,
+                  int64_t n) const {
+    const BlockFn add = v_.block[static_cast<int>(times != nullptr ? BlockOp::kMulAdd : BlockOp::kAdd)];
+    const auto add_to = [&](float* sum, int64_t from, int64_t count) {
+      if (times != nullptr) {
+        add(sum, x + from, times + from, sum, static_cast<size_t>(count));
+      } else {
+        add(sum, sum, x + from, nullptr, static_cast<size_t>(count));
+      }
+    };
     const auto& r = p_->results[index];
-    if (r.accumulator >= 0) {
-      float* sum = f->pool + r.accumulator * p_->block;
-      add(sum, sum, x, nullptr, static_cast<size_t>(n));
-      return;
-    }
+    if (r.accumulator >= 0) return add_to(f->pool + r.accumulator * p_->block, 0, n);
     const int64_t length = rows == 1 ? n : p_->columns;
     for (int64_t i = 0; i < rows; ++i) {
-      float* sum = f->sums[index] + (row + i) % p_->rows_per_sum * p_->columns + column;
-      add(sum, sum, x + i * length, nullptr, static_cast<size_t>(length));
+      add_to(f->sums[index] + (row + i) % p_->rows_per_sum * p_->columns + column, i * length, length);
     }
   }
 

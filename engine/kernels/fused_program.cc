@@ -111,13 +111,15 @@ class Compiler {
 
   // Binds instructions. Several that one primitive computes become one.
   void BindInstructions() {
-    const VectorOps& ops = GetVectorOps();
     const size_t inputs = r_.node.inputs.size();
     CountReaders();
     map_.resize(inputs + attrs_.code.size());
     for (size_t i = 0; i < inputs; ++i) map_[i] = static_cast<int16_t>(i);
     std::vector<Match> matches(attrs_.code.size());
     std::vector<bool> skip(attrs_.code.size(), false);
+    for (const auto& r : attrs_.results) {
+      if (IsSummedProduct(r)) skip[r.reg - inputs] = true;
+    }
     for (size_t k = attrs_.code.size(); k-- > 0;) {  // readers first: longer matches win
       if (skip[k]) continue;
       matches[k] = MatchAt(attrs_.code[k]);
@@ -128,8 +130,11 @@ class Compiler {
       const Match& m = matches[k];
       const int16_t ra = map_[m.a];
       map_[inputs + k] = static_cast<int16_t>(inputs + p_->code.size());
-      p_->code.push_back(
-          {ops.block[static_cast<int>(m.op)], ra, m.b >= 0 ? map_[m.b] : ra, m.c >= 0 ? map_[m.c] : ra, -1});
+      p_->code.push_back({m.op, nullptr,
+                          m.c >= 0   ? 3
+                          : m.b >= 0 ? 2
+                                     : 1,
+                          ra, m.b >= 0 ? map_[m.b] : ra, m.c >= 0 ? map_[m.c] : ra, -1});
     }
   }
 
@@ -141,6 +146,13 @@ class Compiler {
       }
     }
     for (const auto& r : attrs_.results) readers_[r.reg] += 2;
+  }
+
+  // A product that is only summed is computed by the sum.
+  bool IsSummedProduct(const FusedAttrs::Result& r) const {
+    return (r.store == Store::kSumRows || r.store == Store::kSumColumns) && r.variable < 0 &&
+           r.reg >= static_cast<int16_t>(r_.node.inputs.size()) && readers_[r.reg] == 2 && Code(r.reg).op == Op::kMul &&
+           Code(r.reg).a != Code(r.reg).b;
   }
 
   bool IsZero(int16_t reg) const {
@@ -172,6 +184,15 @@ class Compiler {
       if (IsOwn(c.b, Op::kMul)) return {BlockOp::kNegMulAdd, Code(c.b).a, Code(c.b).b, c.a, {c.b}};
       if (IsOwn(c.a, Op::kMul)) return {BlockOp::kMulSub, Code(c.a).a, Code(c.a).b, c.b, {c.a}};
       if (IsOwn(c.b, Op::kDiv)) return {BlockOp::kSubDiv, Code(c.b).a, Code(c.b).b, c.a, {c.b}};
+    } else if (c.op == Op::kMul && c.a == c.b) {
+      if (readers_[c.a] == 2 && c.a >= static_cast<int16_t>(r_.node.inputs.size()) && Code(c.a).op == Op::kSub) {
+        return {BlockOp::kSubSquare, Code(c.a).a, Code(c.a).b, -1, {c.a}};
+      }
+    } else if (c.op == Op::kMul) {
+      for (const auto& [difference, factor] : {std::pair(c.a, c.b), std::pair(c.b, c.a)}) {
+        if (IsOwn(difference, Op::kSub))
+          return {BlockOp::kSubMul, Code(difference).a, Code(difference).b, factor, {difference}};
+      }
     } else if (c.op == Op::kSelect && IsOwn(c.a, Op::kLessEqual) && IsZero(c.b) && IsZero(Code(c.a).b)) {
       // select(x <= 0, 0, y)
       const int16_t x = Code(c.a).a;
@@ -202,14 +223,20 @@ class Compiler {
     for (size_t i = 0; i < attrs_.results.size(); ++i) {
       const auto& r = attrs_.results[i];
       const int32_t output = r.variable < 0 ? next++ : -1;
-      p_->results.push_back({map_[r.reg], r.store, r.variable, output, attrs_.types[i] == DType::kBool});
+      const bool product = IsSummedProduct(r);
+      p_->results.push_back(
+          {map_[product ? Code(r.reg).a : r.reg], r.store, r.variable, output, attrs_.types[i] == DType::kBool});
+      if (product) p_->results.back().times = map_[Code(r.reg).b];
     }
     const int32_t end = static_cast<int32_t>(p_->code.size());
     p_->last_read.assign(p_->operands.size() + p_->code.size(), -1);
     for (int32_t k = 0; k < end; ++k) {
       for (int16_t reg : {p_->code[k].a, p_->code[k].b, p_->code[k].c}) p_->last_read[reg] = k;
     }
-    for (const auto& r : p_->results) p_->last_read[r.reg] = end;
+    for (const auto& r : p_->results) {
+      p_->last_read[r.reg] = end;
+      if (r.times >= 0) p_->last_read[r.times] = end;
+    }
     for (size_t i = 0; i < p_->results.size(); ++i) MakeDirect(i);
   }
 
@@ -244,15 +271,45 @@ class Compiler {
     if (p_->tile_rows == 0) AssignBuffers(false);
   }
 
+  // Chooses each instruction's primitive: one that takes single numbers for the operands that are the same in a whole
+  // block, where there is one. Other readers need such an operand as a block.
+  void FindSingles(bool tiles) {
+    const VectorOps& ops = GetVectorOps();
+    for (auto& o : p_->operands) o.single = !o.is_bool && (o.kind == Kind::kScalar || (o.kind == Kind::kRow && !tiles));
+    const auto single = [&](int16_t reg) {
+      return reg >= 0 && reg < static_cast<int16_t>(p_->operands.size()) && p_->operands[reg].single;
+    };
+    const auto expand = [&](int16_t reg) {
+      if (single(reg)) p_->operands[reg].single = false;
+    };
+    for (const auto& r : p_->results) {
+      expand(r.reg);
+      expand(r.times);
+    }
+    for (bool changed = true; changed;) {
+      changed = false;
+      for (auto& c : p_->code) {
+        const int mask =
+            (single(c.a) ? 1 : 0) + (c.operands > 1 && single(c.b) ? 2 : 0) + (c.operands > 2 && single(c.c) ? 4 : 0);
+        const int op = static_cast<int>(c.op);
+        c.fn = mask == 0 ? ops.block[op] : ops.single[op][mask];
+        if (c.fn != nullptr) continue;
+        for (int16_t reg : {c.a, c.b, c.c}) expand(reg);
+        changed = true;
+      }
+    }
+  }
+
   // The block's length depends on the number of buffers, and which operands need one on whether blocks are tiles of
   // rows.
   void AssignBuffers(bool tiles) {
+    FindSingles(tiles);
     p_->num_buffers = 0;
     int32_t& next = p_->num_buffers;
     for (auto& o : p_->operands) {
       const bool in_place =
           o.kind == Kind::kDense || (!tiles && (o.kind == Kind::kColumns || o.kind == Kind::kGeneral));
-      o.buffer = !in_place || o.is_bool ? next++ : -1;
+      o.buffer = (!in_place || o.is_bool) && !o.single ? next++ : -1;
     }
     for (auto& r : p_->results) {
       r.accumulator = r.store == Store::kSumColumns && tiles && p_->rows_per_sum == 1 ? next++ : -1;

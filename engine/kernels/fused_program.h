@@ -25,9 +25,12 @@ struct FusedProgram {
     bool is_bool;
     Shape row_strides;    // by outer axis
     int32_t buffer = -1;  // where it is expanded; -1 if it is read in place
+    bool single = false;  // one number for a block, which instructions take as such
   };
   struct Instruction {
+    BlockOp op;
     BlockFn fn;
+    int operands;
     int16_t a, b, c;  // registers; unused ones repeat a
     int32_t buffer;   // -1: written to result `direct`
     int16_t direct = -1;
@@ -40,6 +43,7 @@ struct FusedProgram {
     bool is_bool;
     bool direct = false;       // an instruction writes it in place
     int32_t accumulator = -1;  // buffer, of column sums in tile mode
+    int16_t times = -1;        // of sums within rows or columns: the products with this register are summed
   };
 
   Shape outer;  // axes of the rows

@@ -1,6 +1,8 @@
 #include "engine/kernels/vector_ops.h"
 
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "engine/kernels/vector_ops.cc"
@@ -17,30 +19,34 @@ using M = hn::Mask<F>;
 HWY_INLINE V FromMask(M m) { return hn::IfThenElseZero(m, hn::Set(F(), 1.0f)); }
 HWY_INLINE M ToMask(V x) { return hn::Ne(x, hn::Zero(F())); }
 
-// Loops over whole vectors, then the masked rest. kOperands of a, b, c are loaded.
-template <int kOperands, typename Fn>
+// Loops over whole vectors, then the masked rest. kOperands of a, b, c are loaded; those of kSingle are one number.
+template <int kOperands, int kSingle, typename Fn>
 HWY_INLINE void Apply(float* y, const float* a, const float* b, const float* c, size_t n, Fn f) {
   const F d;
   const size_t lanes = hn::Lanes(d);
   const V zero = hn::Zero(d);
+  const V one_a = (kSingle & 1) != 0 ? hn::Set(d, *a) : zero;
+  const V one_b = (kSingle & 2) != 0 ? hn::Set(d, *b) : zero;
+  const V one_c = (kSingle & 4) != 0 ? hn::Set(d, *c) : zero;
   size_t i = 0;
   for (; i + lanes <= n; i += lanes) {
-    const V va = hn::LoadU(d, a + i);
-    const V vb = kOperands > 1 ? hn::LoadU(d, b + i) : zero;
-    const V vc = kOperands > 2 ? hn::LoadU(d, c + i) : zero;
+    const V va = (kSingle & 1) != 0 ? one_a : hn::LoadU(d, a + i);
+    const V vb = kOperands < 2 || (kSingle & 2) != 0 ? one_b : hn::LoadU(d, b + i);
+    const V vc = kOperands < 3 || (kSingle & 4) != 0 ? one_c : hn::LoadU(d, c + i);
     hn::StoreU(f(va, vb, vc), d, y + i);
   }
   if (i == n) return;
   const M m = hn::FirstN(d, n - i);
-  const V va = hn::MaskedLoad(m, d, a + i);
-  const V vb = kOperands > 1 ? hn::MaskedLoad(m, d, b + i) : zero;
-  const V vc = kOperands > 2 ? hn::MaskedLoad(m, d, c + i) : zero;
+  const V va = (kSingle & 1) != 0 ? one_a : hn::MaskedLoad(m, d, a + i);
+  const V vb = kOperands < 2 || (kSingle & 2) != 0 ? one_b : hn::MaskedLoad(m, d, b + i);
+  const V vc = kOperands < 3 || (kSingle & 4) != 0 ? one_c : hn::MaskedLoad(m, d, c + i);
   hn::BlendedStore(f(va, vb, vc), m, d, y + i);
 }
 
 #define STRATA_BLOCK(name, operands, expression)                                  \
+  template <int kSingle = 0>                                                      \
   void name(float* y, const float* a, const float* b, const float* c, size_t n) { \
-    Apply<operands>(y, a, b, c, n, [](V x, V z, V w) HWY_ATTR {                   \
+    Apply<operands, kSingle>(y, a, b, c, n, [](V x, V z, V w) HWY_ATTR {          \
       (void)z;                                                                    \
       (void)w;                                                                    \
       return expression;                                                          \
@@ -79,6 +85,8 @@ STRATA_BLOCK(NegMulAdd, 3, hn::NegMulAdd(x, z, w))
 STRATA_BLOCK(MulSub, 3, hn::MulSub(x, z, w))
 STRATA_BLOCK(Relu, 1, hn::IfThenZeroElse(hn::Le(x, hn::Zero(F())), x))
 STRATA_BLOCK(ReluGrad, 2, hn::IfThenZeroElse(hn::Le(x, hn::Zero(F())), z))
+STRATA_BLOCK(SubMul, 3, hn::Mul(hn::Sub(x, z), w))
+STRATA_BLOCK(SubSquare, 2, hn::Mul(hn::Sub(x, z), hn::Sub(x, z)))
 STRATA_BLOCK(Lerp, 3, hn::MulAdd(hn::Sub(x, w), z, w))
 STRATA_BLOCK(LerpSquare, 3, hn::MulAdd(hn::MulSub(x, x, w), z, w))
 STRATA_BLOCK(SqrtMulAdd, 3, hn::MulAdd(hn::Sqrt(x), z, w))
@@ -159,13 +167,13 @@ float MinOf(const float* x, size_t n) { return Extremum<FoldMin>(x, n, kInf); }
 
 float ExpShiftSum(float* y, const float* x, float shift, size_t n) {
   const V s = hn::Set(F(), shift);
-  Apply<1>(y, x, nullptr, nullptr, n, [s](V v, V, V) HWY_ATTR { return ExpV(hn::Sub(v, s)); });
+  Apply<1, 0>(y, x, nullptr, nullptr, n, [s](V v, V, V) HWY_ATTR { return ExpV(hn::Sub(v, s)); });
   return Sum(y, n);
 }
 
 void Affine(float* y, const float* x, float a, float b, size_t n) {
   const V va = hn::Set(F(), a), vb = hn::Set(F(), b);
-  Apply<1>(y, x, nullptr, nullptr, n, [va, vb](V v, V, V) HWY_ATTR { return hn::MulAdd(v, va, vb); });
+  Apply<1, 0>(y, x, nullptr, nullptr, n, [va, vb](V v, V, V) HWY_ATTR { return hn::MulAdd(v, va, vb); });
 }
 
 template <bool kPositions>
@@ -294,25 +302,48 @@ void Uniform(float* y, uint64_t key, uint64_t first, uint64_t hi, size_t n) {
   }
 }
 
+// Every combination of single operands but all of them.
+#define STRATA_SINGLE2(name) \
+  { nullptr, name<1>, name<2>, nullptr, nullptr, nullptr, nullptr, nullptr }
+#define STRATA_SINGLE3(name) \
+  { nullptr, name<1>, name<2>, name<3>, name<4>, name<5>, name<6>, nullptr }
+
 const VectorOps* Table() {
-  static constexpr VectorOps kTable = {
-      {Neg,      Abs,    Sign,   Exp,       Expm1,  Log,  Log1p,    Sqrt, Sigmoid,    Tanh,       Erf,       Floor, Not,
-       IsFinite, Copy,   Add,    Sub,       Mul,    Div,  Max,      Min,  Pow,        Less,       LessEqual, Equal, And,
-       Or,       Select, MulAdd, NegMulAdd, MulSub, Relu, ReluGrad, Lerp, LerpSquare, SqrtMulAdd, SubDiv},
-      Sum,
-      Dot,
-      MaxOf,
-      MinOf,
-      ExpShiftSum,
-      Affine,
-      FromBool,
-      ToBool,
-      MaxCells,
-      MaxCellsGrad,
-      SumCells,
-      Uniform};
+  static constexpr BlockFn kSingles[][8] = {
+      STRATA_SINGLE2(Add),        STRATA_SINGLE2(Sub),        STRATA_SINGLE2(Mul),       STRATA_SINGLE2(Div),
+      STRATA_SINGLE2(Max),        STRATA_SINGLE2(Min),        STRATA_SINGLE3(MulAdd),    STRATA_SINGLE3(NegMulAdd),
+      STRATA_SINGLE3(MulSub),     STRATA_SINGLE3(SubMul),     STRATA_SINGLE2(SubSquare), STRATA_SINGLE3(Lerp),
+      STRATA_SINGLE3(LerpSquare), STRATA_SINGLE3(SqrtMulAdd), STRATA_SINGLE3(SubDiv)};
+  static constexpr BlockOp kOps[] = {
+      BlockOp::kAdd,       BlockOp::kSub,    BlockOp::kMul,        BlockOp::kDiv,        BlockOp::kMax,
+      BlockOp::kMin,       BlockOp::kMulAdd, BlockOp::kNegMulAdd,  BlockOp::kMulSub,     BlockOp::kSubMul,
+      BlockOp::kSubSquare, BlockOp::kLerp,   BlockOp::kLerpSquare, BlockOp::kSqrtMulAdd, BlockOp::kSubDiv};
+  static const VectorOps kTable = [] {
+    VectorOps t = {{Neg<>,      Abs<>,    Sign<>,      Exp<>,    Expm1<>,      Log<>,        Log1p<>,  Sqrt<>,
+                    Sigmoid<>,  Tanh<>,   Erf<>,       Floor<>,  Not<>,        IsFinite<>,   Copy<>,   Add<>,
+                    Sub<>,      Mul<>,    Div<>,       Max<>,    Min<>,        Pow,          Less<>,   LessEqual<>,
+                    Equal<>,    And<>,    Or<>,        Select<>, MulAdd<>,     NegMulAdd<>,  MulSub<>, Relu<>,
+                    ReluGrad<>, SubMul<>, SubSquare<>, Lerp<>,   LerpSquare<>, SqrtMulAdd<>, SubDiv<>},
+                   {},
+                   Sum,
+                   Dot,
+                   MaxOf,
+                   MinOf,
+                   ExpShiftSum,
+                   Affine,
+                   FromBool,
+                   ToBool,
+                   MaxCells,
+                   MaxCellsGrad,
+                   SumCells,
+                   Uniform};
+    for (size_t i = 0; i < std::size(kOps); ++i) std::copy_n(kSingles[i], 8, t.single[static_cast<int>(kOps[i])]);
+    return t;
+  }();
   return &kTable;
 }
+#undef STRATA_SINGLE2
+#undef STRATA_SINGLE3
 
 }  // namespace HWY_NAMESPACE
 }  // namespace strata

@@ -47,6 +47,8 @@ enum class BlockOp : uint8_t {
   kMulSub,     // a b - c
   kRelu,       // a <= 0 ? 0 : a (a NaN stays)
   kReluGrad,   // a <= 0 ? 0 : b
+  kSubMul,     // (a - b) c
+  kSubSquare,  // (a - b) (a - b)
   // The running means and the step of optimizers.
   kLerp,        // c + (a - c) b
   kLerpSquare,  // c + (a a - c) b
@@ -67,6 +69,9 @@ using BlockFn = void (*)(float* y, const float* a, const float* b, const float* 
 
 struct VectorOps {
   BlockFn block[static_cast<int>(BlockOp::kCount)];
+  // The same with operands that are one number for the whole block: bit 0 of the second index for a, bit 1 for b, bit 2
+  // for c. Null where there is none.
+  BlockFn single[static_cast<int>(BlockOp::kCount)][8];
   // Sums in a fixed order of lanes.
   float (*sum)(const float* x, size_t n);
   float (*dot)(const float* x, const float* y, size_t n);

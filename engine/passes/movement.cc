@@ -100,6 +100,26 @@ int64_t PaddedAxis(const Value& v) {
   return at.value == 0 ? axis : -1;
 }
 
+// Paddings of different axes, or outward on both sides, are one.
+Value SimplifyPad(Simplifier* s, const Proposal& c) {
+  if (ProducerOf(c.in[0]).op != Op::kPad) return {};
+  const auto &inner = ProducerOf(c.in[0]).as<PadAttrs>(), &outer = std::get<PadAttrs>(c.attrs);
+  PadAttrs both = outer;
+  bool adds_inside = false, adds_outside = false;
+  for (size_t d = 0; d < both.lo.size(); ++d) {
+    const bool inside = inner.lo[d] != 0 || inner.hi[d] != 0, outside = outer.lo[d] != 0 || outer.hi[d] != 0;
+    const bool outward = std::min({inner.lo[d], inner.hi[d], outer.lo[d], outer.hi[d]}) >= 0;
+    if (inside && outside && !outward) return {};
+    adds_inside |= inner.lo[d] > 0 || inner.hi[d] > 0;
+    adds_outside |= outer.lo[d] > 0 || outer.hi[d] > 0;
+    both.lo[d] += inner.lo[d];
+    both.hi[d] += inner.hi[d];
+  }
+  if (adds_inside && adds_outside && inner.value != outer.value) return {};
+  if (adds_inside) both.value = inner.value;
+  return s->Make(Op::kPad, both, {OperandOf(c.in[0], 0)});
+}
+
 // The gradient of slices that lie side by side is their gradients, side by side.
 Value SimplifySumOfPads(Simplifier* s, const Proposal& c) {
   Value a = c.in[0], b = c.in[1];
@@ -147,6 +167,8 @@ Value SimplifyMovement(Simplifier* s, const Proposal& c) {
       return c.in[0].num_elements() == NumElements(c.result.shape) ? s->Reshape(c.in[0], c.result.shape) : Value{};
     case Op::kConcat:
       return SimplifyConcat(s, c);
+    case Op::kPad:
+      return SimplifyPad(s, c);
     case Op::kAdd:
       return SimplifySumOfPads(s, c);
     case Op::kReverse: {

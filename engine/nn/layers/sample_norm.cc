@@ -80,11 +80,14 @@ Outputs BuildGroup(Scope& s, const v1::GroupNorm& a, const Args& args) {
   if (s.pytorch() && count * x.dim(0) == 1) {
     return {s.Fail(absl::StrCat("input: needs more than one value per channel, got ", ShapeString(x.shape())))};
   }
-  const Value y = Reshape(Standardize(Reshape(x, split), axes, a.epsilon()), x.shape());
-  Shape spread(x.rank(), 1);
-  spread[axis] = channels;
-  return {s.pytorch() ? Affine(s, y, a.affine(), a.use_bias(), {channels}, spread)
-                      : ScaleAndCenter(s, a, y, {channels}, spread)};
+  // The parameters too are laid out by group, so that everything is one pass over the same space.
+  const Value y = Standardize(Reshape(x, split), axes, a.epsilon());
+  Shape spread(split.size(), 1);
+  spread[axis] = groups;
+  spread[axis + 1] = channels / groups;
+  const Value scaled = s.pytorch() ? Affine(s, y, a.affine(), a.use_bias(), {channels}, spread)
+                                   : ScaleAndCenter(s, a, y, {channels}, spread);
+  return {Reshape(scaled, x.shape())};
 }
 
 // The last axes, if they have the given sizes.
