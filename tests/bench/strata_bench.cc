@@ -2,7 +2,10 @@
 // scripts.
 //
 //   strata-bench --workload=mlp,tiny --kind=train --threads=1,2
+//   strata-bench --kind=layer --layers=tests/bench/layers.json --workload="Conv2d 3x3,LSTM"
+//   strata-bench --kind=overhead              what the executor adds to each kernel
 //   strata-bench --quick                      a fraction of a second for each: that everything runs
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 
@@ -11,11 +14,14 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
 #include "engine/session.h"
+#include "tests/bench/layers.h"
 #include "tests/bench/measure.h"
+#include "tests/bench/overhead.h"
 #include "tests/bench/workloads.h"
 
 ABSL_FLAG(std::string, workload, "", "Comma-separated workloads; empty: all.");
-ABSL_FLAG(std::string, kind, "train,infer", "train, infer or both.");
+ABSL_FLAG(std::string, kind, "train,infer", "Any of train, infer, layer and overhead.");
+ABSL_FLAG(std::string, layers, "tests/bench/layers.json", "The layers of --kind=layer.");
 ABSL_FLAG(std::string, threads, "1,2", "Thread counts.");
 ABSL_FLAG(std::string, batch, "", "Batch sizes; empty: the workload's own (training), 1 and 32 (inference).");
 ABSL_FLAG(double, seconds, 3, "Seconds of quiet steps for each figure.");
@@ -122,16 +128,49 @@ void Infer(const Workload& w, int64_t batch, int threads) {
   std::fputs((*version)->Profile().c_str(), stderr);
 }
 
+// Forward and backward of single layers.
+void Layers(const std::vector<std::string>& names, int threads) {
+  const auto cases = ReadLayerCases(absl::GetFlag(FLAGS_layers));
+  if (!cases.ok()) Fail(cases.status());
+  for (const LayerCase& c : *cases) {
+    if (!names.empty() && std::find(names.begin(), names.end(), c.name) == names.end()) continue;
+    const auto step = LayerStep::Create(c, threads);
+    if (!step.ok()) {
+      std::fprintf(stderr, "strata-bench: %s: %s\n", c.name.c_str(), step.status().ToString().c_str());
+      continue;
+    }
+    if (absl::GetFlag(FLAGS_profile)) (*step)->StartProfile();
+    Print("layer", c.name, 1, threads, Measure([&] { (*step)->Run(); }, TimingOptions(threads)), 0, 0);
+    if (absl::GetFlag(FLAGS_profile)) std::fputs((*step)->Profile().c_str(), stderr);
+  }
+}
+
+// Microseconds of one node of a plan, and of one step of a scan, whose kernels do next to nothing.
+void Overhead() {
+  for (const auto& [name, step] : {std::pair("node", NodeOverhead()), std::pair("scan_step", ScanOverhead())}) {
+    const Figures f = Measure(step.run, TimingOptions(1));
+    std::printf("{\"framework\": \"strata\", \"kind\": \"overhead\", \"workload\": \"%s\", \"us\": %.4g}\n", name,
+                f.step_ms * 1e3 / step.count);
+  }
+}
+
 }  // namespace
 
 int Main(int argc, char** argv) {
   absl::ParseCommandLine(argc, argv);
   TakeLock();
-  std::vector<std::string> workloads = List(absl::GetFlag(FLAGS_workload));
-  if (workloads.empty()) workloads = WorkloadNames();
+  const std::vector<std::string> workloads = List(absl::GetFlag(FLAGS_workload));
   const std::vector<int64_t> given = Numbers(absl::GetFlag(FLAGS_batch));
   for (const std::string& kind : List(absl::GetFlag(FLAGS_kind))) {
-    for (const std::string& name : workloads) {
+    if (kind == "layer") {
+      for (int64_t threads : Numbers(absl::GetFlag(FLAGS_threads))) Layers(workloads, static_cast<int>(threads));
+      continue;
+    }
+    if (kind == "overhead") {
+      Overhead();
+      continue;
+    }
+    for (const std::string& name : workloads.empty() ? WorkloadNames() : workloads) {
       const auto w = MakeWorkload(name);
       if (!w.ok()) Fail(w.status());
       for (int64_t threads : Numbers(absl::GetFlag(FLAGS_threads))) {
