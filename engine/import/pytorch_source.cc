@@ -78,6 +78,10 @@ absl::StatusOr<std::string> Expression(const v1::Layer& layer, const std::vector
     case v1::Layer::kReshape:
       return absl::StrCat(x[0], ".reshape(", x[0], ".shape[0], ", absl::StrJoin(layer.reshape().target_shape(), ", "),
                           ")");
+    case v1::Layer::kPermute:
+      return absl::StrCat(x[0], ".permute(0, ", absl::StrJoin(layer.permute().dims(), ", "), ")");
+    case v1::Layer::kRepeatVector:
+      return absl::StrCat(x[0], ".unsqueeze(1).repeat(1, ", layer.repeat_vector().n(), ", 1)");
     case v1::Layer::kSelect:
       return absl::StrCat(x[0], ".select(", layer.select().axis(), ", ", layer.select().index(), ")");
     case v1::Layer::kMean:

@@ -141,9 +141,9 @@ std::vector<Component> MergeLayers() {
   list.push_back(Layer<v1::Dot>("dot", &BuildDot)
                      .Shapes("x[N, ...], y[N, ...] -> z[N, ...]")
                      .Inputs(2, 2)
-                     .With({"axes: 1", {{2, 3}, {2, 3}}, v1::KERAS})
-                     .With({"axes: [2, 1]", {{2, 3, 4}, {2, 4, 5}}, v1::KERAS})
-                     .With({"axes: 1 normalize: true", {{3, 4}, {3, 4}}, v1::KERAS}));
+                     .With("axes: 1", {{2, 3}, {2, 3}})
+                     .With("axes: [2, 1]", {{2, 3, 4}, {2, 4, 5}})
+                     .With("axes: 1 normalize: true", {{3, 4}, {3, 4}}));
   list.push_back(Layer<v1::Concatenate>("concatenate", &BuildConcatenate)
                      .Shapes("x[..., A, ...], ... -> y[..., sum A, ...]")
                      .Inputs(1, -1)

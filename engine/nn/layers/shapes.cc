@@ -125,14 +125,14 @@ std::vector<Component> ShapeLayers() {
                      .With("target_shape: [1, 1, 5]", {{3, 5}}));
   list.push_back(Layer<v1::Permute>("permute", &BuildPermute)
                      .Shapes("x[N, ...] -> y[N, permuted...]")
-                     .With({"dims: [2, 1]", {{2, 3, 4}}, v1::KERAS})
-                     .With({"dims: [3, 1, 2]", {{2, 3, 4, 5}}, v1::KERAS})
-                     .With({"dims: 1", {{2, 3}}, v1::KERAS}));
+                     .With("dims: [2, 1]", {{2, 3, 4}})
+                     .With("dims: [3, 1, 2]", {{2, 3, 4, 5}})
+                     .With("dims: 1", {{2, 3}}));
   list.push_back(Layer<v1::RepeatVector>("repeat_vector", &BuildRepeatVector)
                      .Shapes("x[N, D] -> y[N, n, D]")
-                     .With({"n: 3", {{2, 4}}, v1::KERAS})
-                     .With({"n: 1", {{1, 4}}, v1::KERAS})
-                     .With({"n: 2", {{3, 1}}, v1::KERAS}));
+                     .With("n: 3", {{2, 4}})
+                     .With("n: 1", {{1, 4}})
+                     .With("n: 2", {{3, 1}}));
   list.push_back(Layer<v1::Select>("select", &BuildSelect)
                      .Shapes("x[..., A, ...] -> y[..., ...]")
                      .With("axis: 1 index: -1", {{2, 3, 4}})
