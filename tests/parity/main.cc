@@ -1,11 +1,12 @@
 // strata-parity: runs golden cases.
 //
-//   strata-parity [--rows A1,L2] [--kinds layer,loss] [--list] [--verbose] [--case NAME] DIRECTORY...
+//   strata-parity [--rows A1,L2] [--kinds layer,loss] [--list] [--verbose] [--case NAME] [--convert FILE] DIRECTORY...
 //
 // One line a case, then the numbers of passed, failed and skipped (not supported) cases, binding and companion apart.
 // Exits with 1 if a binding case failed or is not supported, 2 for wrong usage.
 #include <algorithm>
 #include <cstdio>
+#include <fstream>
 #include <set>
 #include <string>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "tests/parity/case.h"
+#include "tests/parity/conversions.h"
 #include "tests/parity/result.h"
 
 namespace strata::parity {
@@ -23,6 +25,7 @@ struct Options {
   std::set<std::string> rows, kinds;
   std::string only;  // name of a case
   bool list = false, verbose = false, none = false;
+  std::string convert;  // file that lists the cases without counterpart; empty: run the cases as they are
   std::vector<std::string> directories;
 };
 
@@ -30,6 +33,7 @@ constexpr char kUsage[] =
     "usage: strata-parity [--rows A1,L2] [--kinds layer,loss] [--case NAME] [--list] [--verbose] DIRECTORY...\n"
     "  --list     only the cases that are not supported, each with what is missing\n"
     "  --none     succeed if no case passes: checks the runner with cases that are wrong\n"
+    "  --convert FILE  the whole models of the cases in the other dialect; FILE lists those without counterpart\n"
     "  --verbose  also the details of passed cases\n";
 
 std::set<std::string> Set(const std::string& text) { return absl::StrSplit(text, ',', absl::SkipEmpty()); }
@@ -37,8 +41,8 @@ std::set<std::string> Set(const std::string& text) { return absl::StrSplit(text,
 bool ParseOptions(int argc, char** argv, Options* options) {
   for (int i = 1; i < argc; ++i) {
     std::string arg = argv[i], value;
-    const bool takes_value =
-        absl::StartsWith(arg, "--rows") || absl::StartsWith(arg, "--kinds") || absl::StartsWith(arg, "--case");
+    const bool takes_value = absl::StartsWith(arg, "--rows") || absl::StartsWith(arg, "--kinds") ||
+                             absl::StartsWith(arg, "--case") || absl::StartsWith(arg, "--convert");
     if (takes_value) {
       const size_t equals = arg.find('=');
       if (equals != std::string::npos) {
@@ -58,6 +62,8 @@ bool ParseOptions(int argc, char** argv, Options* options) {
       options->only = value;
     } else if (arg == "--list") {
       options->list = true;
+    } else if (arg == "--convert") {
+      options->convert = value;
     } else if (arg == "--none") {
       options->none = true;
     } else if (arg == "--verbose") {
@@ -93,6 +99,20 @@ void PrintCase(const Options& options, const Case& c, const std::string& label, 
   std::printf("\n");
 }
 
+// The lines of a file; empty without a file.
+std::set<std::string> LinesOf(const std::string& path) {
+  std::ifstream file(path);
+  std::set<std::string> lines;
+  for (std::string line; std::getline(file, line);) lines.insert(line);
+  return lines;
+}
+
+// A case without counterpart must be listed, and a listed one have none.
+void Expect(bool listed, Result* result) {
+  if (listed && result->passed()) result->Fail("is listed as one without counterpart");
+  if (!listed && result->verdict == Result::Verdict::kUnsupported) result->verdict = Result::Verdict::kFailed;
+}
+
 int Main(int argc, char** argv) {
   std::setvbuf(stdout, nullptr, _IOLBF, 0);  // a crash must not hide the cases before it
   Options options;
@@ -100,6 +120,7 @@ int Main(int argc, char** argv) {
     std::fputs(kUsage, stderr);
     return 2;
   }
+  const std::set<std::string> without_counterpart = LinesOf(options.convert);
   Tally binding, companion;
   for (const std::string& directory : options.directories) {
     const auto paths = FindCases(directory);
@@ -124,7 +145,9 @@ int Main(int argc, char** argv) {
         c = Case();
       } else {
         if (!options.kinds.empty() && options.kinds.count(c->kind) == 0) continue;
-        result = RunCase(*c);
+        if (!options.convert.empty() && c->kind != "model" && c->kind != "training") continue;
+        result = options.convert.empty() ? RunCase(*c) : RunConversion(*c);
+        if (!options.convert.empty()) Expect(without_counterpart.count(label) > 0, &result);
       }
       (c->binding ? binding : companion).Add(result);
       PrintCase(options, *c, label, result);
@@ -138,6 +161,7 @@ int Main(int argc, char** argv) {
     return 2;
   }
   if (options.none) return binding.passed + companion.passed > 0 ? 1 : 0;
+  if (!options.convert.empty()) return binding.failed + companion.failed > 0 ? 1 : 0;
   return binding.failed + binding.skipped > 0 ? 1 : 0;
 }
 

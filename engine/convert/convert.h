@@ -1,0 +1,40 @@
+// A model in the other dialect: the definition, and how its weights follow from the old ones. README.md here says how.
+//
+//   STRATA_ASSIGN_OR_RETURN(const Conversion c, ConvertModel(keras_model, v1::PYTORCH));
+//   STRATA_ASSIGN_OR_RETURN(const NamedTensors weights, c.Weights(keras_weights));
+//   Version::Create(c.model, weights, {});   // predicts what the old one predicts, on inputs in c.inputs' order of
+//   axes
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/base/tensor.h"
+#include "engine/convert/weights.h"
+#include "strata/v1/model.pb.h"
+
+namespace strata {
+
+// Axis i of the new model's tensor is axis axes[i] of the old model's.
+struct AxisOrder {
+  std::string name;
+  std::vector<int64_t> axes;
+};
+
+struct Conversion {
+  v1::Model model;
+  std::vector<AxisOrder> inputs, outputs;  // in the model's order
+  // "path: what was left out": it changes how the model starts or trains, never what it predicts.
+  std::vector<std::string> warnings;
+  std::vector<convert::WeightMove> moves;
+
+  // Parameters and buffers of the new model from all of the old one's. INVALID_ARGUMENT if one is missing.
+  absl::StatusOr<NamedTensors> Weights(const NamedTensors& old) const;
+};
+
+// INVALID_ARGUMENT lists every component that `to` has no counterpart for, by its path and with the reason; also if the
+// model is in that dialect already.
+absl::StatusOr<Conversion> ConvertModel(const v1::Model& model, v1::Dialect to);
+
+}  // namespace strata
