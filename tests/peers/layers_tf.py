@@ -24,7 +24,9 @@ def tensor(spec):
 
 
 def make_step(case, mode):
-    layer = tf.keras.layers.deserialize(case["component"])
+    config = case["component"]["config"]
+    nested = any(isinstance(value, dict) for value in config.values())
+    layer = tf.keras.layers.deserialize(case["component"]) if nested else getattr(tf.keras.layers, case["component"]["class_name"])(**config)
     inputs = [tensor(spec) for spec in case["inputs"]]
 
     def forward():
