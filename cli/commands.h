@@ -28,4 +28,11 @@ void AddHealth(CLI::App& app, Command& command);      // health
 void AddWeightChoice(CLI::App& app, std::string* choice);
 v1::WeightChoice WeightChoiceOf(const std::string& choice);
 
+// "keras" or "pytorch".
+v1::Dialect DialectOf(const std::string& name);
+// --dialect keras|pytorch.
+CLI::Option* AddDialect(CLI::App* app, std::string* dialect, const std::string& description);
+// The axes of what was transposed, and the warnings.
+void PrintConversion(const v1::ConvertResponse& response);
+
 }  // namespace strata::cli

@@ -32,6 +32,7 @@ struct FileFlags {
   std::string file, other, name, model, format, description;
   std::string keras, pytorch;  // definitions for files of weights alone
   std::vector<std::string> inputs;
+  std::string dialect;  // of the result; empty: as it is
   bool not_strict = false;
 };
 
@@ -150,21 +151,43 @@ absl::Status Export(Client& client, const FileFlags& flags) {
   return Receive(client, request, flags.file);
 }
 
-// Through the server, under a name that goes again.
-absl::Status Convert(Client& client, FileFlags flags) {
+absl::Status Remove(Client& client, const std::string& name) {
+  v1::DeleteModelRequest remove;
+  remove.set_name(name);
+  return client.Call(client.models(), &v1::Models::Stub::Delete, remove).status();
+}
+
+// Imports the file, converts it if another dialect is asked for, and exports it. `names` are those of the models that
+// this leaves behind.
+absl::Status ImportAndExport(Client& client, FileFlags flags, std::vector<std::string>* names) {
   flags.name = absl::StrCat("convert-", getpid());
   STRATA_ASSIGN_OR_RETURN(const v1::ImportResponse imported, Send(client, flags));
+  names->push_back(flags.name);
+  v1::Dialect dialect = imported.model().definition().dialect();
   v1::ExportRequest request;
   request.set_model(flags.name);
-  const auto format = FormatOf(flags.format, flags.other, imported.model().definition().dialect());
-  absl::Status status = format.status();
-  if (format.ok()) {
-    request.set_format(*format);
-    status = Receive(client, request, flags.other);
+  if (!flags.dialect.empty() && DialectOf(flags.dialect) != dialect) {
+    v1::ConvertRequest convert;
+    convert.set_model(flags.name);
+    convert.set_name(flags.name + "-" + flags.dialect);
+    convert.set_dialect(DialectOf(flags.dialect));
+    STRATA_ASSIGN_OR_RETURN(const v1::ConvertResponse converted,
+                            client.Call(client.models(), &v1::Models::Stub::Convert, convert));
+    names->push_back(convert.name());
+    PrintConversion(converted);
+    dialect = convert.dialect();
+    request.set_model(convert.name());
   }
-  v1::DeleteModelRequest remove;
-  remove.set_name(flags.name);
-  client.Call(client.models(), &v1::Models::Stub::Delete, remove).status().IgnoreError();
+  STRATA_ASSIGN_OR_RETURN(const v1::FileFormat format, FormatOf(flags.format, flags.other, dialect));
+  request.set_format(format);
+  return Receive(client, request, flags.other);
+}
+
+// Through the server, under names that go again.
+absl::Status Convert(Client& client, const FileFlags& flags) {
+  std::vector<std::string> names;
+  const absl::Status status = ImportAndExport(client, flags, &names);
+  for (const std::string& name : names) Remove(client, name).IgnoreError();
   return status;
 }
 
@@ -274,26 +297,28 @@ void AddFiles(CLI::App& app, Command& command) {
   AddImportFlags(import, *flags);
   import->add_option("--name", flags->name, "Name of the model; weights alone go to the model of this name");
   import->add_option("--description", flags->description, "Description of the version");
-  import->callback([flags, &command] { command.run = [flags](Client& client) { return Import(client, *flags);
-};
-}  // namespace strata::cli
-);
+  const auto runs = [flags, &command](CLI::App* sub, absl::Status (*run)(Client&, const FileFlags&)) {
+    sub->callback(
+        [flags, &command, run] { command.run = [flags, run](Client& client) { return run(client, *flags); }; });
+  };
+  runs(import, &Import);
 
-auto* out = app.add_subcommand("export", "Writes a model, or a version of it, into a file");
-out->add_option("MODEL", flags->model, "NAME or NAME@VERSION")->required();
-out->add_option("FILE", flags->file, "Its ending chooses the format")->required();
-out->add_option("--format", flags->format, "Format by name, for example native");
-out->callback([flags, &command] { command.run = [flags](Client& client) { return Export(client, *flags); }; });
+  auto* out = app.add_subcommand("export", "Writes a model, or a version of it, into a file");
+  out->add_option("MODEL", flags->model, "NAME or NAME@VERSION")->required();
+  out->add_option("FILE", flags->file, "Its ending chooses the format")->required();
+  out->add_option("--format", flags->format, "Format by name, for example native");
+  runs(out, &Export);
 
-auto* convert = app.add_subcommand("convert", "Rewrites a model file in another format of the same dialect");
-AddImportFlags(convert, *flags);
-convert->add_option("OUT", flags->other, "Its ending chooses the format")->required();
-convert->add_option("--format", flags->format, "Format by name, for example native");
-convert->callback([flags, &command] { command.run = [flags](Client& client) { return Convert(client, *flags); }; });
+  auto* convert = app.add_subcommand("convert", "Rewrites a model file in another format or dialect");
+  AddImportFlags(convert, *flags);
+  convert->add_option("OUT", flags->other, "Its ending chooses the format")->required();
+  convert->add_option("--format", flags->format, "Format by name, for example native");
+  AddDialect(convert, &flags->dialect, "Dialect of OUT, keras or pytorch; default: that of FILE");
+  runs(convert, &Convert);
 
-auto* inspect = app.add_subcommand("inspect", "Shows what a file holds; needs no server");
-inspect->add_option("FILE", flags->file, "Any model file")->required()->check(CLI::ExistingFile);
-inspect->callback([flags, &command] { command.run = [flags](Client&) { return InspectFile(*flags); }; });
+  auto* inspect = app.add_subcommand("inspect", "Shows what a file holds; needs no server");
+  inspect->add_option("FILE", flags->file, "Any model file")->required()->check(CLI::ExistingFile);
+  runs(inspect, [](Client&, const FileFlags& f) { return InspectFile(f); });
 }
 
 }  // namespace strata::cli

@@ -1,5 +1,6 @@
 // strata models: definitions and their published versions.
 
+#include <algorithm>
 #include <iostream>
 #include <memory>
 
@@ -158,6 +159,22 @@ absl::Status Publish(Client& client, const v1::PublishRequest& request) {
   return absl::OkStatus();
 }
 
+absl::Status ConvertModel(Client& client, const v1::ConvertRequest& request) {
+  STRATA_ASSIGN_OR_RETURN(v1::ConvertResponse response,
+                          client.Call(client.models(), &v1::Models::Stub::Convert, request));
+  std::cout << "model " << response.model().name() << ": " << DialectName(response.model().definition().dialect())
+            << ", " << response.model().definition().layers_size() << " layers";
+  if (response.has_version()) {
+    std::cout << ", version " << response.version().version();
+    if (!response.version().run().empty()) {
+      std::cout << " from run " << response.version().run() << ", step " << response.version().step();
+    }
+  }
+  std::cout << "\n";
+  PrintConversion(response);
+  return absl::OkStatus();
+}
+
 const std::map<std::string, v1::SummaryRequest::Style>& Styles() {
   static const auto& styles =
       *new std::map<std::string, v1::SummaryRequest::Style>{{"keras", v1::SummaryRequest::KERAS_TABLE},
@@ -167,6 +184,22 @@ const std::map<std::string, v1::SummaryRequest::Style>& Styles() {
 }
 
 }  // namespace
+
+v1::Dialect DialectOf(const std::string& name) { return name == "keras" ? v1::KERAS : v1::PYTORCH; }
+
+CLI::Option* AddDialect(CLI::App* app, std::string* dialect, const std::string& description) {
+  return app->add_option("--dialect", *dialect, description)->check(CLI::IsMember({"keras", "pytorch"}));
+}
+
+void PrintConversion(const v1::ConvertResponse& response) {
+  const auto print = [](const char* what, const v1::AxisOrder& order) {
+    if (std::is_sorted(order.axes().begin(), order.axes().end())) return;
+    std::cout << what << " " << order.name() << ": axes " << absl::StrJoin(order.axes(), ", ") << " of the old one\n";
+  };
+  for (const v1::AxisOrder& order : response.inputs()) print("input", order);
+  for (const v1::AxisOrder& order : response.outputs()) print("output", order);
+  for (const std::string& warning : response.warnings()) std::cout << "warning: " << warning << "\n";
+}
 
 void AddModels(CLI::App& app, Command& command) {
   CLI::App* models = app.add_subcommand("models", "Definitions and their published versions")->require_subcommand(1);
@@ -180,6 +213,8 @@ void AddModels(CLI::App& app, Command& command) {
     int64_t batch = 1;
     int64_t version = 0;
     std::string run, description, weights;
+    std::string new_name, dialect;
+    bool no_weights = false;
   };
   auto flags = std::make_shared<Flags>();
   const auto add_name = [flags](CLI::App* sub) {
@@ -245,6 +280,30 @@ void AddModels(CLI::App& app, Command& command) {
       request.set_description(flags->description);
       request.set_weights(WeightChoiceOf(flags->weights));
       return Publish(c, request);
+    };
+  });
+
+  CLI::App* convert = models->add_subcommand("convert", "Registers a model, with its weights, in the other dialect");
+  add_name(convert);
+  convert->add_option("NEW", flags->new_name, "Name of the new model")->required();
+  AddDialect(convert, &flags->dialect, "Dialect of the new model: keras or pytorch")->required();
+  auto* version = convert->add_option("--version", flags->version,
+                                      "Version whose weights it gets; default: the one "
+                                      "that serves, or the newest run");
+  auto* run = convert->add_option("--run", flags->run, "Run whose weights it gets")->excludes(version);
+  convert->add_flag("--no-weights", flags->no_weights, "The definition alone")->excludes(version)->excludes(run);
+  convert->add_option("--description", flags->description, "Kept with the version");
+  convert->callback([&command, flags] {
+    command.run = [flags](Client& c) {
+      v1::ConvertRequest request;
+      request.set_model(flags->name);
+      request.set_name(flags->new_name);
+      request.set_dialect(DialectOf(flags->dialect));
+      request.set_description(flags->description);
+      if (flags->version != 0) request.set_version(flags->version);
+      if (!flags->run.empty()) request.set_run(flags->run);
+      if (flags->no_weights) request.set_none(true);
+      return ConvertModel(c, request);
     };
   });
 }

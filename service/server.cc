@@ -126,7 +126,8 @@ absl::Status Server::Impl::OpenCore() {
                             STRATA_ASSIGN_OR_RETURN(const std::shared_ptr<Run> found, runs->Find(run));
                             return found->Info().config();
                           }});
-  models_service = std::make_unique<ModelsService>(registry.get(), runs.get(), files.get(), pool.get(), metrics.get());
+  models_service =
+      std::make_unique<ModelsService>(registry.get(), runs.get(), files.get(), engine.get(), pool.get(), metrics.get());
   catalog_service = std::make_unique<CatalogService>(components.get(), pool.get(), metrics.get());
   training_service = std::make_unique<TrainingService>(runs.get(), pool.get(), metrics.get());
   inference_service =

@@ -106,20 +106,6 @@ absl::Status CheckMoves(const Conversion& c) {
 }  // namespace
 }  // namespace convert
 
-absl::StatusOr<NamedTensors> Conversion::Weights(const NamedTensors& old) const {
-  NamedTensors made;
-  for (const convert::WeightMove& move : moves) {
-    std::vector<const Tensor*> sources;
-    for (const std::string& name : move.sources) {
-      const auto it = old.find(name);
-      if (it == old.end()) return InvalidArgument("weights.", name, ": must be given, got nothing");
-      sources.push_back(&it->second);
-    }
-    made[move.target] = move.recipe(sources);
-  }
-  return made;
-}
-
 absl::StatusOr<Conversion> ConvertModel(const v1::Model& given, v1::Dialect to) {
   if (to != v1::PYTORCH && to != v1::KERAS) {
     return InvalidArgument("dialect: must be PYTORCH or KERAS, got ", static_cast<int>(to));

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "engine/base/status.h"
 #include "engine/base/tensor.h"
 #include "engine/convert/weights.h"
 #include "strata/v1/model.pb.h"
@@ -29,8 +30,21 @@ struct Conversion {
   std::vector<std::string> warnings;
   std::vector<convert::WeightMove> moves;
 
-  // Parameters and buffers of the new model from all of the old one's. INVALID_ARGUMENT if one is missing.
-  absl::StatusOr<NamedTensors> Weights(const NamedTensors& old) const;
+  // Parameters and buffers of the new model from all of the old one's. INVALID_ARGUMENT if one is missing. Here in the
+  // header, so that the service links without the engine.
+  absl::StatusOr<NamedTensors> Weights(const NamedTensors& old) const {
+    NamedTensors made;
+    for (const convert::WeightMove& move : moves) {
+      std::vector<const Tensor*> sources;
+      for (const std::string& name : move.sources) {
+        const auto it = old.find(name);
+        if (it == old.end()) return InvalidArgument("weights.", name, ": must be given, got nothing");
+        sources.push_back(&it->second);
+      }
+      made[move.target] = move.recipe(sources);
+    }
+    return made;
+  }
 };
 
 // INVALID_ARGUMENT lists every component that `to` has no counterpart for, by its path and with the reason; also if the

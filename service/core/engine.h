@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "engine/convert/convert.h"
 #include "engine/session.h"
 #include "strata/v1/services.pb.h"
 
@@ -38,6 +39,11 @@ class Engine {
   virtual absl::StatusOr<std::string> Export(const v1::Model& model, v1::FileFormat format) const {
     (void)model;
     return absl::UnimplementedError(absl::StrCat("format: no writer for ", v1::FileFormat_Name(format)));
+  }
+  // The model in the other dialect (engine/convert/convert.h).
+  virtual absl::StatusOr<Conversion> Convert(const v1::Model& model, v1::Dialect to) const {
+    (void)to;
+    return absl::UnimplementedError(absl::StrCat("model: no converter for ", model.name()));
   }
   // Parameters and buffers of a model that nobody has trained.
   virtual absl::StatusOr<NamedTensors> InitialWeights(const v1::Model& model) const {

@@ -44,6 +44,9 @@ class RealEngine final : public Engine {
         return Engine::Export(model, format);
     }
   }
+  absl::StatusOr<Conversion> Convert(const v1::Model& model, v1::Dialect to) const override {
+    return ConvertModel(model, to);
+  }
   absl::StatusOr<v1::TrainingConfig> ImportTraining(const v1::Model& model, const std::string& json) const override {
     return ImportKerasTraining(model, json);
   }

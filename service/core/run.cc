@@ -117,6 +117,14 @@ void Run::Cancel(RunCallback done) {
   Post([self = shared_from_this(), done = std::move(done)]() mutable { self->DoCancel(std::move(done)); });
 }
 
+void Run::CopyWeights(v1::WeightChoice choice, WeightsCallback done) {
+  Post([self = shared_from_this(), choice, done = std::move(done)]() mutable {
+    int64_t step = 0;
+    absl::StatusOr<NamedTensors> weights = self->WeightsOf(choice, &step);
+    done(std::move(weights), step);
+  });
+}
+
 void Run::Publish(std::string description, v1::WeightChoice weights, PublishCallback done) {
   Post([self = shared_from_this(), description = std::move(description), weights, done = std::move(done)]() mutable {
     self->DoPublishFor(std::move(description), weights, std::move(done));

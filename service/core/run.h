@@ -54,6 +54,7 @@ struct RunContext {
 };
 
 using RunCallback = absl::AnyInvocable<void(absl::StatusOr<v1::RunInfo>)>;
+using WeightsCallback = absl::AnyInvocable<void(absl::StatusOr<NamedTensors> weights, int64_t step)>;
 using PublishCallback = absl::AnyInvocable<void(absl::StatusOr<v1::VersionInfo>)>;
 
 bool IsTerminal(int state);
@@ -78,6 +79,8 @@ class Run final : public Actor, public std::enable_shared_from_this<Run> {
 
   void Cancel(RunCallback done);
   void Publish(std::string description, v1::WeightChoice weights, PublishCallback done);
+  // A copy of the weights that Publish would take, and their step.
+  void CopyWeights(v1::WeightChoice choice, WeightsCallback done);
   // The server stops: checkpoint, INTERRUPTED. `done` comes when it is durable.
   void Stop(absl::AnyInvocable<void()> done);
 

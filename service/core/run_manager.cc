@@ -178,6 +178,29 @@ absl::StatusOr<std::unique_ptr<Watcher>> RunManager::Watch(const v1::WatchRunReq
   return std::make_unique<Watcher>(std::move(run), options_.store, request.from_step(), std::move(wake));
 }
 
+std::vector<std::string> RunManager::RunsWithWeights(const std::string& model) const {
+  std::vector<std::string> names;
+  absl::MutexLock lock(&mutex_);
+  for (const auto& [id, run] : by_id_) {
+    if (run->model_name() != model) continue;
+    const v1::RunInfo info = run->Info();
+    const bool in_memory = info.state() == v1::RUNNING || info.state() == v1::CHECKPOINTING;
+    if (info.durable_through() > 0 || (in_memory && info.step() > 0)) names.push_back(run->name());
+  }
+  return names;
+}
+
+void RunManager::CopyWeights(const std::string& model, const std::string& name, WeightsCallback done) {
+  const absl::StatusOr<std::shared_ptr<Run>> run = Find(name);
+  if (!run.ok()) return done(run.status(), 0);
+  if ((*run)->model_name() != model) {
+    return done(InvalidArgument("run: must train model ", Quote(model), ", got ", Quote(name), " of model ",
+                                Quote((*run)->model_name())),
+                0);
+  }
+  (*run)->CopyWeights(v1::WEIGHT_CHOICE_UNSPECIFIED, std::move(done));
+}
+
 void RunManager::Publish(const v1::PublishRequest& request, PublishCallback done) {
   if (const auto model = options_.registry->Find(request.model()); !model.ok()) return done(model.status());
   const absl::StatusOr<std::shared_ptr<Run>> run = Find(request.run());

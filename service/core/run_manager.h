@@ -52,6 +52,11 @@ class RunManager {
   // Answers through `done`, on any thread. Does not block.
   void Publish(const v1::PublishRequest& request, PublishCallback done);
 
+  // The model's runs that have weights, oldest first. Does not block.
+  std::vector<std::string> RunsWithWeights(const std::string& model) const;
+  // Present weights of a run of `model`; answers as Publish does.
+  void CopyWeights(const std::string& model, const std::string& run, WeightsCallback done);
+
   // FAILED_PRECONDITION while a run trains the model.
   absl::Status DeleteModel(const std::string& name);
 

@@ -1,6 +1,7 @@
 #include "service/rpc/models.h"
 
 #include "service/core/catalog.h"
+#include "service/core/convert.h"
 #include "service/rpc/unary.h"
 
 namespace strata::service {
@@ -69,6 +70,36 @@ ServerUnaryReactor* ModelsService::Rollback(CallbackServerContext* context, cons
                                             v1::VersionInfo* response) {
   return OnPool(context, pool_, metrics_, "Models/Rollback", response,
                 [this, request] { return registry_->Rollback(*request); });
+}
+
+// A run's weights come from its own thread; the conversion is work for the pool.
+ServerUnaryReactor* ModelsService::Convert(CallbackServerContext* context, const v1::ConvertRequest* request,
+                                           v1::ConvertResponse* response) {
+  const absl::StatusOr<std::string> run = RunToConvert(*registry_, *request, runs_->RunsWithWeights(request->model()));
+  if (!run.ok() || run->empty()) {
+    return OnPool(context, pool_, metrics_, "Models/Convert", response,
+                  [this, request, status = run.status()]() -> absl::StatusOr<v1::ConvertResponse> {
+                    if (!status.ok()) return status;
+                    return ConvertModel(registry_, *engine_, *request, std::nullopt);
+                  });
+  }
+  ServerUnaryReactor* reactor = context->DefaultReactor();
+  const CallRecord record(metrics_, "Models/Convert");
+  runs_->CopyWeights(
+      request->model(), *run,
+      [this, reactor, record, request, response, name = *run](absl::StatusOr<NamedTensors> tensors, int64_t step) {
+        if (!tensors.ok()) return reactor->Finish(record.Done(tensors.status()));
+        auto weights = std::make_shared<std::optional<RunWeights>>(RunWeights{name, step, *std::move(tensors)});
+        const bool added = pool_->TryAdd([this, reactor, record, request, response, weights] {
+          absl::StatusOr<v1::ConvertResponse> result = ConvertModel(registry_, *engine_, *request, *weights);
+          if (result.ok()) *response = *std::move(result);
+          reactor->Finish(record.Done(result.status()));
+        });
+        if (added) return;
+        metrics_->Rejected("queue_full");
+        reactor->Finish(record.Done(absl::ResourceExhaustedError("the server has too much to do")));
+      });
+  return reactor;
 }
 
 ServerUnaryReactor* CatalogService::ListComponents(CallbackServerContext* context,

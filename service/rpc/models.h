@@ -13,8 +13,9 @@ namespace strata::service {
 
 class ModelsService final : public v1::Models::CallbackService {
  public:
-  ModelsService(ModelRegistry* registry, RunManager* runs, const ModelFiles* files, WorkerPool* pool, Metrics* metrics)
-      : registry_(registry), runs_(runs), files_(files), pool_(pool), metrics_(metrics) {}
+  ModelsService(ModelRegistry* registry, RunManager* runs, const ModelFiles* files, const Engine* engine,
+                WorkerPool* pool, Metrics* metrics)
+      : registry_(registry), runs_(runs), files_(files), engine_(engine), pool_(pool), metrics_(metrics) {}
 
   grpc::ServerUnaryReactor* Create(grpc::CallbackServerContext* context, const v1::CreateModelRequest* request,
                                    v1::ModelInfo* response) override;
@@ -38,11 +39,14 @@ class ModelsService final : public v1::Models::CallbackService {
                                                      v1::ImportResponse* response) override;
   grpc::ServerWriteReactor<v1::ExportResponse>* Export(grpc::CallbackServerContext* context,
                                                        const v1::ExportRequest* request) override;
+  grpc::ServerUnaryReactor* Convert(grpc::CallbackServerContext* context, const v1::ConvertRequest* request,
+                                    v1::ConvertResponse* response) override;
 
  private:
   ModelRegistry* const registry_;
   RunManager* const runs_;
   const ModelFiles* const files_;
+  const Engine* const engine_;
   WorkerPool* const pool_;
   Metrics* const metrics_;
 };

@@ -1,10 +1,14 @@
 // Whole models in the other dialect, and back; what is refused; what is warned of.
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <sstream>
+
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "engine/convert/convert.h"
 #include "engine/session.h"
+#include "google/protobuf/util/json_util.h"
 #include "google/protobuf/util/message_differencer.h"
 #include "tests/engine/convert_support.h"
 
@@ -291,6 +295,28 @@ TEST(ConvertForm, AxesOfInputsAndOutputsAreNamed) {
   EXPECT_EQ(c->inputs[0].axes, (std::vector<int64_t>{0, 3, 1, 2}));
   EXPECT_EQ(c->outputs[0].name, "c");
   EXPECT_EQ(c->outputs[0].axes, (std::vector<int64_t>{0, 3, 1, 2}));
+}
+
+v1::Model Example(const std::string& name) {
+  std::ifstream file(absl::StrCat(STRATA_SOURCE_DIR, "/examples/both_dialects/", name, ".json"));
+  std::stringstream text;
+  text << file.rdbuf();
+  v1::Model model;
+  EXPECT_TRUE(google::protobuf::util::JsonStringToMessage(text.str(), &model).ok()) << name;
+  return model;
+}
+
+TEST(ConvertForm, TheExamplesAreOneModel) {
+  for (const auto& [from, to] : {std::pair("pytorch", "keras"), std::pair("keras", "pytorch")}) {
+    SCOPED_TRACE(from);
+    const v1::Model model = Example(from);
+    Conversion c;
+    const absl::Status status = Agrees(model, &c);
+    ASSERT_TRUE(status.ok()) << status;
+    const auto got = Complete(c.model), want = Complete(Example(to));
+    ASSERT_TRUE(got.ok() && want.ok()) << got.status() << want.status();
+    EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(*got, *want)) << c.model.DebugString();
+  }
 }
 
 // ------------------------------------------------------------------------------------------------------ refusals
