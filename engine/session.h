@@ -17,6 +17,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/base/checkpoint_names.h"
 #include "engine/base/port.h"
 #include "engine/base/tensor.h"
 #include "strata/v1/model.pb.h"
@@ -170,6 +171,8 @@ class TrainSession {
   // Everything that the session needs to go on bit for bit: weights, optimizer slots, random state, counters, the
   // epoch's sums, what schedules and monitors remember, weights that are kept.
   virtual NamedTensors Save() const = 0;
+  // Takes what Save gave. Weights must all be there; what else is missing stays as in a fresh session, so that weights
+  // alone begin a training.
   virtual absl::Status Load(const NamedTensors& checkpoint) = 0;
 
   // Bytes of weights, slots, plans and arenas held now.
@@ -184,8 +187,14 @@ class Version {
  public:
   virtual ~Version() = default;
 
+  // Keeps `weights`, without a copy if it may have them.
+  static absl::StatusOr<std::unique_ptr<Version>> Create(const v1::Model& model, NamedTensors&& weights,
+                                                         const SessionOptions& options);
   static absl::StatusOr<std::unique_ptr<Version>> Create(const v1::Model& model, const NamedTensors& weights,
                                                          const SessionOptions& options);
+
+  // Valid while the version lives.
+  virtual NamedViews weights() const = 0;
 
   // All outputs by name. Inputs must match inputs() but for axes of -1.
   virtual absl::StatusOr<NamedTensors> Predict(const NamedViews& inputs) const = 0;

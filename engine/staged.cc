@@ -113,6 +113,7 @@ class StagedVersion final : public Version {
     STRATA_ASSIGN_OR_RETURN(const NamedViews numbers, front_.Apply(inputs, &ids));
     return inner_->Predict(numbers);
   }
+  NamedViews weights() const override { return inner_->weights(); }
   const std::vector<PortSpec>& inputs() const override { return inputs_; }
   const std::vector<PortSpec>& outputs() const override { return inner_->outputs(); }
   bool rows_independent() const override { return inner_->rows_independent(); }

@@ -4,13 +4,15 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "engine/base/checkpoint_names.h"
 #include "engine/base/status.h"
 
 namespace strata {
 namespace {
 
-constexpr char kWeightPrefix[] = "weight:";
-constexpr char kKeptPrefix[] = "kept:";  // "kept:<label>:<weight>"
+constexpr absl::string_view kWeightPrefix = checkpoint::kWeight;
+constexpr absl::string_view kKeptPrefix = checkpoint::kKept;  // "kept:<label>:<weight>"
 
 }  // namespace
 
@@ -82,7 +84,8 @@ std::vector<void*> Variables::PointersFor(const Graph& graph) {
 }
 
 void Variables::Save(NamedTensors* checkpoint) const {
-  for (const auto& [name, t] : all_) (*checkpoint)[IsWeight(name) ? kWeightPrefix + name : name] = t.Clone();
+  for (const auto& [name, t] : all_)
+    (*checkpoint)[IsWeight(name) ? absl::StrCat(kWeightPrefix, name) : name] = t.Clone();
   for (const auto& [label, weights] : kept_) {
     for (const auto& [name, t] : weights) (*checkpoint)[absl::StrCat(kKeptPrefix, label, ":", name)] = t.Clone();
   }
@@ -90,24 +93,30 @@ void Variables::Save(NamedTensors* checkpoint) const {
 
 absl::Status Variables::Load(const NamedTensors& checkpoint, bool (*ignored)(const std::string& name)) {
   for (const std::string& name : weights_) {
-    const auto it = checkpoint.find(kWeightPrefix + name);
+    const auto it = checkpoint.find(absl::StrCat(kWeightPrefix, name));
     if (it == checkpoint.end()) return InvalidArgument("checkpoint.", name, ": is missing");
     STRATA_RETURN_IF_ERROR(CheckWeight("checkpoint.", name, it->second));
   }
   std::map<std::string, NamedTensors> kept;
   for (const auto& [name, t] : checkpoint) {
     if (!absl::StartsWith(name, kKeptPrefix)) continue;
-    const std::string rest = name.substr(sizeof(kKeptPrefix) - 1), weight = rest.substr(rest.find(':') + 1);
+    const std::string rest = name.substr(kKeptPrefix.size()), weight = rest.substr(rest.find(':') + 1);
     STRATA_RETURN_IF_ERROR(CheckWeight("checkpoint.", weight, t));
     kept[rest.substr(0, rest.find(':'))][weight] = t.Clone();
   }
   for (const auto& [name, t] : checkpoint) {
     if (ignored(name) || absl::StartsWith(name, kKeptPrefix)) continue;
     if (absl::StartsWith(name, kWeightPrefix)) {
-      Overwrite(name.substr(sizeof(kWeightPrefix) - 1), t);
+      STRATA_RETURN_IF_ERROR(CheckWeight("checkpoint.", name.substr(kWeightPrefix.size()), t));
+    } else {
+      STRATA_RETURN_IF_ERROR(CheckSlot(name, t));
+    }
+  }
+  for (const auto& [name, t] : checkpoint) {
+    if (ignored(name) || absl::StartsWith(name, kKeptPrefix)) continue;
+    if (absl::StartsWith(name, kWeightPrefix)) {
+      Overwrite(name.substr(kWeightPrefix.size()), t);
     } else if (all_.count(name) > 0) {
-      if (all_[name].shape() != t.shape())
-        return InvalidArgument("checkpoint.", name, ": has another shape than before");
       Overwrite(name, t);
     } else {
       all_[name] = t.Clone();  // a slot of a step that is not compiled yet
@@ -139,6 +148,18 @@ absl::Status Variables::CheckWeight(const char* path, const std::string& name, c
   if (it->second.shape() == t.shape() && it->second.dtype() == t.dtype()) return absl::OkStatus();
   return InvalidArgument(path, name, ": must be ", DTypeName(it->second.dtype()), ShapeString(it->second.shape()),
                          ", got ", DTypeName(t.dtype()), ShapeString(t.shape()));
+}
+
+// Each slot has its parameter's shape.
+absl::Status Variables::CheckSlot(const std::string& name, const Tensor& t) const {
+  const absl::string_view rest = absl::StripPrefix(name, checkpoint::kSlot);
+  const auto it = all_.find(std::string(rest.substr(0, rest.rfind('/'))));
+  if (rest.size() == name.size() || it == all_.end()) {
+    return InvalidArgument("checkpoint.", name, ": is no slot of a parameter");
+  }
+  if (t.dtype() == DType::kF32 && t.shape() == it->second.shape()) return absl::OkStatus();
+  return InvalidArgument("checkpoint.", name, ": must be f32", ShapeString(it->second.shape()), ", got ",
+                         DTypeName(t.dtype()), ShapeString(t.shape()));
 }
 
 // Keeps the memory: compiled steps point to it.

@@ -48,6 +48,7 @@ class Variables {
  private:
   bool IsWeight(const std::string& name) const;
   absl::Status CheckWeight(const char* path, const std::string& name, const Tensor& t) const;
+  absl::Status CheckSlot(const std::string& name, const Tensor& t) const;
   void Overwrite(const std::string& name, const Tensor& t);
 
   std::map<std::string, Tensor> all_;  // weights and slots

@@ -105,6 +105,11 @@ class VersionImpl : public Version {
     return out;
   }
 
+  NamedViews weights() const override {
+    NamedViews views;
+    for (const auto& [name, t] : weights_) views[name] = t->view();
+    return views;
+  }
   const std::vector<PortSpec>& inputs() const override { return ports_.inputs; }
   const std::vector<PortSpec>& outputs() const override { return ports_.outputs; }
   bool rows_independent() const override { return ports_.rows_independent; }
@@ -206,12 +211,19 @@ class VersionImpl : public Version {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Version>> Version::Create(const v1::Model& given, const NamedTensors& weights,
+absl::StatusOr<std::unique_ptr<Version>> Version::Create(const v1::Model& model, const NamedTensors& weights,
+                                                         const SessionOptions& options) {
+  NamedTensors copy;
+  for (const auto& [name, tensor] : weights) copy[name] = tensor.Clone();
+  return Create(model, std::move(copy), options);
+}
+
+absl::StatusOr<std::unique_ptr<Version>> Version::Create(const v1::Model& given, NamedTensors&& weights,
                                                          const SessionOptions& options) {
   STRATA_ASSIGN_OR_RETURN(v1::Model model, Complete(given));
   STRATA_ASSIGN_OR_RETURN(FeatureStage stage, FeatureStage::Create(model));
   if (!stage.empty()) {
-    STRATA_ASSIGN_OR_RETURN(auto inner, Create(stage.model(), weights, options));
+    STRATA_ASSIGN_OR_RETURN(auto inner, Create(stage.model(), std::move(weights), options));
     return MakeStagedVersion(model, std::move(stage), std::move(inner));
   }
   STRATA_ASSIGN_OR_RETURN(Ports ports, PortsOf(model));
@@ -223,7 +235,7 @@ absl::StatusOr<std::unique_ptr<Version>> Version::Create(const v1::Model& given,
       return InvalidArgument("weights.", p.name, ": must be ", DTypeName(p.dtype), ShapeString(p.shape), ", got ",
                              DTypeName(it->second.dtype()), ShapeString(it->second.shape()));
     }
-    bound[p.name] = std::make_shared<const Tensor>(it->second.Clone());
+    bound[p.name] = std::make_shared<const Tensor>(std::move(it->second));
   }
   return std::make_unique<VersionImpl>(std::move(model), std::move(ports), std::move(bound), options);
 }

@@ -8,13 +8,16 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
+#include "engine/base/checkpoint_names.h"
 #include "engine/base/status.h"
 #include "engine/train/forward.h"
 
 namespace strata {
 namespace {
 
-constexpr char kCounters[] = "session:counters";  // i64, in Save's order
+using checkpoint::kCounters;  // i64, in Save's order
+using checkpoint::kUpdates;
+
 constexpr int64_t kNumCounters = 10;
 constexpr char kRate[] = "session:learning_rate";     // f64: the optimizer's, before any schedule
 constexpr char kWatched[] = "session:watched";        // f64: wait, observations, best of each
@@ -152,7 +155,7 @@ void Progress::EndEpoch() {
   epoch = {};
 }
 
-bool Progress::IsOwn(const std::string& name) { return absl::StartsWith(name, "session:"); }
+bool Progress::IsOwn(const std::string& name) { return absl::StartsWith(name, checkpoint::kSession); }
 
 void Progress::Save(NamedTensors* checkpoint) const {
   const std::vector<int64_t> counters{steps,         updates,         static_cast<int64_t>(seed),
@@ -172,8 +175,25 @@ void Progress::Save(NamedTensors* checkpoint) const {
 }
 
 absl::Status Progress::Load(const NamedTensors& checkpoint) {
+  for (const auto& [name, tensor] : checkpoint) {
+    if (!IsOwn(name)) continue;
+    const bool counts = name == kCounters || name == kUpdates;
+    if (tensor.dtype() != (counts ? DType::kI64 : DType::kF64)) {
+      return InvalidArgument("checkpoint.", name, ": must be ", counts ? "i64" : "f64", ", got ",
+                             DTypeName(tensor.dtype()));
+    }
+  }
+  const auto elsewhere = checkpoint.find(kUpdates);
+  if (elsewhere != checkpoint.end()) {
+    if (elsewhere->second.num_elements() != 1 || elsewhere->second.data<int64_t>()[0] < 0) {
+      return InvalidArgument("checkpoint.", kUpdates, ": must be one number >= 0");
+    }
+    steps = updates = elsewhere->second.data<int64_t>()[0];
+  }
   const auto counters = checkpoint.find(kCounters), rate = checkpoint.find(kRate);
-  if (counters == checkpoint.end() || counters->second.num_elements() < 3 || rate == checkpoint.end()) {
+  if (counters == checkpoint.end() && rate == checkpoint.end()) return absl::OkStatus();
+  if (counters == checkpoint.end() || counters->second.num_elements() < 3 || rate == checkpoint.end() ||
+      rate->second.num_elements() != 1) {
     return InvalidArgument("checkpoint: has no counters of a session");
   }
   std::vector<int64_t> c(kNumCounters, 0);
@@ -191,7 +211,7 @@ absl::Status Progress::Load(const NamedTensors& checkpoint) {
   best_step = c[9];
   base_rate_ = rate->second.At(0);
   for (const auto& [name, tensor] : checkpoint) {
-    if (name == kEpochLoss) epoch.loss = tensor.At(0);
+    if (name == kEpochLoss && tensor.num_elements() == 1) epoch.loss = tensor.At(0);
     if (absl::StartsWith(name, kEpochSums))
       epoch.sums[std::string(absl::StripPrefix(name, kEpochSums))] = ValuesOf(tensor);
     if (name == kPlateau && plateau_.has_value() && tensor.num_elements() == nn::Plateau::kStateSize) {
