@@ -102,6 +102,26 @@ absl::StatusOr<std::string> ExportLoss(v1::Dialect dialect, const v1::Loss& give
   return Json({{"class_name", schema.keras(0)}, {"config", config}}).dump();
 }
 
+absl::StatusOr<std::string> ExportMetric(const v1::Metric& given) {
+  v1::Metric metric = given;
+  STRATA_RETURN_IF_ERROR(nn::Fill(v1::KERAS, "metric", &metric));
+  if (metric.has_accuracy()) return Json("accuracy").dump();
+  if (metric.has_custom()) {
+    const v1::CustomMetric& use = metric.custom();
+    return Json({{"class_name", use.definition().name()},
+                 {"config", framework::WriteCustom(use.definition(), use.hyperparameters())}})
+        .dump();
+  }
+  const FieldDescriptor* kind = nn::KindOf(metric);
+  if (kind == nullptr) return InvalidArgument("metric.kind: must be set, got nothing");
+  const v1::ComponentSchema& schema = nn::SchemaOfComponent(kind);
+  if (schema.keras().empty()) return absl::UnimplementedError(absl::StrCat(kind->name(), ": not in keras.metrics"));
+  STRATA_ASSIGN_OR_RETURN(Json config,
+                          framework::WriteConfig(v1::KERAS, kind, metric.GetReflection()->GetMessage(metric, kind)));
+  config["name"] = metric.name().empty() ? kind->name() : metric.name();
+  return Json({{"class_name", schema.keras(0)}, {"config", config}}).dump();
+}
+
 absl::StatusOr<std::string> ExportOptimizer(v1::Dialect dialect, const v1::Optimizer& given) {
   v1::Optimizer optimizer = given;
   STRATA_RETURN_IF_ERROR(nn::Fill(dialect, "optimizer", &optimizer));

@@ -178,23 +178,6 @@ class Writer {
   // A nested model is Sequential if it is a chain: completion has made its calls explicit.
   static bool InnerIsSequential(const v1::Layer& layer) { return layer.has_model() && IsChain(layer.model()); }
 
- public:
-  static bool IsChain(const v1::Model& model) {
-    if (model.inputs_size() != 1 || model.outputs_size() != 1 || model.calls_size() != model.layers_size()) {
-      return false;
-    }
-    std::string previous = model.inputs(0).name();
-    for (int i = 0; i < model.calls_size(); ++i) {
-      const v1::Call& call = model.calls(i);
-      if (call.layer() != model.layers(i).name() || call.args_size() != 1 || !call.named_args().empty() ||
-          call.args(0).call() != previous || call.args(0).output() != 0) {
-        return false;
-      }
-      previous = call.name();
-    }
-    return model.outputs(0).edge().call() == previous && model.outputs(0).edge().output() == 0;
-  }
-
  private:
   // Call -> its layer and its number among the layer's calls. A nested model has one node of its own before.
   void NumberNodes() {
@@ -247,6 +230,20 @@ absl::StatusOr<Json> ModelConfig(const v1::Model& model, bool sequential, const 
 }
 
 }  // namespace
+bool IsChain(const v1::Model& model) {
+  if (model.inputs_size() != 1 || model.outputs_size() != 1 || model.calls_size() != model.layers_size()) return false;
+  std::string previous = model.inputs(0).name();
+  for (int i = 0; i < model.calls_size(); ++i) {
+    const v1::Call& call = model.calls(i);
+    if (call.layer() != model.layers(i).name() || call.args_size() != 1 || !call.named_args().empty() ||
+        call.args(0).call() != previous || call.args(0).output() != 0) {
+      return false;
+    }
+    previous = call.name();
+  }
+  return model.outputs(0).edge().call() == previous && model.outputs(0).edge().output() == 0;
+}
+
 }  // namespace framework
 
 absl::StatusOr<std::string> ExportKeras(const v1::Model& given) {
@@ -255,7 +252,7 @@ absl::StatusOr<std::string> ExportKeras(const v1::Model& given) {
     return InvalidArgument("dialect: must be KERAS, got ", v1::Dialect_Name(model.dialect()));
   }
   // Completion makes a Sequential's calls explicit; the name of its input still tells it from a functional chain.
-  const bool chain = model.layers_size() > 0 && framework::Writer::IsChain(model);
+  const bool chain = model.layers_size() > 0 && framework::IsChain(model);
   const bool sequential =
       model.inputs_size() == 1 &&
       (given.calls().empty() ||

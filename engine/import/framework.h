@@ -54,22 +54,25 @@ absl::StatusOr<v1::Clipping> ImportClipping(std::string_view json);
 // or with the arguments that differ from their defaults (PyTorch). UNIMPLEMENTED for what the framework lacks.
 absl::StatusOr<std::string> ExportLayer(v1::Dialect dialect, const v1::Layer& layer);
 absl::StatusOr<std::string> ExportLoss(v1::Dialect dialect, const v1::Loss& loss);
+// Keras; "accuracy", which compile() resolves by shapes, stays a text.
+absl::StatusOr<std::string> ExportMetric(const v1::Metric& metric);
 absl::StatusOr<std::string> ExportOptimizer(v1::Dialect dialect, const v1::Optimizer& optimizer);
 // compute_output_shape(): the shapes of a layer's outputs; -1 is an unknown size.
 absl::StatusOr<std::vector<Shape>> ComputeOutputShape(v1::Dialect dialect, const v1::Layer& layer,
                                                       const std::vector<Shape>& inputs);
-// model.to_json() of tf.keras 2: Sequential for a model without explicit calls and for a chain whose input is named as
-// Sequential names it, otherwise Functional.
+// model.to_json() of tf.keras 2: Sequential for a chain that is not `functional`, otherwise Functional.
 absl::StatusOr<std::string> ExportKeras(const v1::Model& model);
 // The tree that ImportPytorch reads. UNIMPLEMENTED for a model that is no chain: torch.nn has no class for its forward.
 absl::StatusOr<std::string> ExportPytorch(const v1::Model& model);
 // Python text that defines the class Model and makes one as `model`; its state dict has the model's names.
 absl::StatusOr<std::string> ExportPytorchSource(const v1::Model& model);
 
-// compile()'s arguments as Keras' files hold them, for the outputs of a complete model. Metrics that Strata lacks are
-// left out.
-absl::StatusOr<v1::TrainingConfig> ImportKerasTraining(const v1::Model& model, std::string_view json);
-absl::StatusOr<std::string> ExportKerasTraining(const v1::TrainingConfig& config);
+// compile()'s arguments as Keras' files hold them, for the outputs of a complete model. UNIMPLEMENTED names every
+// optimizer and loss that there is none of, by path; metrics that there are none of go to `left_out`, with the reason.
+absl::StatusOr<v1::TrainingConfig> ImportKerasTraining(const v1::Model& model, std::string_view json,
+                                                       const Definitions& custom = {},
+                                                       std::vector<std::string>* left_out = nullptr);
+absl::StatusOr<std::string> ExportKerasTraining(const v1::Model& model, const v1::TrainingConfig& config);
 // torch.nn.init.calculate_gain.
 absl::StatusOr<double> CalculateGain(const std::string& nonlinearity, double negative_slope);
 

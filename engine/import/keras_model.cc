@@ -10,6 +10,7 @@
 #include "engine/import/custom.h"
 #include "engine/import/feature_columns.h"
 #include "engine/import/framework.h"
+#include "engine/import/keras3.h"
 #include "engine/nn/schema.h"
 
 namespace strata {
@@ -89,7 +90,23 @@ absl::StatusOr<v1::Layer> AnyLayerFrom(const std::string& path, const Json& json
   return layer;
 }
 
+// All layers that there is no component for, so that they are told at once.
+class Missing {
+ public:
+  // OK, or an error that ends the reading: anything but a missing component.
+  absl::Status Note(const absl::Status& status) {
+    if (status.ok() || !IsNoComponent(status)) return status;
+    absl::StrAppend(&text_, text_.empty() ? "" : "; ", std::string(status.message()));
+    return absl::OkStatus();
+  }
+  absl::Status status() const { return text_.empty() ? absl::OkStatus() : absl::UnimplementedError(text_); }
+
+ private:
+  std::string text_;
+};
+
 absl::Status SequentialFrom(const std::string& path, const Json& layers, int depth, v1::Model* model) {
+  Missing missing;
   for (size_t i = 0; i < layers.size(); ++i) {
     const std::string at = absl::StrCat(path, "[", i, "]");
     STRATA_ASSIGN_OR_RETURN(const std::string class_name, ClassOf(at, layers[i]));
@@ -102,7 +119,9 @@ absl::Status SequentialFrom(const std::string& path, const Json& layers, int dep
                               InputFrom(at, config, name.is_string() ? name.get<std::string>() : "input_1"));
       continue;
     }
-    STRATA_ASSIGN_OR_RETURN(*model->add_layers(), AnyLayerFrom(at, layers[i], depth));
+    auto layer = AnyLayerFrom(at, layers[i], depth);
+    STRATA_RETURN_IF_ERROR(missing.Note(layer.status()));
+    *model->add_layers() = layer.ok() ? *std::move(layer) : v1::Layer();
     if (model->inputs().empty() && config.is_object() && config.contains("batch_input_shape")) {
       const std::string& name = model->layers(0).name();
       Json input = {{"batch_input_shape", config["batch_input_shape"]}};
@@ -110,6 +129,7 @@ absl::Status SequentialFrom(const std::string& path, const Json& layers, int dep
       STRATA_ASSIGN_OR_RETURN(*model->add_inputs(), InputFrom(at, input, name.empty() ? "" : name + "_input"));
     }
   }
+  STRATA_RETURN_IF_ERROR(missing.status());
   // A model of feature columns takes them by name.
   if (model->inputs().empty() && !model->layers().empty() && model->layers(0).has_dense_features()) {
     std::map<std::string, v1::Input> inputs;
@@ -146,6 +166,7 @@ class Functional {
   };
 
   absl::Status ReadLayers(const Json& layers) {
+    Missing missing;
     for (size_t i = 0; i < layers.size(); ++i) {
       const std::string at = absl::StrCat(Below(path_, "layers"), "[", i, "]");
       STRATA_ASSIGN_OR_RETURN(const std::string class_name, ClassOf(at, layers[i]));
@@ -160,7 +181,9 @@ class Functional {
         entry.calls = {key};
         STRATA_ASSIGN_OR_RETURN(inputs_[key], InputFrom(at, config, key));
       } else {
-        STRATA_ASSIGN_OR_RETURN(v1::Layer layer, AnyLayerFrom(at, layers[i], depth_));
+        auto read = AnyLayerFrom(at, layers[i], depth_);
+        STRATA_RETURN_IF_ERROR(missing.Note(read.status()));
+        v1::Layer layer = read.ok() ? *std::move(read) : v1::Layer();
         layer.set_name(key);
         entry.first_node = IsModel(class_name) ? 1 : 0;
         entry.layer = model_->layers_size();
@@ -169,7 +192,7 @@ class Functional {
       if (!entries_.emplace(key, entry).second) return WrongValue(Below(at, "name"), "unique", name);
       names_.insert(key);
     }
-    return absl::OkStatus();
+    return missing.status();
   }
 
   // Calls may name later calls of any layer, so all are named before any argument is read.
@@ -365,6 +388,7 @@ absl::StatusOr<v1::Model> ModelFrom(const std::string& path, const Json& json, i
 
 absl::StatusOr<v1::Model> ImportKeras(std::string_view text, const Definitions& custom) {
   STRATA_ASSIGN_OR_RETURN(Json json, ParseJson(text));
+  STRATA_RETURN_IF_ERROR(framework::FromKeras3(&json));
   json = framework::WithDefinitions(std::move(json), custom, false);
   return framework::ModelFrom("", json, 0);
 }

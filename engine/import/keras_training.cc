@@ -1,11 +1,16 @@
 // compile()'s arguments as Keras keeps them in files: `training_config` of HDF5 files, `compile_config` of archives.
+#include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "engine/base/status.h"
+#include "engine/import/component.h"
 #include "engine/import/framework.h"
-#include "engine/import/json.h"
+#include "engine/import/keras3.h"
+#include "engine/import/writer.h"
 
 namespace strata {
 namespace {
@@ -18,6 +23,14 @@ const Json& ForOutput(const Json& value, const v1::Model& model, int output) {
   return value;
 }
 
+std::string PathOf(const char* argument, const Json& value, const v1::Model& model, int output) {
+  if (value.is_array()) return absl::StrCat(argument, "[", output, "]");
+  if (value.is_object() && !value.contains("class_name")) {
+    return absl::StrCat(argument, ".", model.outputs(output).name());
+  }
+  return argument;
+}
+
 // "Custom>Adam": a registered name.
 Json WithoutPackage(Json object) {
   if (!object.is_object() || !Member(object, "class_name").is_string()) return object;
@@ -27,68 +40,185 @@ Json WithoutPackage(Json object) {
   return object;
 }
 
-// Metrics by name, class, or wrapped function; those that we lack are left out.
-void AddMetrics(const Json& value, const std::string& output, v1::TrainingConfig* config) {
-  if (value.is_array()) {
-    for (const Json& one : value) AddMetrics(one, output, config);
-    return;
+// Legacy optimizers divide the rate by 1 + decay * iterations.
+absl::Status SetLegacyDecay(Json* optimizer) {
+  if (!optimizer->is_object() || !Member(*optimizer, "config").is_object()) return absl::OkStatus();
+  Json& config = (*optimizer)["config"];
+  const Json decay = Member(config, "decay");
+  config.erase("decay");
+  if (!decay.is_number() || decay == 0) return absl::OkStatus();
+  if (Member(*optimizer, "class_name") == "Nadam") {
+    return absl::UnimplementedError(absl::StrCat("optimizer.decay: must be 1, a momentum's decay, got ", decay.dump()));
   }
-  Json metric = value;
-  if (Member(value, "class_name") == "MeanMetricWrapper") metric = Member(Member(value, "config"), "fn");
-  if (metric.is_null()) return;
-  auto imported = ImportMetric(v1::KERAS, metric.dump());
-  if (!imported.ok()) return;
-  v1::NamedMetric* named = config->add_metrics();
-  *named->mutable_metric() = *std::move(imported);
-  named->set_output(output);
+  if (!Member(config, "learning_rate").is_number()) {
+    return absl::UnimplementedError(absl::StrCat("optimizer.decay: must be 0 beside a schedule, got ", decay.dump()));
+  }
+  config["learning_rate"] = {{"class_name", "InverseTimeDecay"},
+                             {"config",
+                              {{"initial_learning_rate", config["learning_rate"]},
+                               {"decay_steps", 1},
+                               {"decay_rate", decay},
+                               {"staircase", false}}}};
+  return absl::OkStatus();
+}
+
+class Reader {
+ public:
+  Reader(const v1::Model& model, const Definitions& custom, std::vector<std::string>* left_out)
+      : model_(model), custom_(custom), left_out_(left_out) {}
+
+  absl::StatusOr<v1::TrainingConfig> Read(const Json& json) {
+    STRATA_RETURN_IF_ERROR(ReadOptimizer(json));
+    for (int i = 0; i < model_.outputs_size(); ++i) STRATA_RETURN_IF_ERROR(ReadLoss(json, i));
+    if (!missing_.empty()) return absl::UnimplementedError(absl::StrJoin(missing_, "; "));
+    for (const char* list : {"metrics", "weighted_metrics"}) ReadMetrics(list, Member(json, list));
+    return config_;
+  }
+
+ private:
+  // Notes a component that there is none of, so that all of them are told at once.
+  static std::string Text(const std::string& path, const absl::Status& status) {
+    std::string text(status.message());
+    if (framework::IsNoComponent(status)) text.erase(0, text.find("no component"));
+    return absl::StrCat(path, ": ", text);
+  }
+  absl::Status Note(const std::string& path, const absl::Status& status) {
+    const std::string text = Text(path, status);
+    if (!framework::IsNoComponent(status)) return absl::Status(status.code(), text);
+    missing_.push_back(text);
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadOptimizer(const Json& json) {
+    Json optimizer = WithoutPackage(Member(json, "optimizer_config").is_null() ? Member(json, "optimizer")
+                                                                               : Member(json, "optimizer_config"));
+    if (optimizer.is_null()) return absl::OkStatus();
+    STRATA_RETURN_IF_ERROR(SetLegacyDecay(&optimizer));
+    const Json steps = framework::TakeAccumulation(&optimizer);
+    auto imported = ImportOptimizer(v1::KERAS, optimizer.dump());
+    if (!imported.ok()) return Note("optimizer", imported.status());
+    *config_.mutable_optimizer() = *std::move(imported);
+    if (!steps.is_null()) {
+      STRATA_ASSIGN_OR_RETURN(const int64_t count, JsonInt("optimizer.gradient_accumulation_steps", steps));
+      config_.set_accumulate_steps(count);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadLoss(const Json& json, int output) {
+    const Json& losses = Member(json, "loss");
+    const Json& loss = ForOutput(losses, model_, output);
+    if (loss.is_null()) return absl::OkStatus();
+    auto imported = ImportLoss(v1::KERAS, WithoutPackage(loss).dump(), custom_);
+    if (!imported.ok()) return Note(PathOf("loss", losses, model_, output), imported.status());
+    v1::Objective* objective = config_.add_objectives();
+    *objective->mutable_loss() = *std::move(imported);
+    // A function given to compile() is reduced as its class is.
+    objective->mutable_loss()->set_function_form(false);
+    if (model_.outputs_size() > 1) objective->set_output(model_.outputs(output).name());
+    const Json& weight = ForOutput(Member(json, "loss_weights"), model_, output);
+    if (weight.is_number()) objective->set_weight(weight.get<double>());
+    return absl::OkStatus();
+  }
+
+  // One list for all outputs, or one for each, in their order or by name.
+  void ReadMetrics(const char* argument, const Json& metrics) {
+    const bool each = (metrics.is_object() && !metrics.contains("class_name")) ||
+                      (metrics.is_array() && std::any_of(metrics.begin(), metrics.end(),
+                                                         [](const Json& m) { return m.is_array() || m.is_null(); }));
+    for (int i = 0; i < model_.outputs_size(); ++i) {
+      const Json& own = each ? ForOutput(metrics, model_, i) : metrics;
+      const std::string path = each ? PathOf(argument, metrics, model_, i) : std::string(argument);
+      ReadMetric(own, path, model_.outputs_size() > 1 ? i : -1);
+    }
+  }
+
+  // A metric by name, class, or wrapped function, or a list of them. Without those that Strata lacks training goes on
+  // all the same.
+  void ReadMetric(const Json& value, const std::string& path, int output) {
+    if (value.is_array()) {
+      for (size_t i = 0; i < value.size(); ++i) ReadMetric(value[i], absl::StrCat(path, "[", i, "]"), output);
+      return;
+    }
+    Json metric = WithoutPackage(value);
+    Json name;
+    if (Member(value, "class_name") == "MeanMetricWrapper") {
+      name = Member(Member(value, "config"), "name");
+      metric = Member(Member(value, "config"), "fn");
+    }
+    if (metric.is_null()) return;
+    auto imported = ImportMetric(v1::KERAS, metric.dump(), custom_);
+    if (!imported.ok()) {
+      if (left_out_ != nullptr) left_out_->push_back(Text(path, imported.status()));
+      return;
+    }
+    v1::NamedMetric* named = config_.add_metrics();
+    *named->mutable_metric() = *std::move(imported);
+    if (name.is_string()) named->mutable_metric()->set_name(name.get<std::string>());
+    if (output >= 0) {
+      named->set_output(model_.outputs(output).name());
+      // The target of the objective that looks at the same output.
+      for (int i = 1; i < config_.objectives_size(); ++i) {
+        if (config_.objectives(i).output() == named->output()) named->set_target(absl::StrCat("target_", i));
+      }
+    }
+  }
+
+  const v1::Model& model_;
+  const Definitions& custom_;
+  std::vector<std::string>* const left_out_;
+  std::vector<std::string> missing_;
+  v1::TrainingConfig config_;
+};
+
+Json AsKeras(const char* module, const std::string& text) {
+  const Json json = Json::parse(text);
+  return framework::KerasObject(module, json["class_name"].get<std::string>(), json["config"]);
+}
+
+// Values of the outputs: a single one as it is, several by name.
+Json ByOutput(const v1::Model& model, const std::map<std::string, Json>& values) {
+  if (values.empty()) return nullptr;
+  if (model.outputs_size() == 1) return values.begin()->second;
+  Json object = Json::object();
+  for (const auto& [name, value] : values) object[name] = value;
+  return object;
 }
 
 }  // namespace
 
-absl::StatusOr<v1::TrainingConfig> ImportKerasTraining(const v1::Model& model, std::string_view text) {
-  STRATA_ASSIGN_OR_RETURN(const Json json, ParseJson(text));
-  v1::TrainingConfig config;
-  const Json optimizer = WithoutPackage(Member(json, "optimizer_config").is_null() ? Member(json, "optimizer")
-                                                                                   : Member(json, "optimizer_config"));
-  if (!optimizer.is_null()) {
-    STRATA_ASSIGN_OR_RETURN(*config.mutable_optimizer(), ImportOptimizer(v1::KERAS, optimizer.dump()));
-  }
-  for (int i = 0; i < model.outputs_size(); ++i) {
-    const Json& loss = ForOutput(Member(json, "loss"), model, i);
-    if (loss.is_null()) continue;
-    v1::Objective* objective = config.add_objectives();
-    STRATA_ASSIGN_OR_RETURN(*objective->mutable_loss(), ImportLoss(v1::KERAS, WithoutPackage(loss).dump()));
-    // A function given to compile() is reduced as its class is.
-    objective->mutable_loss()->set_function_form(false);
-    if (model.outputs_size() > 1) objective->set_output(model.outputs(i).name());
-    const Json& weight = ForOutput(Member(json, "loss_weights"), model, i);
-    if (weight.is_number()) objective->set_weight(weight.get<double>());
-  }
-  const Json& metrics = Member(json, "metrics");
-  const bool nested = metrics.is_array() && !metrics.empty() && metrics[0].is_array();
-  if (model.outputs_size() == 1 || !nested) {
-    if (model.outputs_size() == 1) AddMetrics(metrics, "", &config);
-  } else {
-    for (int i = 0; i < model.outputs_size(); ++i) {
-      AddMetrics(ForOutput(metrics, model, i), model.outputs(i).name(), &config);
-    }
-  }
-  return config;
+absl::StatusOr<v1::TrainingConfig> ImportKerasTraining(const v1::Model& model, std::string_view text,
+                                                       const Definitions& custom, std::vector<std::string>* left_out) {
+  STRATA_ASSIGN_OR_RETURN(Json json, ParseJson(text));
+  STRATA_RETURN_IF_ERROR(framework::FromKeras3(&json));
+  return Reader(model, custom, left_out).Read(json);
 }
 
-absl::StatusOr<std::string> ExportKerasTraining(const v1::TrainingConfig& config) {
-  Json losses = Json::array(), weights = Json::array();
-  for (const v1::Objective& objective : config.objectives()) {
+absl::StatusOr<std::string> ExportKerasTraining(const v1::Model& model, const v1::TrainingConfig& config) {
+  std::map<std::string, Json> losses, weights, metrics;
+  const auto output_of = [&](const std::string& given, int i) {
+    return !given.empty() ? given : i < model.outputs_size() ? model.outputs(i).name() : "";
+  };
+  for (int i = 0; i < config.objectives_size(); ++i) {
+    const v1::Objective& objective = config.objectives(i);
     STRATA_ASSIGN_OR_RETURN(const std::string loss, ExportLoss(v1::KERAS, objective.loss()));
-    losses.push_back(Json::parse(loss));
-    weights.push_back(objective.has_weight() ? objective.weight() : 1.0);
+    const std::string output = output_of(objective.output(), i);
+    losses[output] = AsKeras(objective.loss().has_custom() ? "custom" : "keras.losses", loss);
+    weights[output] = objective.has_weight() ? objective.weight() : 1.0;
+  }
+  for (const v1::NamedMetric& named : config.metrics()) {
+    STRATA_ASSIGN_OR_RETURN(const std::string metric, ExportMetric(named.metric()));
+    Json& list = metrics[output_of(named.output(), 0)];
+    const Json json = Json::parse(metric);
+    list.push_back(json.is_string() ? json : AsKeras(named.metric().has_custom() ? "custom" : "keras.metrics", metric));
   }
   STRATA_ASSIGN_OR_RETURN(const std::string optimizer, ExportOptimizer(v1::KERAS, config.optimizer()));
-  return Json({{"loss", losses.size() == 1 ? losses[0] : losses},
-               {"metrics", nullptr},
+  const bool weighted = std::any_of(weights.begin(), weights.end(), [](const auto& w) { return w.second != 1.0; });
+  return Json({{"loss", ByOutput(model, losses)},
+               {"metrics", ByOutput(model, metrics)},
                {"weighted_metrics", nullptr},
-               {"loss_weights", weights.size() > 1 ? weights : Json()},
-               {"optimizer_config", Json::parse(optimizer)}})
+               {"loss_weights", weighted ? ByOutput(model, weights) : Json()},
+               {"optimizer_config", AsKeras("keras.optimizers", optimizer)}})
       .dump();
 }
 
