@@ -13,6 +13,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/status.h"
+#include "service/store/background_hash.h"
 #include "service/store/sha256.h"
 
 namespace strata::service {
@@ -58,20 +59,20 @@ absl::Status SyncFolder(const std::string& path) {
 
 std::string Parent(const std::string& path) { return path.substr(0, path.rfind('/')); }
 
-absl::Status WriteTemporary(const std::string& path, const std::string& name, const NamedTensors& tensors,
+absl::Status WriteTemporary(const std::string& path, const std::string& name, const NamedViews& tensors,
                             const Metadata& metadata, FileStamp* stamp) {
   const Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644));
   if (!fd.ok()) return IoError("creating", name);
-  Sha256 hash;
+  std::vector<std::string> order;
+  const std::string prefix = TensorFilePrefix(tensors, metadata, &order);
+  BackgroundHash hash;
   const auto put = [&](const void* data, size_t size) {
     hash.Add(data, size);
     stamp->bytes += size;
     return WriteAll(fd.get(), static_cast<const char*>(data), size);
   };
-  std::vector<std::string> order;
-  const std::string prefix = TensorFilePrefix(tensors, metadata, &order);
   bool good = put(prefix.data(), prefix.size());
-  for (const std::string& tensor : order) good = good && put(tensors.at(tensor).raw(), tensors.at(tensor).size_bytes());
+  for (const std::string& tensor : order) good = good && put(tensors.at(tensor).data, tensors.at(tensor).size_bytes());
   if (!good) return IoError("writing", name);
   // A failed fsync may have dropped pages: the file is written anew by the next attempt, never fsynced again.
   if (::fsync(fd.get()) != 0) return IoError("fsync of", name);
@@ -117,7 +118,7 @@ absl::StatusOr<std::unique_ptr<DataDir>> DataDir::Open(const std::string& path) 
   return std::unique_ptr<DataDir>(new DataDir(path, std::move(lock)));
 }
 
-absl::StatusOr<FileStamp> DataDir::WriteTensors(const std::string& name, const NamedTensors& tensors,
+absl::StatusOr<FileStamp> DataDir::WriteTensors(const std::string& name, const NamedViews& tensors,
                                                 const Metadata& metadata) const {
   const std::string path = absl::StrCat(path_, "/", name);
   const std::string temporary = absl::StrCat(path, kTemporary);
@@ -147,18 +148,18 @@ absl::StatusOr<TensorFile> DataDir::ReadChecked(const std::string& name, const F
   const uint64_t bytes = static_cast<uint64_t>(info.st_size);
   if (bytes != stamp.bytes) return broken(absl::StrCat("has ", bytes, " bytes, must have ", stamp.bytes));
 
-  Sha256 hash;
   uint64_t header_bytes = 0;
   if (bytes < 8 || !ReadAll(fd.get(), reinterpret_cast<char*>(&header_bytes), 8)) return broken("cannot be read");
   if (header_bytes > kMaxHeaderBytes || header_bytes > bytes - 8) return broken("bad header length");
   std::string text(header_bytes, '\0');
   if (!ReadAll(fd.get(), text.data(), header_bytes)) return broken("cannot be read");
-  hash.Add(&header_bytes, 8);
-  hash.Add(text.data(), text.size());
   absl::StatusOr<TensorHeader> header = ParseTensorHeader(text, bytes - 8 - header_bytes);
   // We wrote the file: whatever the header breaks, it is damage.
   if (!header.ok()) return broken(header.status().message());
   TensorFile file{.metadata = std::move(header->metadata)};
+  BackgroundHash hash;
+  hash.Add(&header_bytes, 8);
+  hash.Add(text.data(), text.size());
   for (const TensorEntry& e : header->entries) {
     Tensor tensor(e.dtype, e.shape);
     if (!ReadAll(fd.get(), static_cast<char*>(tensor.raw()), e.end - e.begin)) return broken("cannot be read");

@@ -45,7 +45,7 @@ class DataDir {
   const std::string& path() const { return path_; }
 
   // Durable when it returns. On error no file of that name is new.
-  absl::StatusOr<FileStamp> WriteTensors(const std::string& name, const NamedTensors& tensors,
+  absl::StatusOr<FileStamp> WriteTensors(const std::string& name, const NamedViews& tensors,
                                          const Metadata& metadata) const;
 
   // DATA_LOSS if the file is missing, differs from its stamp or breaks a rule of the format; it is then renamed to

@@ -36,7 +36,13 @@ struct VersionRecord {
   absl::Time created;
   std::string description;
   FileStamp stamp;
+  // What the version came with besides weights: configuration and state of a training. No bytes: nothing.
+  FileStamp training;
+  bool HasTraining() const { return training.bytes > 0; }
   std::string File() const { return absl::StrCat("versions/", model_id, "-", version, ".safetensors"); }
+  std::string TrainingFile() const {
+    return absl::StrCat("versions/", model_id, "-", version, ".training.safetensors");
+  }
 };
 
 struct RunRecord {
@@ -48,9 +54,10 @@ struct RunRecord {
   absl::Time created;
   absl::Time updated;
   std::string error;
-  // The last checkpoint; 0: none yet, the run begins anew from its seed.
+  // The step of the last checkpoint. Without one the run begins anew from its seed.
   int64_t durable_through = 0;
   FileStamp checkpoint;
+  bool HasCheckpoint() const { return checkpoint.bytes > 0; }
   std::string File() const { return absl::StrCat("checkpoints/", id, "-", durable_through, ".safetensors"); }
 };
 

@@ -143,7 +143,7 @@ absl::StatusOr<TensorHeader> ParseTensorHeader(absl::string_view header, uint64_
     if (e.begin != end) return absl::DataLossError("safetensors header: tensors overlap or leave a hole");
     end = e.end;
   }
-  if (end != data_bytes)
+  if (end != data_bytes && data_bytes != kAnySize)
     return absl::DataLossError(
         absl::StrCat("safetensors: tensors need ", end, " bytes of data, the file has ", data_bytes));
   return result;
@@ -166,11 +166,21 @@ absl::StatusOr<TensorFile> ParseTensors(absl::string_view bytes) {
   return file;
 }
 
+NamedViews ViewsOf(const NamedTensors& tensors) {
+  NamedViews views;
+  for (const auto& [name, tensor] : tensors) views[name] = tensor.view();
+  return views;
+}
+
 std::string TensorFilePrefix(const NamedTensors& tensors, const Metadata& metadata, std::vector<std::string>* order) {
+  return TensorFilePrefix(ViewsOf(tensors), metadata, order);
+}
+
+std::string TensorFilePrefix(const NamedViews& tensors, const Metadata& metadata, std::vector<std::string>* order) {
   order->clear();
   for (const auto& [name, tensor] : tensors) order->push_back(name);
   std::stable_sort(order->begin(), order->end(), [&](const std::string& a, const std::string& b) {
-    return SizeOf(tensors.at(a).dtype()) > SizeOf(tensors.at(b).dtype());
+    return SizeOf(tensors.at(a).dtype) > SizeOf(tensors.at(b).dtype);
   });
   std::vector<std::string> parts;
   if (!metadata.empty()) {
@@ -180,9 +190,9 @@ std::string TensorFilePrefix(const NamedTensors& tensors, const Metadata& metada
   }
   uint64_t offset = 0;
   for (const std::string& name : *order) {
-    const Tensor& t = tensors.at(name);
-    parts.push_back(absl::StrCat(JsonString(name), ":{\"dtype\":\"", TypeText(t.dtype()), "\",\"shape\":[",
-                                 absl::StrJoin(t.shape(), ","), "],\"data_offsets\":[", offset, ",",
+    const TensorView& t = tensors.at(name);
+    parts.push_back(absl::StrCat(JsonString(name), ":{\"dtype\":\"", TypeText(t.dtype), "\",\"shape\":[",
+                                 absl::StrJoin(t.shape, ","), "],\"data_offsets\":[", offset, ",",
                                  offset + t.size_bytes(), "]}"));
     offset += t.size_bytes();
   }

@@ -40,11 +40,17 @@ inline constexpr uint64_t kMaxHeaderBytes = 100000000;
 // element type that the engine does not have.
 absl::StatusOr<TensorHeader> ParseTensorHeader(absl::string_view header, uint64_t data_bytes);
 
+// The size of the data part is not known yet: only the entries' own order is checked.
+inline constexpr uint64_t kAnySize = ~uint64_t{0};
+
 // A whole file in memory.
 absl::StatusOr<TensorFile> ParseTensors(absl::string_view bytes);
 
 // Header length, header and padding of a file; the data follows in the order of the names of `order`. Equal tensors
 // give equal bytes.
+std::string TensorFilePrefix(const NamedViews& tensors, const Metadata& metadata, std::vector<std::string>* order);
 std::string TensorFilePrefix(const NamedTensors& tensors, const Metadata& metadata, std::vector<std::string>* order);
+
+NamedViews ViewsOf(const NamedTensors& tensors);
 
 }  // namespace strata::service

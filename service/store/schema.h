@@ -3,7 +3,7 @@
 
 namespace strata::service {
 
-inline constexpr int kSchemaVersion = 2;
+inline constexpr int kSchemaVersion = 3;
 
 inline constexpr char kSchema[] = R"sql(
 CREATE TABLE models (
@@ -61,6 +61,12 @@ CREATE TABLE components (
   created INTEGER NOT NULL,
   UNIQUE (name, version)
 );
+)sql";
+
+// What version 3 added: a version's training, in a file of its own.
+inline constexpr char kVersionTrainingSchema[] = R"sql(
+ALTER TABLE versions ADD COLUMN training_digest TEXT NOT NULL DEFAULT '';
+ALTER TABLE versions ADD COLUMN training_bytes INTEGER NOT NULL DEFAULT 0;
 )sql";
 
 }  // namespace strata::service

@@ -33,6 +33,16 @@ absl::Status PutState(Database& db, const RunRecord& run) {
       .Run();
 }
 
+absl::Status PutCheckpoint(Database& db, const RunRecord& run) {
+  return db.Prepare("UPDATE runs SET durable_through = ?, digest = ?, bytes = ?, updated = ? WHERE id = ?")
+      .Bind(1, run.durable_through)
+      .Bind(2, run.checkpoint.digest)
+      .Bind(3, static_cast<int64_t>(run.checkpoint.bytes))
+      .Bind(4, Micros(run.updated))
+      .Bind(5, run.id)
+      .Run();
+}
+
 absl::Status DropHistory(Database& db, int64_t run_id, int64_t step) {
   return db.Prepare("DELETE FROM history WHERE run_id = ? AND step > ?").Bind(1, run_id).Bind(2, step).Run();
 }
@@ -58,6 +68,7 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(const std::string& data_dir) 
     STRATA_RETURN_IF_ERROR(t.status());
     if (version < 1) STRATA_RETURN_IF_ERROR(writer.Execute(kSchema));
     if (version < 2) STRATA_RETURN_IF_ERROR(writer.Execute(kComponentsSchema));
+    if (version < 3) STRATA_RETURN_IF_ERROR(writer.Execute(kVersionTrainingSchema));
     STRATA_RETURN_IF_ERROR(writer.Execute(absl::StrCat("PRAGMA user_version = ", kSchemaVersion).c_str()));
     STRATA_RETURN_IF_ERROR(t.Commit());
   }
@@ -75,7 +86,7 @@ absl::Status Store::Recover() {
     Transaction t(writer_);
     STRATA_RETURN_IF_ERROR(t.status());
     for (RunRecord run : runs) {
-      if (run.durable_through > 0) files.push_back(run.File());
+      if (run.HasCheckpoint()) files.push_back(run.File());
       if (run.state != v1::QUEUED && run.state != v1::RUNNING && run.state != v1::CHECKPOINTING &&
           run.state != v1::INTERRUPTED)
         continue;
@@ -88,7 +99,10 @@ absl::Status Store::Recover() {
   dir_->Sweep("checkpoints", files);
   files.clear();
   STRATA_ASSIGN_OR_RETURN(const std::vector<VersionRecord> versions, Versions());
-  for (const VersionRecord& v : versions) files.push_back(v.File());
+  for (const VersionRecord& v : versions) {
+    files.push_back(v.File());
+    if (v.HasTraining()) files.push_back(v.TrainingFile());
+  }
   dir_->Sweep("versions", files);
   return absl::OkStatus();
 }
@@ -113,8 +127,8 @@ absl::StatusOr<std::vector<VersionRecord>> Store::Versions() {
   absl::MutexLock lock(&read_mutex_);
   std::vector<VersionRecord> rows;
   Statement q = reader_.Prepare(
-      "SELECT model_id, version, run, step, created, description, digest, bytes FROM versions ORDER BY model_id, "
-      "version");
+      "SELECT model_id, version, run, step, created, description, digest, bytes, training_digest, training_bytes "
+      "FROM versions ORDER BY model_id, version");
   while (q.Row()) {
     rows.push_back({.model_id = q.Int(0),
                     .version = q.Int(1),
@@ -122,7 +136,8 @@ absl::StatusOr<std::vector<VersionRecord>> Store::Versions() {
                     .step = q.Int(3),
                     .created = absl::FromUnixMicros(q.Int(4)),
                     .description = q.Text(5),
-                    .stamp = {q.Text(6), static_cast<uint64_t>(q.Int(7))}});
+                    .stamp = {q.Text(6), static_cast<uint64_t>(q.Int(7))},
+                    .training = {q.Text(8), static_cast<uint64_t>(q.Int(9))}});
   }
   STRATA_RETURN_IF_ERROR(q.status());
   return rows;
@@ -192,15 +207,18 @@ absl::Status Store::DeleteModel(int64_t id) {
     STRATA_RETURN_IF_ERROR(writer_.Prepare("DELETE FROM models WHERE id = ?").Bind(1, id).Run());
   }
   for (const VersionRecord& v : versions) {
-    if (v.model_id == id) dir_->Remove(v.File());
+    if (v.model_id != id) continue;
+    dir_->Remove(v.File());
+    if (v.HasTraining()) dir_->Remove(v.TrainingFile());
   }
   for (const RunRecord& run : runs) {
-    if (run.model_id == id && run.durable_through > 0) dir_->Remove(run.File());
+    if (run.model_id == id && run.HasCheckpoint()) dir_->Remove(run.File());
   }
   return absl::OkStatus();
 }
 
-absl::Status Store::AddVersion(VersionRecord* version, const NamedTensors& weights, const Metadata& metadata) {
+absl::Status Store::AddVersion(VersionRecord* version, const NamedViews& weights, const Metadata& metadata,
+                               const TensorFile* training) {
   {
     // The number is used up even if the rest fails: a number never names two files.
     absl::MutexLock lock(&write_mutex_);
@@ -212,12 +230,17 @@ absl::Status Store::AddVersion(VersionRecord* version, const NamedTensors& weigh
     STRATA_RETURN_IF_ERROR(q.Run());
   }
   STRATA_ASSIGN_OR_RETURN(version->stamp, dir_->WriteTensors(version->File(), weights, metadata));
+  if (training != nullptr) {
+    STRATA_ASSIGN_OR_RETURN(
+        version->training, dir_->WriteTensors(version->TrainingFile(), ViewsOf(training->tensors), training->metadata));
+  }
   absl::MutexLock lock(&write_mutex_);
   Transaction t(writer_);
   STRATA_RETURN_IF_ERROR(t.status());
   STRATA_RETURN_IF_ERROR(writer_
                              .Prepare("INSERT INTO versions(model_id, version, run, step, created, description, "
-                                      "digest, bytes) VALUES(?, ?, ?, ?, ?, ?, ?, ?)")
+                                      "digest, bytes, training_digest, training_bytes) VALUES(?, ?, ?, ?, ?, ?, ?, ?, "
+                                      "?, ?)")
                              .Bind(1, version->model_id)
                              .Bind(2, version->version)
                              .Bind(3, version->run)
@@ -226,6 +249,8 @@ absl::Status Store::AddVersion(VersionRecord* version, const NamedTensors& weigh
                              .Bind(6, version->description)
                              .Bind(7, version->stamp.digest)
                              .Bind(8, static_cast<int64_t>(version->stamp.bytes))
+                             .Bind(9, version->training.digest)
+                             .Bind(10, static_cast<int64_t>(version->training.bytes))
                              .Run());
   STRATA_RETURN_IF_ERROR(writer_.Prepare("UPDATE models SET serving_version = ? WHERE id = ?")
                              .Bind(1, version->version)
@@ -243,8 +268,14 @@ absl::StatusOr<TensorFile> Store::ReadVersion(const VersionRecord& version) {
   return dir_->ReadTensors(version.File(), version.stamp);
 }
 
-absl::Status Store::AddRun(RunRecord* run) {
+absl::StatusOr<TensorFile> Store::ReadVersionTraining(const VersionRecord& version) {
+  return dir_->ReadTensors(version.TrainingFile(), version.training);
+}
+
+absl::Status Store::AddRun(RunRecord* run, const TensorFile* start) {
   absl::MutexLock lock(&write_mutex_);
+  Transaction t(writer_);
+  STRATA_RETURN_IF_ERROR(t.status());
   STRATA_RETURN_IF_ERROR(
       writer_.Prepare("INSERT INTO runs(name, model_id, config, state, created, updated) VALUES(?, ?, ?, ?, ?, ?)")
           .Bind(1, run->name)
@@ -255,7 +286,11 @@ absl::Status Store::AddRun(RunRecord* run) {
           .Bind(6, Micros(run->updated))
           .Run());
   run->id = writer_.last_row_id();
-  return absl::OkStatus();
+  if (start == nullptr) return t.Commit();
+  // Its name needs the number. A file without its row is swept at the next start.
+  STRATA_ASSIGN_OR_RETURN(run->checkpoint, dir_->WriteTensors(run->File(), ViewsOf(start->tensors), start->metadata));
+  STRATA_RETURN_IF_ERROR(PutCheckpoint(writer_, *run));
+  return t.Commit();
 }
 
 absl::Status Store::UpdateRun(const RunRecord& run) {
@@ -265,26 +300,19 @@ absl::Status Store::UpdateRun(const RunRecord& run) {
 
 absl::Status Store::SaveCheckpoint(RunRecord* run, int64_t step, const NamedTensors& tensors,
                                    const Metadata& metadata) {
-  if (step == run->durable_through) return absl::OkStatus();
+  if (step == run->durable_through && run->HasCheckpoint()) return absl::OkStatus();
   RunRecord next = *run;
   next.durable_through = step;
-  STRATA_ASSIGN_OR_RETURN(next.checkpoint, dir_->WriteTensors(next.File(), tensors, metadata));
+  STRATA_ASSIGN_OR_RETURN(next.checkpoint, dir_->WriteTensors(next.File(), ViewsOf(tensors), metadata));
   {
     absl::MutexLock lock(&write_mutex_);
-    Statement q =
-        writer_.Prepare("UPDATE runs SET durable_through = ?, digest = ?, bytes = ?, updated = ? WHERE id = ?");
-    q.Bind(1, step)
-        .Bind(2, next.checkpoint.digest)
-        .Bind(3, static_cast<int64_t>(next.checkpoint.bytes))
-        .Bind(4, Micros(next.updated))
-        .Bind(5, next.id);
-    STRATA_RETURN_IF_ERROR(q.Run());
+    STRATA_RETURN_IF_ERROR(PutCheckpoint(writer_, next));
     if (writer_.changes() == 0) {
       dir_->Remove(next.File());
       return absl::NotFoundError("run: was deleted");
     }
   }
-  if (run->durable_through > 0) dir_->Remove(run->File());
+  if (run->HasCheckpoint()) dir_->Remove(run->File());
   *run = next;
   return absl::OkStatus();
 }

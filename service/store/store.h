@@ -38,11 +38,17 @@ class Store {
   absl::Status DeleteModel(int64_t id);
 
   // Writes the weights and makes them the model's newest and serving version. Sets version and stamp.
-  absl::Status AddVersion(VersionRecord* version, const NamedTensors& weights, const Metadata& metadata);
+  // `training`, if given, is kept beside them.
+  absl::Status AddVersion(VersionRecord* version, const NamedViews& weights, const Metadata& metadata,
+                          const TensorFile* training = nullptr);
   absl::Status SetServing(int64_t model_id, int64_t version);
   absl::StatusOr<TensorFile> ReadVersion(const VersionRecord& version);
+  // HasTraining().
+  absl::StatusOr<TensorFile> ReadVersionTraining(const VersionRecord& version);
 
-  absl::Status AddRun(RunRecord* run);
+  // Sets the id. `start`, if given, is the checkpoint that the run begins with, of step `durable_through`: either both
+  // are durable or neither is.
+  absl::Status AddRun(RunRecord* run, const TensorFile* start = nullptr);
   // Journals state, error and time.
   absl::Status UpdateRun(const RunRecord& run);
   // Writes a checkpoint for step `step` and makes it the run's; `run` changes only on success. The step that the run's
