@@ -118,14 +118,8 @@ absl::Status Server::Impl::OpenCore() {
                                                        .max_requests = options.max_queued_requests,
                                                        .metrics = metrics.get()});
   pool = std::make_unique<WorkerPool>(WorkerPool::Options{.name = "requests", .threads = 2});
-  files = std::make_unique<ModelFiles>(
-      ModelFiles::Options{.registry = registry.get(),
-                          .engine = engine.get(),
-                          .scratch_dir = options.data_dir,
-                          .training = [this](const std::string& run) -> absl::StatusOr<v1::TrainingConfig> {
-                            STRATA_ASSIGN_OR_RETURN(const std::shared_ptr<Run> found, runs->Find(run));
-                            return found->Info().config();
-                          }});
+  files = std::make_unique<ModelFiles>(ModelFiles::Options{
+      .registry = registry.get(), .runs = runs.get(), .engine = engine.get(), .scratch_dir = options.data_dir});
   models_service =
       std::make_unique<ModelsService>(registry.get(), runs.get(), files.get(), engine.get(), pool.get(), metrics.get());
   catalog_service = std::make_unique<CatalogService>(components.get(), pool.get(), metrics.get());

@@ -66,15 +66,14 @@ absl::StatusOr<v1::ConvertResponse> ConvertModel(ModelRegistry* registry, const 
     source_run = old.run();
     step = old.step();
   }
-  // Weights that the engine refuses must leave no model behind.
-  if (weights) STRATA_RETURN_IF_ERROR(engine.CreateVersion(definition, *weights, {.threads = 1}).status());
 
   v1::CreateModelRequest create;
   *create.mutable_model() = definition;
   STRATA_ASSIGN_OR_RETURN(*response.mutable_model(), registry->Create(create));
   if (weights) {
-    auto published = registry->Publish(request.name(), source_run, step, request.description(), *weights);
+    auto published = registry->Publish(request.name(), source_run, step, request.description(), *std::move(weights));
     if (!published.ok()) {
+      // Weights that the engine refuses leave no model behind.
       registry->Delete(request.name()).IgnoreError();
       return published.status();
     }

@@ -24,7 +24,7 @@ class Engine {
   virtual absl::StatusOr<std::unique_ptr<TrainSession>> CreateSession(const v1::Model& model,
                                                                       const v1::TrainingConfig& config,
                                                                       const SessionOptions& options) const = 0;
-  virtual absl::StatusOr<std::unique_ptr<Version>> CreateVersion(const v1::Model& model, const NamedTensors& weights,
+  virtual absl::StatusOr<std::unique_ptr<Version>> CreateVersion(const v1::Model& model, NamedTensors weights,
                                                                  const SessionOptions& options) const = 0;
   // A definition in the words of a framework; `inputs` where the text has none, `custom` what its class names may mean
   // besides the framework's own.
@@ -49,13 +49,15 @@ class Engine {
   virtual absl::StatusOr<NamedTensors> InitialWeights(const v1::Model& model) const {
     return absl::UnimplementedError(absl::StrCat("model: no initial weights for ", model.name()));
   }
-  // compile()'s arguments as Keras writes them into a file, and back.
-  virtual absl::StatusOr<v1::TrainingConfig> ImportTraining(const v1::Model& model, const std::string& json) const {
-    (void)json;
+  // compile()'s arguments as Keras writes them into a file (`left_out`: metrics that Strata lacks), and back.
+  virtual absl::StatusOr<v1::TrainingConfig> ImportTraining(const v1::Model& model, const std::string& json,
+                                                            const CustomComponents& custom,
+                                                            std::vector<std::string>* left_out) const {
+    (void)json, (void)custom, (void)left_out;
     return absl::UnimplementedError(absl::StrCat("training_config: no reader, for ", model.name()));
   }
-  virtual absl::StatusOr<std::string> ExportTraining(const v1::TrainingConfig& config) const {
-    (void)config;
+  virtual absl::StatusOr<std::string> ExportTraining(const v1::Model& model, const v1::TrainingConfig& config) const {
+    (void)model, (void)config;
     return absl::UnimplementedError("training_config: no writer");
   }
 };

@@ -12,7 +12,7 @@ namespace {
 
 constexpr absl::string_view kHdf5("\x89HDF\r\n\x1a\n", 8);
 constexpr absl::string_view kZip("PK\x03\x04", 4);
-constexpr absl::string_view kNative = "\"strata.version\"";
+constexpr char kNativeVersion[] = "strata.version";
 
 absl::Status RefusePickle() {
   return absl::InvalidArgumentError(
@@ -38,21 +38,26 @@ absl::StatusOr<v1::FileFormat> KindOfJson(absl::string_view bytes) {
 
 // A header's length, then the header: no other format has a small number there and a brace behind it. Its first bytes
 // may look like a pickle's or like white space.
-bool IsTensors(absl::string_view bytes, uint64_t* header) {
+bool IsTensors(absl::string_view bytes, uint64_t size, uint64_t* header) {
   if (bytes.size() <= 8 || bytes[8] != '{') return false;
   std::memcpy(header, bytes.data(), 8);
-  return *header <= bytes.size() - 8;
+  return *header <= size - 8;
 }
 
 }  // namespace
 
+bool LooksLikeTensors(absl::string_view start, uint64_t size) {
+  uint64_t header = 0;
+  return IsTensors(start, size == 0 ? kMaxHeaderBytes : size, &header);
+}
+
+v1::FileFormat KindOfTensors(const Metadata& metadata) {
+  return metadata.count(kNativeVersion) != 0 ? v1::NATIVE : v1::PYTORCH_STATE_DICT;
+}
+
 absl::StatusOr<v1::FileFormat> RecognizeFile(absl::string_view bytes) {
   if (bytes.empty()) return absl::InvalidArgumentError("file: must not be empty, got no bytes");
   if (absl::StartsWith(bytes, kHdf5)) return v1::KERAS_HDF5;
-  uint64_t header = 0;
-  if (IsTensors(bytes, &header)) {
-    return absl::StrContains(bytes.substr(8, header), kNative) ? v1::NATIVE : v1::PYTORCH_STATE_DICT;
-  }
   if (IsPickle(bytes)) return RefusePickle();
   if (absl::StartsWith(bytes, kZip)) {
     // torch.save writes a zip whose first entry is <name>/data.pkl.

@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "engine/base/status.h"
 #include "service/core/keras_paths.h"
 #include "service/core/state_dict.h"
@@ -22,26 +23,6 @@ std::string Text(const TensorFile& file, const std::string& key) {
   if (it == file.metadata.end()) return "";
   const Json json = Json::parse(it->second, nullptr, false);
   return json.is_string() ? json.get<std::string>() : "";
-}
-
-// A list of texts, which Keras splits into name0, name1, ... where it is long.
-std::vector<std::string> Texts(const TensorFile& file, const std::string& group, const std::string& name, bool* found) {
-  std::vector<std::string> list;
-  *found = false;
-  const auto add = [&](const std::string& attribute) {
-    const auto it = file.metadata.find(absl::StrCat(kAttribute, group, "@", attribute));
-    if (it == file.metadata.end()) return false;
-    *found = true;
-    const Json json = Json::parse(it->second, nullptr, false);
-    for (const Json& text : json.is_array() ? json : Json::array()) {
-      if (text.is_string()) list.push_back(text.get<std::string>());
-    }
-    return true;
-  };
-  if (add(name)) return list;
-  for (int i = 0; add(absl::StrCat(name, i)); ++i) {
-  }
-  return list;
 }
 
 std::string Join(const std::string& group, const std::string& name) {
@@ -73,7 +54,7 @@ absl::StatusOr<NamedTensors> FromLayers(const v1::Model& model, const std::vecto
     const std::vector<const ParameterSpec*> wanted = TrainedFirst(layer.parameters);
     const std::string group = Join(root, layer.layer->name());
     bool found = false;
-    const std::vector<std::string> names = Texts(file, group, "weight_names", &found);
+    const std::vector<std::string> names = TextList(file, group, "weight_names", &found);
     if (names.size() != wanted.size()) {
       return InvalidArgument(layer.layer->name(), ": must have ", wanted.size(), " weights in the file, got ",
                              names.size());
@@ -99,6 +80,8 @@ absl::StatusOr<NamedTensors> FromPaths(const v1::Model& model, const std::vector
     if (it == file.tensors.end() && absl::StartsWith(path.path, "layers/")) {
       it = file.tensors.find(absl::StrCat("_layer_checkpoint_dependencies/", path.path.substr(7)));
     }
+    // Keras 3 names a layer's own layers without the underscore.
+    if (it == file.tensors.end()) it = file.tensors.find(absl::StrReplaceAll(path.path, {{"/_", "/"}}));
     if (it == file.tensors.end()) {
       return InvalidArgument(path.path, ": must be in the file (it is ", path.parameter->name, "), got nothing");
     }
@@ -123,6 +106,26 @@ KerasTexts TextsOf(const TensorFile& file) {
   return texts;
 }
 
+std::vector<std::string> TextList(const TensorFile& file, const std::string& group, const std::string& name,
+                                  bool* found) {
+  std::vector<std::string> list;
+  *found = false;
+  const auto add = [&](const std::string& attribute) {
+    const auto it = file.metadata.find(absl::StrCat(kAttribute, group, "@", attribute));
+    if (it == file.metadata.end()) return false;
+    *found = true;
+    const Json json = Json::parse(it->second, nullptr, false);
+    for (const Json& text : json.is_array() ? json : Json::array()) {
+      if (text.is_string()) list.push_back(text.get<std::string>());
+    }
+    return true;
+  };
+  if (add(name)) return list;
+  for (int i = 0; add(absl::StrCat(name, i)); ++i) {
+  }
+  return list;
+}
+
 bool HasPathLayout(const TensorFile& file) {
   return std::any_of(file.tensors.begin(), file.tensors.end(), [](const auto& pair) {
     return absl::StartsWith(pair.first, "layers/") || absl::StartsWith(pair.first, "_layer_checkpoint_dependencies/");
@@ -131,10 +134,11 @@ bool HasPathLayout(const TensorFile& file) {
 
 absl::StatusOr<NamedTensors> KerasWeights(const v1::Model& model, const std::vector<ParameterSpec>& parameters,
                                           const TensorFile& file) {
+  if (parameters.empty()) return NamedTensors();
   if (HasPathLayout(file)) return FromPaths(model, parameters, file);
   for (const char* root : {"model_weights", ""}) {
     bool found = false;
-    Texts(file, root, "layer_names", &found);
+    TextList(file, root, "layer_names", &found);
     if (found) return FromLayers(model, parameters, file, root);
   }
   return absl::InvalidArgumentError("hdf5: must have layer_names or layers, got neither: no weights of a Keras model");

@@ -18,6 +18,10 @@ struct KerasTexts {
 };
 KerasTexts TextsOf(const TensorFile& file);
 
+// An attribute of a group that is a list of texts, which Keras splits into name0, name1, ... where it is long.
+std::vector<std::string> TextList(const TensorFile& file, const std::string& group, const std::string& name,
+                                  bool* found);
+
 // Whether the weights are in the layout of .weights.h5 (layers/<class>/vars/0) and not in the older one (layer_names).
 bool HasPathLayout(const TensorFile& file);
 

@@ -3,18 +3,25 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "service/core/engine.h"
 #include "service/core/file_tool.h"
+#include "service/core/incoming_file.h"
+#include "service/core/native_file.h"
 #include "service/core/registry.h"
+#include "service/core/run_manager.h"
+#include "service/core/training_state.h"
 #include "strata/v1/services.pb.h"
 
 namespace strata::service {
 
+// A file to send: `head`, then the tensors in order.
 struct ExportedFile {
   v1::ExportHeader header;
-  std::string bytes;
+  std::string head;
+  std::vector<Tensor> tensors;
 };
 
 // Thread-safe. Functions block on the disk, the engine and the file tool.
@@ -22,21 +29,19 @@ class ModelFiles {
  public:
   struct Options {
     ModelRegistry* registry = nullptr;
+    const RunManager* runs = nullptr;
     const Engine* engine = nullptr;
     std::string scratch_dir;
-    // The configuration of a run, for files that hold one.
-    std::function<absl::StatusOr<v1::TrainingConfig>(const std::string& run)> training;
     // Files beyond this are refused.
     int64_t max_bytes = int64_t{4} << 30;
   };
   explicit ModelFiles(const Options& options) : options_(options), tool_(options.scratch_dir) {}
 
+  // For the chunks of one import. INVALID_ARGUMENT for a file that is too large.
+  absl::StatusOr<IncomingFile> Begin(const v1::ImportStart& start) const;
   // Registers the model of a file and publishes its weights. Nothing is written unless the whole file fits.
-  absl::StatusOr<v1::ImportResponse> Import(const v1::ImportStart& start, const std::string& bytes) const;
+  absl::StatusOr<v1::ImportResponse> Import(const v1::ImportStart& start, IncomingFile file) const;
   absl::StatusOr<ExportedFile> Export(const v1::ExportRequest& request) const;
-
-  // Whether more bytes may come; INVALID_ARGUMENT otherwise.
-  absl::Status CheckSize(int64_t bytes) const;
 
  private:
   // What a file says, before anything is registered.
@@ -45,20 +50,38 @@ class ModelFiles {
     bool existing = false;  // the definition is a registered model's
     bool has_weights = false;
     NamedTensors weights;
+    std::optional<TrainingState> training;
     v1::ImportResponse response;
     std::string run;
     int64_t step = 0;
   };
-  absl::StatusOr<v1::FileFormat> FormatOf(const v1::ImportStart& start, const std::string& bytes) const;
+  CustomComponents CustomFor(const v1::ImportStart& start) const;
   absl::StatusOr<v1::Model> DefinitionFor(const v1::ImportStart& start, bool* existing) const;
-  absl::StatusOr<Parsed> Parse(const v1::ImportStart& start, v1::FileFormat format, const std::string& bytes) const;
+  absl::StatusOr<Parsed> Parse(const v1::ImportStart& start, v1::FileFormat format, IncomingFile* file) const;
   absl::Status ParseDefinition(v1::FileFormat format, const v1::ImportStart& start, const std::string& bytes,
                                Parsed* parsed) const;
-  absl::Status ParseNative(const std::string& bytes, Parsed* parsed) const;
-  absl::Status ParseStateDict(const v1::ImportStart& start, const std::string& bytes, Parsed* parsed) const;
+  absl::Status ParseNative(TensorFile file, Parsed* parsed) const;
+  absl::Status ParseStateDict(const v1::ImportStart& start, TensorFile file, Parsed* parsed) const;
   absl::Status ParseKeras(const v1::ImportStart& start, const std::string& bytes, Parsed* parsed) const;
-  absl::StatusOr<std::string> KerasBytes(v1::FileFormat format, const v1::Model& model, const NamedTensors& weights,
-                                         const std::string& run) const;
+  void ParseKerasTraining(const v1::ImportStart& start, const std::string& text,
+                          const std::vector<ParameterSpec>& parameters, const TensorFile& file, Parsed* parsed) const;
+  // The engine takes the weights, and the training goes on from its state.
+  absl::Status Check(const Parsed& parsed) const;
+
+  // What an export sends: a version or a run's checkpoint.
+  struct Content {
+    v1::Model definition;
+    v1::VersionInfo version;  // its number is 0 for a run
+    std::string run;
+    int64_t step = 0;
+    NamedTensors weights;
+    std::optional<TrainingState> training;
+    Metadata metadata;  // of a run's checkpoint
+  };
+  absl::StatusOr<Content> ContentOf(const v1::ExportRequest& request) const;
+  void AddTrainingOfRun(Content* content) const;
+  absl::StatusOr<std::string> KerasBytes(v1::FileFormat format, Content content) const;
+  absl::Status PutNative(Content content, ExportedFile* out) const;
 
   const Options options_;
   const FileTool tool_;

@@ -6,14 +6,18 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/status.h"
 #include "google/protobuf/util/json_util.h"
+#include "service/core/training_state.h"
+#include "service/core/wire.h"
+#include "service/store/files.h"
 #include "service/store/sha256.h"
 
 namespace strata::service {
 namespace {
 
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;
 constexpr char kVersionKey[] = "strata.version", kDefinitionKey[] = "strata.definition",
-               kTrainingKey[] = "strata.training", kLineageKey[] = "strata.lineage", kDigestKey[] = "strata.digest";
+               kTrainingKey[] = "strata.training", kLineageKey[] = "strata.lineage", kDigestKey[] = "strata.digest",
+               kDefinitionDigestKey[] = "strata.definition_digest", kCursorKey[] = "strata.cursor";
 
 // Over names, types, shapes and elements, in the order of the names.
 std::string DigestOf(const NamedTensors& tensors) {
@@ -65,18 +69,39 @@ std::string TensorFileBytes(const NamedTensors& tensors, const Metadata& metadat
   return bytes;
 }
 
-std::string WriteNative(const NativeFile& file) {
-  Metadata metadata = {{"format", "strata"}, {kVersionKey, absl::StrCat(kVersion)}};
-  metadata[kDefinitionKey] = CanonicalJson(file.definition).value_or("{}");
-  if (file.training.has_value()) metadata[kTrainingKey] = CanonicalJson(*file.training).value_or("{}");
-  metadata[kLineageKey] =
-      nlohmann::json({{"model", file.model}, {"version", file.version}, {"run", file.run}, {"step", file.step}}).dump();
-  metadata[kDigestKey] = DigestOf(file.weights);
-  return TensorFileBytes(file.weights, metadata);
+namespace {
+
+Metadata CommonMetadata(int form, const v1::Model& definition, const v1::TrainingConfig* training,
+                        const nlohmann::json& lineage, const NamedTensors& tensors) {
+  Metadata metadata = {{"format", "strata"}, {kVersionKey, absl::StrCat(form)}};
+  metadata[kDefinitionKey] = CanonicalJson(definition).value_or("{}");
+  if (training != nullptr) metadata[kTrainingKey] = CanonicalJson(*training).value_or("{}");
+  metadata[kLineageKey] = lineage.dump();
+  metadata[kDigestKey] = DigestOf(tensors);
+  return metadata;
 }
 
-absl::StatusOr<NativeFile> ReadNative(absl::string_view bytes) {
-  STRATA_ASSIGN_OR_RETURN(TensorFile tensors, ParseTensors(bytes));
+}  // namespace
+
+Metadata CheckpointMetadata(const CheckpointFacts& facts, const NamedTensors& checkpoint) {
+  Metadata metadata =
+      CommonMetadata(kVersion, *facts.definition, facts.training,
+                     {{"model", facts.model}, {"version", 0}, {"run", facts.run}, {"step", facts.step}}, checkpoint);
+  metadata[kDefinitionDigestKey] = Sha256Hex(CanonicalBytes(*facts.definition));
+  metadata[kCursorKey] = CursorOf(checkpoint);
+  metadata["position"] = absl::StrCat(facts.position);
+  metadata["threads"] = absl::StrCat(facts.threads);
+  metadata["build"] = facts.build;
+  return metadata;
+}
+
+Metadata NativeMetadata(const NativeFile& file, const NamedTensors& weights) {
+  return CommonMetadata(1, file.definition, file.training.has_value() ? &*file.training : nullptr,
+                        {{"model", file.model}, {"version", file.version}, {"run", file.run}, {"step", file.step}},
+                        weights);
+}
+
+absl::StatusOr<NativeFile> ReadNative(TensorFile tensors) {
   STRATA_ASSIGN_OR_RETURN(const std::string version, Value(tensors.metadata, kVersionKey));
   int number = 0;
   if (!absl::SimpleAtoi(version, &number) || number < 1) {
@@ -108,7 +133,11 @@ absl::StatusOr<NativeFile> ReadNative(absl::string_view bytes) {
   if (const std::string got = DigestOf(tensors.tensors); got != digest) {
     return absl::DataLossError(absl::StrCat(kDigestKey, ": must be ", digest, ", got ", got));
   }
-  file.weights = std::move(tensors.tensors);
+  if (number == 1) {
+    file.weights = std::move(tensors.tensors);
+  } else {
+    SplitCheckpoint(std::move(tensors.tensors), &file.weights, &file.state);
+  }
   return file;
 }
 

@@ -19,9 +19,9 @@ class RealEngine final : public Engine {
                                                               const SessionOptions& options) const override {
     return TrainSession::Create(model, config, options);
   }
-  absl::StatusOr<std::unique_ptr<Version>> CreateVersion(const v1::Model& model, const NamedTensors& weights,
+  absl::StatusOr<std::unique_ptr<Version>> CreateVersion(const v1::Model& model, NamedTensors weights,
                                                          const SessionOptions& options) const override {
-    return Version::Create(model, weights, options);
+    return Version::Create(model, std::move(weights), options);
   }
   absl::StatusOr<v1::Model> Import(v1::Dialect dialect, const std::string& json, const std::vector<v1::Input>& inputs,
                                    const CustomComponents& custom) const override {
@@ -47,11 +47,13 @@ class RealEngine final : public Engine {
   absl::StatusOr<Conversion> Convert(const v1::Model& model, v1::Dialect to) const override {
     return ConvertModel(model, to);
   }
-  absl::StatusOr<v1::TrainingConfig> ImportTraining(const v1::Model& model, const std::string& json) const override {
-    return ImportKerasTraining(model, json);
+  absl::StatusOr<v1::TrainingConfig> ImportTraining(const v1::Model& model, const std::string& json,
+                                                    const CustomComponents& custom,
+                                                    std::vector<std::string>* left_out) const override {
+    return ImportKerasTraining(model, json, custom, left_out);
   }
-  absl::StatusOr<std::string> ExportTraining(const v1::TrainingConfig& config) const override {
-    return ExportKerasTraining(config);
+  absl::StatusOr<std::string> ExportTraining(const v1::Model& model, const v1::TrainingConfig& config) const override {
+    return ExportKerasTraining(model, config);
   }
   absl::StatusOr<NamedTensors> InitialWeights(const v1::Model& model) const override {
     constexpr uint64_t kSeed = 0;

@@ -5,6 +5,7 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "service/core/clock.h"
 #include "service/core/components.h"
 #include "service/core/engine.h"
+#include "service/core/training_state.h"
 #include "service/obs/metrics.h"
 #include "service/store/store.h"
 #include "strata/v1/services.pb.h"
@@ -70,14 +72,17 @@ class ModelRegistry {
   // The registered components that a training configuration names become part of it.
   v1::TrainingConfig WithComponents(const v1::TrainingConfig& config) const;
 
-  // Makes `weights` the newest version, and the one that serves.
+  // Makes `weights` the newest version, and the one that serves. `training`, if given, is kept with it.
   absl::StatusOr<v1::VersionInfo> Publish(const std::string& model, const std::string& run, int64_t step,
-                                          const std::string& description, const NamedTensors& weights);
+                                          const std::string& description, NamedTensors weights,
+                                          const TensorFile* training = nullptr);
   absl::StatusOr<v1::ListVersionsResponse> ListVersions(const v1::ListVersionsRequest& request) const;
   absl::StatusOr<v1::VersionInfo> Rollback(const v1::RollbackRequest& request);
   // A version and its weights; 0 is the one that serves.
   absl::StatusOr<v1::VersionInfo> DescribeVersion(const std::string& model, int64_t version) const;
   absl::StatusOr<TensorFile> ReadWeights(const std::string& model, int64_t version) const;
+  // The training that the version came with; nothing if it came without.
+  absl::StatusOr<std::optional<TrainingState>> ReadTraining(const std::string& model, int64_t version) const;
 
   // The version that a request means: a number in decimal digits, or empty for the one that serves. Does not block; the
   // version may not be loaded.
@@ -99,8 +104,7 @@ class ModelRegistry {
   absl::StatusOr<const Model*> FindLocked(const std::string& name) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   static v1::ModelInfo InfoOf(const Model& model);
   static v1::VersionInfo InfoOf(const Model& model, const VersionRecord& version);
-  absl::StatusOr<std::shared_ptr<const Version>> Instantiate(const v1::Model& definition,
-                                                             const NamedTensors& weights) const;
+  absl::StatusOr<std::shared_ptr<const Version>> Instantiate(const v1::Model& definition, NamedTensors weights) const;
   absl::StatusOr<std::pair<VersionRecord, v1::VersionInfo>> RecordOf(const std::string& model, int64_t version) const;
   absl::Status LoadVersion(const std::string& model, int64_t number) ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
   // Forgets idle versions beyond the limit and tells the metrics what is left.

@@ -47,6 +47,7 @@ Run::Run(const RunContext* context, Executor* executor, std::string model_name, 
   position_ = context_->store->LastPosition(id_).value_or(0);
   absl::MutexLock lock(&mutex_);
   info_ = std::move(info);
+  saved_ = record_;
 }
 
 std::string Run::Where() const { return absl::StrCat("run ", Quote(name_)); }
@@ -148,6 +149,11 @@ v1::RunInfo Run::Info() const {
   return info_;
 }
 
+RunRecord Run::Saved() const {
+  absl::MutexLock lock(&mutex_);
+  return saved_;
+}
+
 int Run::state() const {
   absl::MutexLock lock(&mutex_);
   return info_.state();
@@ -243,7 +249,7 @@ absl::Status Run::LoadCheckpoint(TrainSession* session, Metadata* metadata) {
 absl::Status Run::OpenSession() {
   warnings_.clear();
   STRATA_ASSIGN_OR_RETURN(session_, context_->engine->CreateSession(model_->definition, config_, context_->session));
-  if (record_.durable_through > 0) {
+  if (record_.HasCheckpoint()) {
     Metadata metadata;
     STRATA_RETURN_IF_ERROR(LoadCheckpoint(session_.get(), &metadata));
     const std::pair<const char*, std::string> now[] = {{"threads", absl::StrCat(context_->session.threads)},

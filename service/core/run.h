@@ -85,6 +85,8 @@ class Run final : public Actor, public std::enable_shared_from_this<Run> {
   void Stop(absl::AnyInvocable<void()> done);
 
   v1::RunInfo Info() const;
+  // With the last checkpoint that is durable.
+  RunRecord Saved() const;
   int state() const;
   // The run is deleted, or the server stops: watchers end with `why`, and nobody attaches any more.
   void Forget(absl::Status why);
@@ -158,6 +160,7 @@ class Run final : public Actor, public std::enable_shared_from_this<Run> {
   bool blocked_ ABSL_GUARDED_BY(mutex_) = false;
   bool scheduled_ ABSL_GUARDED_BY(mutex_) = false;
   v1::RunInfo info_ ABSL_GUARDED_BY(mutex_);
+  RunRecord saved_ ABSL_GUARDED_BY(mutex_);
   uint64_t state_version_ ABSL_GUARDED_BY(mutex_) = 1;
   absl::Status forgotten_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::weak_ptr<std::function<void()>>> watchers_ ABSL_GUARDED_BY(mutex_);

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "engine/base/status.h"
+#include "service/core/native_file.h"
 #include "service/core/run.h"
 
 namespace strata::service {
@@ -30,13 +31,16 @@ void Run::SaveCheckpoint(absl::AnyInvocable<void(absl::Status)> done) {
     // A checkpoint never knows more than the history: rows up to its step are durable first.
     absl::Status status = context.history->Flush();
     if (status.ok()) {
-      status = context.store->SaveCheckpoint(&record, step, *tensors,
-                                             {{"model", self->model_name_},
-                                              {"run", self->name_},
-                                              {"step", absl::StrCat(step)},
-                                              {"position", absl::StrCat(position)},
-                                              {"threads", absl::StrCat(context.session.threads)},
-                                              {"build", context.build}});
+      const Metadata metadata = CheckpointMetadata({.definition = &self->model_->definition,
+                                                    .training = &self->config_,
+                                                    .model = self->model_name_,
+                                                    .run = self->name_,
+                                                    .build = context.build,
+                                                    .step = step,
+                                                    .position = position,
+                                                    .threads = context.session.threads},
+                                                   *tensors);
+      status = context.store->SaveCheckpoint(&record, step, *tensors, metadata);
     }
     context.metrics->CheckpointDone(status.ok(), static_cast<int64_t>(record.checkpoint.bytes), absl::Now() - began,
                                     context.clock->Now());
@@ -56,6 +60,7 @@ void Run::CheckpointDone(RunRecord saved, absl::Status status) {
     record_.durable_through = saved.durable_through;
     record_.checkpoint = saved.checkpoint;
     absl::MutexLock lock(&mutex_);
+    saved_ = saved;
     info_.set_durable_through(static_cast<uint64_t>(saved.durable_through));
   }
   std::vector<absl::AnyInvocable<void(absl::Status)>> waiters, next;
@@ -66,10 +71,9 @@ void Run::CheckpointDone(RunRecord saved, absl::Status status) {
 }
 
 void Run::WriteVersion(NamedTensors weights, int64_t step, std::string description, PublishCallback done) {
-  auto shared = std::make_shared<const NamedTensors>(std::move(weights));
-  context_->files->Add([self = shared_from_this(), shared, step, description = std::move(description),
-                        done = std::move(done)]() mutable {
-    done(self->context_->registry->Publish(self->model_name_, self->name_, step, description, *shared));
+  context_->files->Add([self = shared_from_this(), weights = std::move(weights), step,
+                        description = std::move(description), done = std::move(done)]() mutable {
+    done(self->context_->registry->Publish(self->model_name_, self->name_, step, description, std::move(weights)));
   });
 }
 
@@ -91,7 +95,7 @@ absl::StatusOr<NamedTensors> Run::WeightsOf(v1::WeightChoice choice, int64_t* st
       return InvalidArgument("weights: must be a value of WeightChoice, got ", static_cast<int>(choice));
   }
   if (session_ != nullptr) return session_->WeightsOf(set, step);
-  if (record_.durable_through == 0) {
+  if (!record_.HasCheckpoint()) {
     return absl::FailedPreconditionError(absl::StrCat(Where(), ": has no checkpoint to publish"));
   }
   STRATA_ASSIGN_OR_RETURN(const std::unique_ptr<TrainSession> session,

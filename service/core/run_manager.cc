@@ -8,6 +8,7 @@
 #include "absl/synchronization/blocking_counter.h"
 #include "engine/base/status.h"
 #include "service/core/names.h"
+#include "service/core/native_file.h"
 
 namespace strata::service {
 
@@ -107,11 +108,16 @@ absl::StatusOr<std::shared_ptr<Run>> RunManager::Start(const v1::StartRun& reque
       return absl::AlreadyExistsError(absl::StrCat("start.run: is taken, got ", Quote(request.run())));
     }
   }
-  const v1::TrainingConfig config = options_.registry->WithComponents(request.config());
-  // Two rows: of a single one some layers can compute no statistics.
-  STRATA_RETURN_IF_ERROR(options_.engine->Inspect(model->definition, &config, 2).status());
   const absl::Time now = options_.clock->Now();
   RunRecord record{.model_id = model->id, .state = v1::QUEUED, .created = now, .updated = now};
+  v1::TrainingConfig config = request.config();
+  std::optional<TensorFile> start;
+  if (request.has_from()) {
+    STRATA_ASSIGN_OR_RETURN(start, StartFrom(request, &config, &record));
+  }
+  config = options_.registry->WithComponents(config);
+  // Two rows: of a single one some layers can compute no statistics.
+  STRATA_RETURN_IF_ERROR(options_.engine->Inspect(model->definition, &config, 2).status());
   record.config = config.SerializeAsString();
   // A model is not deleted between its check and its new run.
   absl::MutexLock change(&change_mutex_);
@@ -120,7 +126,17 @@ absl::StatusOr<std::shared_ptr<Run>> RunManager::Start(const v1::StartRun& reque
     STRATA_RETURN_IF_ERROR(Admit());
     record.name = request.run().empty() ? NewName(request.model()) : request.run();
   }
-  const absl::Status added = options_.store->AddRun(&record);
+  if (start.has_value()) {
+    start->metadata = CheckpointMetadata({.definition = &model->definition,
+                                          .training = &config,
+                                          .model = request.model(),
+                                          .run = record.name,
+                                          .build = options_.build,
+                                          .step = record.durable_through,
+                                          .threads = options_.session.threads},
+                                         start->tensors);
+  }
+  const absl::Status added = options_.store->AddRun(&record, start.has_value() ? &*start : nullptr);
   if (absl::IsAlreadyExists(added)) {
     return absl::AlreadyExistsError(absl::StrCat("start.run: is taken, got ", Quote(record.name)));
   }
@@ -128,6 +144,57 @@ absl::StatusOr<std::shared_ptr<Run>> RunManager::Start(const v1::StartRun& reque
   std::shared_ptr<Run> run = Make(std::move(model), std::move(record), config);
   run->Attach(std::move(sink), request_id);
   return run;
+}
+
+absl::StatusOr<TensorFile> RunManager::StartFrom(const v1::StartRun& request, v1::TrainingConfig* config,
+                                                 RunRecord* record) const {
+  const v1::RunStart& from = request.from();
+  if (from.version() < 0) return InvalidArgument("start.from.version: must be >= 0, got ", from.version());
+  STRATA_ASSIGN_OR_RETURN(const v1::VersionInfo version,
+                          options_.registry->DescribeVersion(request.model(), from.version()));
+  STRATA_ASSIGN_OR_RETURN(TensorFile weights, options_.registry->ReadWeights(request.model(), version.version()));
+  STRATA_ASSIGN_OR_RETURN(std::optional<TrainingState> training,
+                          options_.registry->ReadTraining(request.model(), version.version()));
+  if (!request.has_config()) {
+    const auto run = Find(version.run());
+    if (training.has_value()) {
+      *config = training->config;
+    } else if (run.ok()) {
+      *config = (*run)->Info().config();
+    } else {
+      return InvalidArgument("start.config: must be given, for version ", version.version(), " came without one");
+    }
+  }
+  TensorFile start;
+  NamedTensors rest;
+  if (training.has_value() && !from.weights_only() && !training->tensors.empty()) {
+    const auto kind = training->config.optimizer().kind_case();
+    if (config->optimizer().kind_case() != kind) {
+      return InvalidArgument("start.config.optimizer: must be of the kind whose state version ", version.version(),
+                             " came with (from.weights_only leaves the state out), got another");
+    }
+    record->durable_through = training->step();
+    rest = std::move(training->tensors);
+  }
+  start.tensors = JoinCheckpoint(std::move(weights.tensors), std::move(rest));
+  return start;
+}
+
+absl::StatusOr<RunCheckpoint> RunManager::ReadCheckpoint(const std::string& name) const {
+  STRATA_ASSIGN_OR_RETURN(const std::shared_ptr<Run> run, Find(name));
+  RunRecord record = run->Saved();
+  for (int attempt = 0;; ++attempt) {
+    if (!record.HasCheckpoint()) {
+      return absl::FailedPreconditionError(absl::StrCat("run: must have a checkpoint, got none yet of ", Quote(name)));
+    }
+    absl::StatusOr<TensorFile> file = options_.store->ReadCheckpoint(record);
+    if (file.ok())
+      return RunCheckpoint{run->model_name(), run->Info().config(), record.durable_through, *std::move(file)};
+    // A later checkpoint may have taken its place meanwhile.
+    const RunRecord now = run->Saved();
+    if (now.durable_through == record.durable_through || attempt == 5) return file.status();
+    record = now;
+  }
 }
 
 absl::StatusOr<std::shared_ptr<Run>> RunManager::Attach(const v1::AttachRun& request, std::shared_ptr<TrainSink> sink,

@@ -15,6 +15,14 @@
 
 namespace strata::service {
 
+// A run's checkpoint as it is on the disk.
+struct RunCheckpoint {
+  std::string model;
+  v1::TrainingConfig config;
+  int64_t step = 0;
+  TensorFile file;
+};
+
 // Thread-safe. Functions block on the disk unless they say otherwise.
 class RunManager {
  public:
@@ -56,6 +64,8 @@ class RunManager {
   std::vector<std::string> RunsWithWeights(const std::string& model) const;
   // Present weights of a run of `model`; answers as Publish does.
   void CopyWeights(const std::string& model, const std::string& run, WeightsCallback done);
+  // The last checkpoint of a run. FAILED_PRECONDITION if it has none yet.
+  absl::StatusOr<RunCheckpoint> ReadCheckpoint(const std::string& name) const;
 
   // FAILED_PRECONDITION while a run trains the model.
   absl::Status DeleteModel(const std::string& name);
@@ -66,6 +76,9 @@ class RunManager {
   bool Drain(absl::Time deadline);
 
  private:
+  // The checkpoint and the configuration that a run begins with.
+  absl::StatusOr<TensorFile> StartFrom(const v1::StartRun& request, v1::TrainingConfig* config,
+                                       RunRecord* record) const;
   absl::Status Admit() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   std::shared_ptr<Run> Make(std::shared_ptr<const ModelEntry> model, RunRecord record, v1::TrainingConfig config);
   std::string NewName(const std::string& model) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);

@@ -43,13 +43,14 @@ v1::VersionInfo ModelRegistry::InfoOf(const Model& model, const VersionRecord& v
   info.set_description(version.description);
   info.set_digest(version.stamp.digest);
   info.set_serving(version.version == model.record.serving_version);
+  info.set_resumable(version.HasTraining());
   return info;
 }
 
 absl::StatusOr<std::shared_ptr<const Version>> ModelRegistry::Instantiate(const v1::Model& definition,
-                                                                          const NamedTensors& weights) const {
+                                                                          NamedTensors weights) const {
   STRATA_ASSIGN_OR_RETURN(std::shared_ptr<const Version> version,
-                          options_.engine->CreateVersion(definition, weights, {.threads = 1}));
+                          options_.engine->CreateVersion(definition, std::move(weights), {.threads = 1}));
   WarmUp(*version);
   return version;
 }
@@ -66,8 +67,9 @@ absl::Status ModelRegistry::LoadVersion(const std::string& name, int64_t number)
     entry = model->entry;
     record = it->second;
   }
-  STRATA_ASSIGN_OR_RETURN(const TensorFile file, options_.store->ReadVersion(record));
-  STRATA_ASSIGN_OR_RETURN(std::shared_ptr<const Version> version, Instantiate(entry->definition, file.tensors));
+  STRATA_ASSIGN_OR_RETURN(TensorFile file, options_.store->ReadVersion(record));
+  STRATA_ASSIGN_OR_RETURN(std::shared_ptr<const Version> version,
+                          Instantiate(entry->definition, std::move(file.tensors)));
   absl::MutexLock lock(&mutex_);
   models_[name].loaded[number] = std::move(version);
   Trim();
@@ -101,15 +103,17 @@ void ModelRegistry::Trim() {
 }
 
 absl::StatusOr<v1::VersionInfo> ModelRegistry::Publish(const std::string& name, const std::string& run, int64_t step,
-                                                       const std::string& description, const NamedTensors& weights) {
+                                                       const std::string& description, NamedTensors weights,
+                                                       const TensorFile* training) {
   STRATA_RETURN_IF_ERROR(CheckText("description", description, 1024));
   STRATA_ASSIGN_OR_RETURN(const std::shared_ptr<const ModelEntry> entry, Find(name));
-  STRATA_ASSIGN_OR_RETURN(std::shared_ptr<const Version> version, Instantiate(entry->definition, weights));
+  STRATA_ASSIGN_OR_RETURN(std::shared_ptr<const Version> version, Instantiate(entry->definition, std::move(weights)));
   VersionRecord record{
       .model_id = entry->id, .run = run, .step = step, .created = options_.clock->Now(), .description = description};
   absl::MutexLock change(&change_mutex_);
   STRATA_RETURN_IF_ERROR(options_.store->AddVersion(
-      &record, weights, {{"model", name}, {"run", run}, {"step", absl::StrCat(step)}, {"format", "strata"}}));
+      &record, version->weights(), {{"model", name}, {"run", run}, {"step", absl::StrCat(step)}, {"format", "strata"}},
+      training));
   v1::VersionInfo info;
   {
     absl::MutexLock lock(&mutex_);
@@ -188,6 +192,15 @@ absl::StatusOr<v1::VersionInfo> ModelRegistry::DescribeVersion(const std::string
 absl::StatusOr<TensorFile> ModelRegistry::ReadWeights(const std::string& name, int64_t version) const {
   STRATA_ASSIGN_OR_RETURN(const auto record, RecordOf(name, version));
   return options_.store->ReadVersion(record.first);
+}
+
+absl::StatusOr<std::optional<TrainingState>> ModelRegistry::ReadTraining(const std::string& name,
+                                                                         int64_t version) const {
+  STRATA_ASSIGN_OR_RETURN(const auto record, RecordOf(name, version));
+  if (!record.first.HasTraining()) return std::nullopt;
+  STRATA_ASSIGN_OR_RETURN(TensorFile file, options_.store->ReadVersionTraining(record.first));
+  STRATA_ASSIGN_OR_RETURN(TrainingState state, TrainingFrom(std::move(file)));
+  return state;
 }
 
 absl::StatusOr<LoadedVersion> ModelRegistry::Resolve(const std::string& name, const std::string& version) const {

@@ -1,7 +1,9 @@
 // Models.Import and Models.Export: files in chunks. Reads and writes are gRPC's; parsing and writing files is the
 // pool's.
 
+#include <algorithm>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
@@ -16,7 +18,7 @@ namespace {
 
 constexpr size_t kChunkBytes = size_t{1} << 20;
 
-// Gathers the file in memory, then parses it on the pool. Start* and Finish are called under the mutex.
+// Takes the file in as it comes, then parses it on the pool. Start* and Finish are called under the mutex.
 class ImportReactor final : public grpc::ServerReadReactor<v1::ImportRequest>,
                             public std::enable_shared_from_this<ImportReactor> {
  public:
@@ -52,25 +54,19 @@ class ImportReactor final : public grpc::ServerReadReactor<v1::ImportRequest>,
     if (!begun_) {
       begun_ = true;
       start_ = request_.start();
-      STRATA_RETURN_IF_ERROR(files_->CheckSize(start_.size()));
-      if (start_.size() > 0) bytes_.reserve(static_cast<size_t>(start_.size()));
+      STRATA_ASSIGN_OR_RETURN(IncomingFile file, files_->Begin(start_));
+      file_.emplace(std::move(file));
       return absl::OkStatus();
     }
     if (!request_.has_chunk()) return InvalidArgument("kind: must be a chunk, got nothing");
-    STRATA_RETURN_IF_ERROR(files_->CheckSize(static_cast<int64_t>(bytes_.size() + request_.chunk().size())));
-    bytes_.append(request_.chunk());
-    return absl::OkStatus();
+    return file_->Add(request_.chunk());
   }
 
   void Parse() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (!begun_) return FinishNow(InvalidArgument("kind: the first message must be start"));
-    if (start_.size() > 0 && start_.size() != static_cast<int64_t>(bytes_.size())) {
-      return FinishNow(absl::DataLossError(
-          absl::StrCat("size: must be that of the chunks, ", bytes_.size(), ", got ", start_.size())));
-    }
     parsing_ = true;
     const bool added = pool_->TryAdd([self = shared_from_this()] {
-      absl::StatusOr<v1::ImportResponse> result = self->files_->Import(self->start_, self->bytes_);
+      absl::StatusOr<v1::ImportResponse> result = self->files_->Import(self->start_, *std::move(self->file_));
       absl::MutexLock lock(&self->mutex_);
       if (self->over_) return;
       if (result.ok()) *self->response_ = *std::move(result);
@@ -93,7 +89,7 @@ class ImportReactor final : public grpc::ServerReadReactor<v1::ImportRequest>,
   v1::ImportRequest request_;
   // Written under the mutex until parsing begins, then read by the pool alone.
   v1::ImportStart start_;
-  std::string bytes_;
+  std::optional<IncomingFile> file_;
   bool begun_ ABSL_GUARDED_BY(mutex_) = false;
   bool parsing_ ABSL_GUARDED_BY(mutex_) = false;
   bool over_ ABSL_GUARDED_BY(mutex_) = false;
@@ -131,16 +127,28 @@ class ExportReactor final : public grpc::ServerWriteReactor<v1::ExportResponse>,
     absl::MutexLock lock(&mutex_);
     if (over_) return;
     if (!file.ok()) return FinishNow(file.status());
-    bytes_ = std::move(file->bytes);
-    *response_.mutable_header() = std::move(file->header);
+    file_ = *std::move(file);
+    *response_.mutable_header() = file_.header;
     StartWrite(&response_);
   }
 
   void Next() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    if (sent_ == bytes_.size()) return FinishNow(absl::OkStatus());
-    const size_t size = std::min(kChunkBytes, bytes_.size() - sent_);
-    response_.set_chunk(bytes_.data() + sent_, size);
-    sent_ += size;
+    std::string* chunk = response_.mutable_chunk();
+    chunk->clear();
+    // A message holds as much as it may, of as many tensors as that takes.
+    while (chunk->size() < kChunkBytes && part_ <= file_.tensors.size()) {
+      const absl::string_view whole = part_ == 0
+                                          ? absl::string_view(file_.head)
+                                          : absl::string_view(static_cast<const char*>(file_.tensors[part_ - 1].raw()),
+                                                              file_.tensors[part_ - 1].size_bytes());
+      const absl::string_view some = whole.substr(sent_, kChunkBytes - chunk->size());
+      chunk->append(some.data(), some.size());
+      sent_ += some.size();
+      if (sent_ < whole.size()) break;
+      ++part_;
+      sent_ = 0;
+    }
+    if (chunk->empty()) return FinishNow(absl::OkStatus());
     StartWrite(&response_);
   }
 
@@ -156,8 +164,9 @@ class ExportReactor final : public grpc::ServerWriteReactor<v1::ExportResponse>,
   absl::Mutex mutex_;
   std::shared_ptr<ExportReactor> self_ ABSL_GUARDED_BY(mutex_);
   v1::ExportResponse response_;
-  std::string bytes_ ABSL_GUARDED_BY(mutex_);
-  size_t sent_ ABSL_GUARDED_BY(mutex_) = 0;
+  ExportedFile file_ ABSL_GUARDED_BY(mutex_);
+  // What is sent next: 0 is the head, then the tensors; bytes of it that are sent.
+  size_t part_ ABSL_GUARDED_BY(mutex_) = 0, sent_ ABSL_GUARDED_BY(mutex_) = 0;
   bool over_ ABSL_GUARDED_BY(mutex_) = false;
 };
 

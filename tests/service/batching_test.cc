@@ -89,7 +89,7 @@ class BatcherTest : public testing::Test {
     model.add_inputs()->add_shape(1);
     NamedTensors weights;
     weights.emplace("w", Tensor::Of<float>(DType::kF32, {1}, {2}));
-    return *engine_.CreateVersion(model, weights, {});
+    return *engine_.CreateVersion(model, std::move(weights), {});
   }
   InferenceJob Job(std::shared_ptr<const Version> version, const float* x) {
     return {.model = "m", .version = std::move(version), .inputs = {{"x", {DType::kF32, {1, 1}, x}}}, .bytes = 4};

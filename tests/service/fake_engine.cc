@@ -179,6 +179,8 @@ class FakeVersion final : public Version {
         inputs_{{"x", DType::kF32, {-1, Features(model)}}},
         outputs_{{"y", DType::kF32, {-1, 1}}, {"twice", DType::kF64, {-1, 1}}} {}
 
+  NamedViews weights() const override { return {{"w", weights_.view()}}; }
+
   absl::StatusOr<NamedTensors> Predict(const NamedViews& inputs) const override {
     const TensorView& x = inputs.at("x");
     {
@@ -260,7 +262,7 @@ absl::StatusOr<std::unique_ptr<TrainSession>> FakeEngine::CreateSession(const v1
   return std::make_unique<FakeSession>(Features(model), config);
 }
 
-absl::StatusOr<std::unique_ptr<Version>> FakeEngine::CreateVersion(const v1::Model& model, const NamedTensors& weights,
+absl::StatusOr<std::unique_ptr<Version>> FakeEngine::CreateVersion(const v1::Model& model, NamedTensors weights,
                                                                    const SessionOptions&) const {
   const auto w = weights.find("w");
   if (w == weights.end()) return InvalidArgument("weights: must have w");

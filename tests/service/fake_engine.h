@@ -41,7 +41,7 @@ class FakeEngine final : public Engine {
   absl::StatusOr<std::string> Summarize(const v1::Model& model, const std::string& style) const override;
   absl::StatusOr<std::unique_ptr<TrainSession>> CreateSession(const v1::Model& model, const v1::TrainingConfig& config,
                                                               const SessionOptions& options) const override;
-  absl::StatusOr<std::unique_ptr<Version>> CreateVersion(const v1::Model& model, const NamedTensors& weights,
+  absl::StatusOr<std::unique_ptr<Version>> CreateVersion(const v1::Model& model, NamedTensors weights,
                                                          const SessionOptions& options) const override;
   absl::StatusOr<v1::Model> Import(v1::Dialect dialect, const std::string& json, const std::vector<v1::Input>& inputs,
                                    const CustomComponents& custom) const override;

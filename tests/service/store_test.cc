@@ -63,7 +63,7 @@ TEST(Store, KeepsModelsVersionsRunsAndHistory) {
     auto store = MustOpen(dir.path());
     const ModelRecord model = AddModel(*store, "m");
     VersionRecord version{.model_id = model.id, .run = "r", .step = 3, .description = "first"};
-    ASSERT_TRUE(store->AddVersion(&version, Weights(1), {{"k", "v"}}).ok());
+    ASSERT_TRUE(store->AddVersion(&version, ViewsOf(Weights(1)), {{"k", "v"}}).ok());
     EXPECT_EQ(version.version, 1);
     RunRecord run = AddRun(*store, model.id, "r");
     run.state = v1::SUCCEEDED;
@@ -278,7 +278,7 @@ TEST(Store, DeletingAModelTakesItsFiles) {
   auto store = MustOpen(dir.path());
   const ModelRecord model = AddModel(*store, "m");
   VersionRecord version{.model_id = model.id};
-  ASSERT_TRUE(store->AddVersion(&version, Weights(1), {}).ok());
+  ASSERT_TRUE(store->AddVersion(&version, ViewsOf(Weights(1)), {}).ok());
   RunRecord run = AddRun(*store, model.id, "r");
   ASSERT_TRUE(store->SaveCheckpoint(&run, 1, Weights(1), {}).ok());
   ASSERT_TRUE(store->Append({{run.id, 1, 1, false, "a"}}, {}).ok());
