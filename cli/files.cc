@@ -30,7 +30,9 @@ constexpr uint64_t kMaxHeaderBytes = 100000000;
 
 struct FileFlags {
   std::string file, other, name, model, format, description;
-  std::string keras, pytorch;  // definitions for files of weights alone
+  std::string keras, pytorch;       // definitions for files of weights alone
+  std::vector<std::string> custom;  // files of custom components
+  std::string run;
   std::vector<std::string> inputs;
   std::string dialect;  // of the result; empty: as it is
   bool not_strict = false;
@@ -73,12 +75,15 @@ absl::StatusOr<v1::ImportResponse> Send(Client& client, const FileFlags& flags) 
   for (const std::string& text : flags.inputs) {
     STRATA_ASSIGN_OR_RETURN(*start->mutable_definition()->add_inputs(), ParseInput(text));
   }
+  for (const std::string& file : flags.custom) {
+    STRATA_RETURN_IF_ERROR(ReadJson(file, start->add_custom_components()));
+  }
   grpc::ClientContext context;
   v1::ImportResponse response;
   const auto writer = client.models().Import(&context, &response);
   bool open = writer->Write(request);
   for (size_t at = 0; open && at < bytes.size(); at += kChunkBytes) {
-    request.set_chunk(bytes.substr(at, kChunkBytes));
+    request.mutable_chunk()->assign(bytes, at, kChunkBytes);
     open = writer->Write(request);
   }
   writer->WritesDone();
@@ -92,6 +97,7 @@ absl::Status Import(Client& client, const FileFlags& flags) {
   if (response.has_version()) {
     std::cout << ", version " << response.version().version() << ", digest "
               << response.version().digest().substr(0, 12);
+    if (response.version().resumable()) std::cout << ", with its training: strata train --from goes on with it";
   }
   std::cout << "\n";
   for (const std::string& key : response.missing_keys()) std::cout << "missing key: " << key << "\n";
@@ -130,23 +136,43 @@ absl::Status Receive(Client& client, const v1::ExportRequest& request, const std
   }
   std::cout << path << ": " << v1::FileFormat_Name(header.format()) << ", " << size << " bytes";
   if (header.version() != 0) std::cout << ", version " << header.version();
+  if (!header.run().empty()) std::cout << ", run " << header.run() << " at step " << header.step();
   std::cout << ", digest " << header.digest().substr(0, 12) << "\n";
   return absl::OkStatus();
 }
 
-absl::Status Export(Client& client, const FileFlags& flags) {
+// A run's checkpoint is ours unless the file's ending or --format says otherwise.
+absl::StatusOr<v1::FileFormat> FormatOfExport(const FileFlags& flags, bool run, v1::Dialect dialect) {
+  if (run && flags.format.empty() && absl::EndsWith(flags.file, ".safetensors")) return v1::NATIVE;
+  return FormatOf(flags.format, flags.file, dialect);
+}
+
+absl::Status Export(Client& client, const FileFlags& given) {
+  FileFlags flags = given;
+  // With --run the model need not be named.
+  if (flags.file.empty() && !flags.run.empty()) std::swap(flags.model, flags.file);
+  if (flags.file.empty()) return InvalidArgument("FILE: must be given");
   v1::ExportRequest request;
   const std::vector<std::string> parts = absl::StrSplit(flags.model, '@');
   request.set_model(parts[0]);
+  request.set_run(flags.run);
   int64_t version = 0;
-  if (parts.size() > 2 || (parts.size() == 2 && !absl::SimpleAtoi(parts[1], &version))) {
-    return InvalidArgument("MODEL: must be NAME or NAME@VERSION, got ", flags.model);
+  if (parts.size() > 2 || (parts.size() == 2 && parts[1].empty())) {
+    return InvalidArgument("MODEL: must be NAME, NAME@VERSION or NAME@RUN, got ", flags.model);
   }
+  if (parts.size() == 2 && !absl::SimpleAtoi(parts[1], &version)) request.set_run(parts[1]);
   request.set_version(version);
+  if (request.model().empty()) {
+    v1::GetRunRequest run;
+    run.set_run(flags.run);
+    STRATA_ASSIGN_OR_RETURN(const v1::RunInfo found, client.Call(client.training(), &v1::Training::Stub::GetRun, run));
+    request.set_model(found.model());
+  }
   v1::GetModelRequest get;
-  get.set_name(parts[0]);
+  get.set_name(request.model());
   STRATA_ASSIGN_OR_RETURN(const v1::ModelInfo info, client.Call(client.models(), &v1::Models::Stub::Get, get));
-  STRATA_ASSIGN_OR_RETURN(const v1::FileFormat format, FormatOf(flags.format, flags.file, info.definition().dialect()));
+  STRATA_ASSIGN_OR_RETURN(const v1::FileFormat format,
+                          FormatOfExport(flags, !request.run().empty(), info.definition().dialect()));
   request.set_format(format);
   return Receive(client, request, flags.file);
 }
@@ -286,6 +312,8 @@ void AddImportFlags(CLI::App* app, FileFlags& flags) {
       ->excludes(keras);
   app->add_option("--input", flags.inputs,
                   "Input of a PyTorch model, NAME:SHAPE without the batch, for example image:1,28,28");
+  app->add_option("--custom", flags.custom, "Custom component that class names mean (JSON); may be repeated")
+      ->check(CLI::ExistingFile);
   app->add_flag("--not-strict", flags.not_strict, "Missing keys keep their values, unexpected ones are ignored");
 }
 
@@ -303,9 +331,10 @@ void AddFiles(CLI::App& app, Command& command) {
   };
   runs(import, &Import);
 
-  auto* out = app.add_subcommand("export", "Writes a model, or a version of it, into a file");
-  out->add_option("MODEL", flags->model, "NAME or NAME@VERSION")->required();
-  out->add_option("FILE", flags->file, "Its ending chooses the format")->required();
+  auto* out = app.add_subcommand("export", "Writes a model, a version of it or a run's checkpoint into a file");
+  out->add_option("MODEL", flags->model, "NAME, NAME@VERSION or NAME@RUN")->required();
+  out->add_option("FILE", flags->file, "Its ending chooses the format");
+  out->add_option("--run", flags->run, "The last checkpoint of this run in place of a version");
   out->add_option("--format", flags->format, "Format by name, for example native");
   runs(out, &Export);
 

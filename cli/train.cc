@@ -6,6 +6,7 @@
 #include <iostream>
 #include <memory>
 #include <numeric>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -25,6 +26,8 @@ struct Flags {
   std::string data = "fashion-mnist";
   std::string run;
   bool resume = false;
+  std::optional<int64_t> from;  // version; 0: the one that serves
+  bool weights_only = false;
   bool publish = false;
   std::string weights;  // which are published
   std::string description;
@@ -149,7 +152,12 @@ absl::Status Run(Client& client, const Flags& flags) {
                          .publish_weights = WeightChoiceOf(flags.weights),
                          .give_up_after = absl::Seconds(flags.give_up_after)};
   options.start.set_model(flags.model);
-  *options.start.mutable_config() = config;
+  if (flags.from.has_value()) {
+    options.start.mutable_from()->set_version(*flags.from);
+    options.start.mutable_from()->set_weights_only(flags.weights_only);
+  }
+  // Without a word about it the version's own configuration goes on.
+  if (!flags.from.has_value() || flags.config.given()) *options.start.mutable_config() = config;
   options.start.set_run(!flags.run.empty()
                             ? flags.run
                             : absl::StrCat(flags.model, "-",
@@ -182,6 +190,10 @@ void AddTrain(CLI::App& app, Command& command) {
   train->add_option("--limit", flags->limit, "Use the first samples only; 0: all")->check(CLI::NonNegativeNumber);
   train->add_option("--run", flags->run, "Name of the run; default: the model's name and the time");
   train->add_flag("--resume", flags->resume, "Go on with the run of that name where it stands, if there is one");
+  train->add_option("--from", flags->from,
+                    "Begin with the weights of this version (0: the one that serves), and go on with the training that "
+                    "it came with, if it came with one");
+  train->add_flag("--weights-only", flags->weights_only, "With --from: leave the training that the version came with");
   train->add_flag("--publish", flags->publish, "Publish the trained weights as a version");
   AddWeightChoice(*train, &flags->weights);
   train->add_option("--description", flags->description, "Kept with the version");

@@ -24,6 +24,13 @@ struct ConfigFlags {
   std::optional<double> clip_norm;
   uint64_t seed = 0;
   int64_t checkpoint_every = 0;
+
+  // Something is asked for.
+  bool given() const {
+    return !file.empty() || !loss.empty() || !optimizer.empty() || !metrics.empty() || learning_rate.has_value() ||
+           momentum.has_value() || weight_decay.has_value() || clip_norm.has_value() || seed != 0 ||
+           checkpoint_every != 0;
+  }
 };
 
 // INVALID_ARGUMENT names the flag and what it may be.
