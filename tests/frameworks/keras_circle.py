@@ -1,0 +1,152 @@
+"""Whole models of tf.keras 2 (golden cases) and Keras 3 (workloads) through Strata and back. Run by scripts/test --with-frameworks."""
+import glob
+import json
+import os
+import sys
+import tempfile
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "peers")]
+import grpc
+import keras as keras3
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+from safetensors.numpy import load_file
+
+import circle
+import strata
+
+
+def as_list(value):
+    if isinstance(value, dict):
+        return [np.asarray(v) for v in value.values()]
+    return [np.asarray(v) for v in value] if isinstance(value, (list, tuple)) else [np.asarray(value)]
+
+
+def needs_dropout(text):
+    return "Dropout" in text or '"dropout": 0.' in text and '"dropout": 0.0' not in text
+
+
+class Circle:
+    """One model: file in, predictions, training, file out."""
+
+    def __init__(self, client, library, name, model, inputs, targets, report):
+        self.client, self.library, self.name, self.model, self.report = client, library, name, model, report
+        self.inputs, self.targets = inputs, targets
+
+    def predict(self, model):
+        x = [self.inputs[k] for k in self.inputs]
+        return as_list(model(x if len(x) > 1 else x[0], training=False))
+
+    def feed(self, info):
+        return dict(zip([i.name for i in info.model.definition.inputs], self.inputs.values()))
+
+    def run(self, folder, ending):
+        path = os.path.join(folder, "in" + ending)
+        self.model.save(path)
+        strata_name = circle.usable(self.name + ending)
+        info = self.client.import_file(path, name=strata_name)
+        feed = self.feed(info)
+        worst = circle.difference(self.client.infer(strata_name, feed), self.predict(self.model))
+        self.report.add(self.name + ending, "predictions of the file", worst, 1e-6)
+        batch = dict(feed)
+        for i, y in enumerate(self.targets):
+            batch["target" if i == 0 else f"target_{i}"] = y
+        losses, run = self.client.train([batch, batch], model=strata_name, **{"from": {}})
+        if not needs_dropout(self.model.to_json()):
+            y = self.targets if len(self.targets) > 1 else self.targets[0]
+            if self.library is keras3 and len(self.targets) > 1:
+                y = dict(zip(self.model.output_names, self.targets))
+            x = list(self.inputs.values())
+            want = []
+            for _ in losses:
+                self.model.reset_metrics()
+                want.append(float(np.ravel(self.model.train_on_batch(x if len(x) > 1 else x[0], y))[0]))
+            self.report.add(self.name + ending, "losses of two steps", circle.difference([np.array(losses)], [np.array(want)]), 1e-5)
+        after = self.client.infer(strata_name, feed)
+        # What leaves is tf.keras 2's form.
+        for out in (".h5", ".keras"):
+            path = os.path.join(folder, "out" + out)
+            self.client.export(path, model=strata_name, format=7 if out == ".h5" else 8)
+            loaded = keras.models.load_model(path)
+            self.report.add(self.name + ending, "predictions of the trained file " + out,
+                            circle.difference(self.predict(loaded), after), 1e-6)
+            steps = int(loaded.optimizer.iterations.numpy()) if loaded.optimizer is not None else -1
+            self.report.check(self.name + ending, "the optimizer's state in " + out, steps >= 2, f"{steps} iterations")
+
+
+def golden(folder):
+    for path in sorted(glob.glob(os.path.join(folder, "keras", "*", "*.json"))):
+        with open(path) as f:
+            case = json.load(f)
+        if case["kind"] in ("model", "training"):
+            yield case, load_file(path[:-5] + ".safetensors")
+
+
+def golden_model(case, tensors):
+    component = case["component"]
+    text = component if case["kind"] == "model" else component["model"]
+    keras.utils.set_random_seed(3)
+    model = keras.models.model_from_json(json.dumps(text))
+    names = [t.name for t in model.inputs]
+    inputs = {}
+    for name, spec in zip(names, model.inputs):
+        for key in (f"input.{name}", f"input.x_{name}.0", "input.x.0", "input.x"):
+            if key in tensors:
+                inputs[name] = tensors[key].astype(spec.dtype.as_numpy_dtype)
+                break
+    rows = len(next(iter(inputs.values())))
+    outputs = as_list(model(list(inputs.values()) if len(inputs) > 1 else next(iter(inputs.values()))))
+    rng = np.random.default_rng(2)
+    targets = [rng.random(o.shape).astype(np.float32) for o in outputs]
+    loss, optimizer = "mse", keras.optimizers.Adam(0.01)
+    if case["kind"] == "training" and len(outputs) == 1 and isinstance(component.get("loss"), (str, dict)):
+        loss = component["loss"]
+        loss = keras.losses.get(loss) if not isinstance(loss, dict) or "class_name" in loss else loss
+        targets = [tensors["input.y.0"] if "input.y.0" in tensors else tensors["input.y"]]
+        optimizer = keras.optimizers.get(component["optimizer"])
+    assert rows == len(targets[0])
+    same = len(outputs) == 1 and targets[0].shape == outputs[0].shape
+    model.compile(optimizer, loss, metrics=["mae"] if same else None)
+    x = list(inputs.values())
+    model.test_on_batch(x if len(x) > 1 else x[0], targets if len(targets) > 1 else targets[0])
+    return model, inputs, targets
+
+
+def workload(name):
+    import tf_models
+    model = tf_models.build(name)
+    model.compile(tf_models.optimizer(name), tf_models.loss(name))
+    x, y = tf_models.tensors(name, 8, None, 1)[0] if name != "convnet" else circle.images(channels_last=True)
+    x = x if isinstance(x, (list, tuple)) else [x]
+    return model, {f"x{i}": np.asarray(v) for i, v in enumerate(x)}, [np.asarray(y)]
+
+
+def main():
+    report = circle.Report()
+    with strata.Server(sys.argv[1]) as server, tempfile.TemporaryDirectory() as folder:
+        client = strata.Client(server.address)
+        jobs = [(f"{c['row']}/{c['case']}", keras, lambda c=c, t=t: golden_model(c, t))
+                for c, t in golden(os.path.join(strata.ROOT, "tests", "parity", "cases"))]
+        jobs += [(name, keras3, lambda n=name: workload(n)) for name in ("convnet", "resnet20", "lstm", "encoder")]
+        for name, library, make in jobs:
+            for ending in (".h5", ".keras"):
+                try:
+                    model, inputs, targets = make()
+                except Exception as e:  # what the framework itself cannot build from the case
+                    report.skip(name, f"{type(e).__name__}: {str(e).splitlines()[0][:120]}")
+                    break
+                try:
+                    Circle(client, library, name, model, inputs, targets, report).run(folder, ending)
+                except grpc.RpcError as e:
+                    report.check(name + ending, "the circle", False, e.details())
+                except Exception as e:  # what the framework cannot load
+                    report.check(name + ending, "the circle", False, f"{type(e).__name__}: {str(e).splitlines()[0][:200]}")
+    return report.finish("keras")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
