@@ -65,7 +65,8 @@ class Circle:
             for _ in losses:
                 self.model.reset_metrics()
                 want.append(float(np.ravel(self.model.train_on_batch(x if len(x) > 1 else x[0], y))[0]))
-            self.report.add(self.name + ending, "losses of two steps", circle.difference([np.array(losses)], [np.array(want)]), 1e-5)
+            # Adam's first step is as long for a gradient that is rounding as for any other.
+            self.report.add(self.name + ending, "losses of two steps", circle.difference([np.array(losses)], [np.array(want)]), 1e-4)
         after = self.client.infer(strata_name, feed)
         # What leaves is tf.keras 2's form.
         for out in (".h5", ".keras"):
