@@ -241,7 +241,12 @@ absl::StatusOr<v1::ImportResponse> ModelFiles::Import(const v1::ImportStart& sta
   STRATA_RETURN_IF_ERROR(file.Finish());
   STRATA_ASSIGN_OR_RETURN(const v1::FileFormat format, FormatOf(start, file));
   STRATA_ASSIGN_OR_RETURN(Parsed parsed, Parse(start, format, &file));
-  STRATA_RETURN_IF_ERROR(Check(parsed));
+  if (const absl::Status fits = Check(parsed); !fits.ok()) {
+    // A checkpoint of ours is whole or broken; a model of Keras is good without its training.
+    if (format == v1::NATIVE) return fits;
+    parsed.training.reset();
+    parsed.response.add_warnings(absl::StrCat("training: left out: ", std::string(fits.message())));
+  }
   const std::string name = parsed.definition.name();
   const bool known = options_.registry->Find(name).ok();
   v1::CreateModelRequest create;
