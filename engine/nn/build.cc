@@ -1,8 +1,10 @@
 #include "engine/nn/build.h"
 
+#include <algorithm>
 #include <unordered_map>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "engine/base/status.h"
 #include "engine/nn/component.h"
 #include "engine/nn/schema.h"
@@ -18,6 +20,26 @@ const std::string& KindName(const v1::Layer& layer) {
   return kind == nullptr ? kNone : kind->name();
 }
 
+// Refuses an argument whose name is not in `known`: it would be lost without a word.
+bool CheckNames(Scope& s, const Args& args, const std::vector<std::string>& known) {
+  for (const auto& [name, value] : args.named) {
+    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+    s.Fail(absl::StrCat("named_args[\"", name, "\"]: must be ",
+                        known.empty() ? "absent: the layer takes no argument by name"
+                                      : absl::StrCat("one of ", absl::StrJoin(known, ", ")),
+                        ", got \"", name, "\""));
+    return false;
+  }
+  return true;
+}
+
+// With Keras' argument `mask` in the place of the mask that the first input carries.
+Args WithMask(const Scope& s, Args args) {
+  const Annotated mask = args.Named("mask");
+  if (!s.pytorch() && mask.value && !args.positional.empty()) args.positional[0].mask = mask;
+  return args;
+}
+
 // Errors of ops name no layer: put the path before them.
 void NameError(Scope& s) {
   if (s.ok() || s.path().empty() || s.graph()->status().code() == absl::StatusCode::kInternal) return;
@@ -29,6 +51,7 @@ void NameError(Scope& s) {
 Outputs BuildLayer(Scope& s, const v1::Layer& layer, const Args& args) {
   if (!s.ok()) return Nothing(s);
   if (layer.has_model()) {
+    if (!CheckNames(s, args, {})) return Nothing(s);
     if (static_cast<int>(args.size()) != layer.model().inputs_size()) {
       s.Fail(absl::StrCat("inputs: must be ", layer.model().inputs_size(), ", got ", args.size()));
       return Nothing(s);
@@ -40,6 +63,7 @@ Outputs BuildLayer(Scope& s, const v1::Layer& layer, const Args& args) {
     s.Fail(absl::StrCat("kind: no layer ", KindName(layer)));
     return Nothing(s);
   }
+  if (!CheckNames(s, args, component->named(s.dialect()))) return Nothing(s);
   const int count = static_cast<int>(args.size()), max = component->max_inputs();
   if (count < component->min_inputs() || (max >= 0 && count > max)) {
     s.Fail(absl::StrCat("inputs: must be ", component->min_inputs(), max < 0 ? " or more" : absl::StrCat(" to ", max),
@@ -49,10 +73,11 @@ Outputs BuildLayer(Scope& s, const v1::Layer& layer, const Args& args) {
   for (const Annotated& a : args.positional) {
     if (!a.value) return Nothing(s);
   }
-  Outputs out = component->build()(s, layer, args);
+  const Args given = WithMask(s, args);
+  Outputs out = component->build()(s, layer, given);
   NameError(s);
   if (!s.ok()) return Nothing(s);
-  if (component->mask() == MaskRule::kPass && count > 0) out[0].mask = args[0].mask;
+  if (component->mask() == MaskRule::kPass && count > 0) out[0].mask = given[0].mask;
   return out;
 }
 

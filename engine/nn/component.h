@@ -60,6 +60,12 @@ class Component {
     max_inputs_ = max;
     return std::move(*this);
   }
+  // What a call in `dialect` may pass by name. Keras' "mask" takes the place of the mask that the input carries.
+  Component&& Named(v1::Dialect dialect, std::vector<std::string> names) && {
+    named_dialect_ = dialect;
+    named_ = std::move(names);
+    return std::move(*this);
+  }
   Component&& With(Sample sample) && {
     samples_.push_back(std::move(sample));
     return std::move(*this);
@@ -80,6 +86,10 @@ class Component {
   MaskRule mask() const { return mask_; }
   int min_inputs() const { return min_inputs_; }
   int max_inputs() const { return max_inputs_; }
+  // Names of arguments that a call may give besides those by position.
+  std::vector<std::string> named(v1::Dialect dialect) const {
+    return dialect == named_dialect_ ? named_ : std::vector<std::string>();
+  }
   const std::vector<Sample>& samples() const { return samples_; }
   const std::vector<Rejection>& rejections() const { return rejections_; }
 
@@ -89,6 +99,8 @@ class Component {
   std::string shapes_;
   MaskRule mask_ = MaskRule::kStop;
   int min_inputs_ = 1, max_inputs_ = 1;
+  v1::Dialect named_dialect_ = v1::DIALECT_UNSPECIFIED;
+  std::vector<std::string> named_;
   std::vector<Sample> samples_;
   std::vector<Rejection> rejections_;
 };

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <random>
 
+#include "absl/strings/str_cat.h"
 #include "google/protobuf/text_format.h"
 
 namespace strata {
@@ -193,6 +194,33 @@ TEST(Session, RefusesBadBatches) {
     EXPECT_NE(out.status().message().find(row.message), std::string::npos) << row.name << ": " << out.status();
   }
   EXPECT_TRUE(session->Step(MakeBatch(4, 0).views()).ok());
+}
+
+TEST(Session, RefusesArgumentsOfOtherNames) {
+  struct Row {
+    const char *layer, *name, *message;  // empty: taken
+  };
+  const Row rows[] = {
+      {"lstm { units: 2 }", "mask", ""},
+      {"lstm { units: 2 }", "masks", "a.named_args[\"masks\"]: must be one of mask, got \"masks\""},
+      {"linear { units: 2 }", "mask",
+       "a.named_args[\"mask\"]: must be absent: the layer takes no argument by name, got \"mask\""},
+      {"keras_multi_head_attention { num_heads: 1 key_dim: 2 }", "mask",
+       "a.named_args[\"mask\"]: must be one of attention_mask, got \"mask\""},
+      {"model { inputs { name: \"i\" } layers { linear { units: 2 } } }", "mask",
+       "a.named_args[\"mask\"]: must be absent: the layer takes no argument by name, got \"mask\""},
+  };
+  for (const Row& row : rows) {
+    const bool attention = std::string(row.layer).find("attention") != std::string::npos;
+    const auto model = Parse<v1::Model>(
+        absl::StrCat("dialect: KERAS inputs { name: 'x' shape: [3, 4] } inputs { name: 'm' shape: 3 dtype: BOOL } "
+                     "layers { name: 'a' ",
+                     row.layer, " } calls { layer: 'a' args { call: 'x' } ", attention ? "args { call: 'x' } " : "",
+                     "named_args { key: '", row.name, "' value { call: 'm' } } }"));
+    const absl::Status status = Inspect(model, nullptr, 2).status();
+    EXPECT_EQ(std::string(status.message()), row.message) << row.layer;
+    EXPECT_EQ(status.code(), *row.message == '\0' ? absl::StatusCode::kOk : absl::StatusCode::kInvalidArgument);
+  }
 }
 
 TEST(Session, InspectCountsParametersAndBytes) {

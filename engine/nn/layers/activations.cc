@@ -39,7 +39,10 @@ Value Apply(Scope&, const v1::Hardtanh& a, Value x) { return Clip(x, a.min_value
 
 // PyTorch: relu6(x + 3) / 6. Keras 2: clip(0.2 x + 0.5, 0, 1).
 Value Apply(Scope& s, const v1::HardSigmoid&, Value x) {
-  return s.pytorch() ? Clip(x + 3, 0, 6) / 6 : Clip(x * 0.2 + 0.5, 0, 1);
+  if (s.pytorch()) return Clip(x + 3, 0, 6) / 6;
+  // The gradient passes at both bounds.
+  const Value y = x * 0.2 + 0.5, low = Like(x, 0), high = Like(x, 1);
+  return Select(Less(y, low), low, Select(Greater(y, high), high, y));
 }
 
 // x > threshold (then at most max_value), else slope * (x - threshold).
@@ -58,6 +61,7 @@ Value Apply(Scope&, const v1::Relu& a, Value x) {
   if (a.has_max_value() && !(a.threshold() == 0 && a.max_value() == 6)) {
     const Value max = Like(x, a.max_value());
     y = Select(Greater(y, max), max, y);
+    if (a.threshold() < 0) y = Select(Less(y, Like(x, 0)), Like(x, 0), y);
   }
   return a.negative_slope() == 0 ? y : y - Relu(a.threshold() - x) * a.negative_slope();
 }
@@ -96,10 +100,6 @@ int AxisOf(Scope& s, bool has_axis, int64_t axis, Value x) {
     s.Fail(absl::StrCat("axis: must name an axis of ", ShapeString(x.shape()), ", got ", a));
     return -1;
   }
-  if (!s.pytorch() && x.rank() < 2) {
-    s.Fail(absl::StrCat("x: softmax needs at least two axes, got ", ShapeString(x.shape())));
-    return -1;
-  }
   return positive;
 }
 
@@ -126,6 +126,9 @@ Value OverAxes(Scope& s, const std::vector<int64_t>& given, Value x) {
 
 Annotated Apply(Scope& s, const v1::Softmax& a, Value x) {
   if (a.axes_size() > 0) return OverAxes(s, {a.axes().begin(), a.axes().end()}, x);
+  if (!s.pytorch() && x.rank() < 2) {
+    return s.Fail(absl::StrCat("x: softmax needs at least two axes, got ", ShapeString(x.shape())));
+  }
   const int axis = AxisOf(s, a.has_axis(), a.axis(), x);
   if (axis < 0) return Value{s.graph(), -1};
   Annotated y = x.rank() == 0 ? x * 0 + 1 : Softmax(x, axis);
@@ -139,7 +142,7 @@ Annotated Apply(Scope& s, const v1::Softmax& a, Value x) {
 // As a layer, Keras' softmax leaves masked positions out: they get a large negative number first.
 Outputs BuildSoftmax(Scope& s, const v1::Softmax& a, const Args& args) {
   Value x = args[0].value;
-  const Value mask = args.Named("mask").value ? args.Named("mask").value : args[0].mask;
+  const Value mask = args[0].mask;
   if (!s.pytorch() && mask) {
     if (!BroadcastShape(mask.shape(), x.shape()).ok()) {
       return {s.Fail(absl::StrCat("mask: ", ShapeString(mask.shape()), " does not fit ", ShapeString(x.shape())))};
@@ -257,6 +260,7 @@ std::vector<Component> ActivationLayers() {
   list.push_back(Layer<v1::Softmax>("softmax", &BuildSoftmax)
                      .Shapes("x[...] -> y[...]")
                      .Mask(MaskRule::kPass)
+                     .Named(v1::KERAS, {"mask"})
                      .With("axis: -1", {{2, 3}})
                      .With("axis: 1", {{2, 3, 4}})
                      .With("axis: 1", {{1, 10}}));

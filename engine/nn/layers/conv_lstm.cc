@@ -119,6 +119,7 @@ std::vector<Component> ConvLstmLayers() {
         .Shapes("x[N, T, spatial..., C] -> y[N, spatial'..., F] or y[N, T, spatial'..., F]")
         .Inputs(1, 3)
         .Mask(MaskRule::kConsume)
+        .Named(v1::KERAS, {"mask"})
         .With({"filters: 2 kernel_size: 2", {x}, v1::KERAS})
         .With({"filters: 1 kernel_size: 2 padding { mode: SAME } return_sequences: true recurrent_activation { sigmoid "
                "{} }",

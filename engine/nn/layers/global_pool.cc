@@ -55,7 +55,9 @@ std::vector<Component> GlobalPoolLayers() {
   list.push_back(samples(Layer<v1::GlobalPool>("global_max_pool1d", &BuildMax<1>), {2, 5, 3}));
   list.push_back(samples(Layer<v1::GlobalPool>("global_max_pool2d", &BuildMax<2>), {2, 3, 4, 3}));
   list.push_back(samples(Layer<v1::GlobalPool>("global_max_pool3d", &BuildMax<3>), {2, 2, 3, 2, 3}));
-  list.push_back(samples(Layer<v1::GlobalPool>("global_avg_pool1d", &BuildAvg<1>).Mask(MaskRule::kConsume), {2, 5, 3}));
+  list.push_back(samples(
+      Layer<v1::GlobalPool>("global_avg_pool1d", &BuildAvg<1>).Mask(MaskRule::kConsume).Named(v1::KERAS, {"mask"}),
+      {2, 5, 3}));
   list.push_back(samples(Layer<v1::GlobalPool>("global_avg_pool2d", &BuildAvg<2>), {2, 3, 4, 3}));
   list.push_back(samples(Layer<v1::GlobalPool>("global_avg_pool3d", &BuildAvg<3>), {2, 2, 3, 2, 3}));
   return list;

@@ -82,6 +82,7 @@ Component Gru() {
       .Shapes("x[T, N, D] -> y[T, N, H], h[L, N, H] (PyTorch); x[N, T, D] -> y[N, H] or y[N, T, H] (Keras)")
       .Inputs(1, 2)
       .Mask(MaskRule::kConsume)
+      .Named(v1::KERAS, {"mask"})
       .With({"units: 3", {{4, 2, 5}}, v1::PYTORCH})
       .With({"units: 3 num_layers: 2 bidirectional: true batch_first: true", {{2, 3, 4}}, v1::PYTORCH})
       .With({"units: 3", {{2, 4, 5}}, v1::KERAS})

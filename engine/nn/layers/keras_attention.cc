@@ -94,7 +94,8 @@ Outputs BuildAdditive(Scope& s, const v1::AdditiveAttention& a, const Args& args
   }
   Value scale;
   if (a.use_scale()) {
-    if (in.v.dim(2) != in.q.dim(2)) {
+    // One feature spreads over the other's.
+    if (in.v.dim(2) != in.q.dim(2) && in.v.dim(2) != 1 && in.q.dim(2) != 1) {
       return {s.Fail(absl::StrCat("use_scale|inputs: query and value must have as many features, got ", in.q.dim(2),
                                   " and ", in.v.dim(2)))};
     }
@@ -224,7 +225,13 @@ Outputs BuildMultiHead(Scope& s, const v1::KerasMultiHeadAttention& a, const Arg
   Annotated out = y;
   out.mask = args[0].mask;
   Outputs outputs{out};
-  if (a.return_attention_scores()) outputs.push_back(used);
+  if (a.return_attention_scores()) {
+    // The attended axes apart again: [N, ..., H, T axes, S axes].
+    const auto count = static_cast<int64_t>(attended.size());
+    Shape shape(mq.before.begin(), mq.before.end() - 1);
+    shape.insert(shape.end(), mk.before.end() - 1 - count, mk.before.end() - 1);
+    outputs.push_back(Reshape(used, shape));
+  }
   return outputs;
 }
 
@@ -236,6 +243,7 @@ std::vector<Component> KerasAttentionLayers() {
                      .Shapes("q[N, T, D], v[N, S, E], k[N, S, D] -> y[N, T, E]")
                      .Inputs(2, 3)
                      .Mask(MaskRule::kConsume)
+                     .Named(v1::KERAS, {"query_mask", "value_mask"})
                      .With({"use_scale: true", {{2, 3, 4}, {2, 5, 4}}, v1::KERAS})
                      .With({"causal: true return_attention_scores: true", {{1, 3, 4}, {1, 3, 2}, {1, 3, 4}}, v1::KERAS})
                      .With({"score_mode: \"concat\" dropout: 0.5", {{2, 1, 3}, {2, 4, 3}}, v1::KERAS}));
@@ -243,6 +251,7 @@ std::vector<Component> KerasAttentionLayers() {
                      .Shapes("q[N, T, D], v[N, S, D], k[N, S, D] -> y[N, T, D]")
                      .Inputs(2, 3)
                      .Mask(MaskRule::kConsume)
+                     .Named(v1::KERAS, {"query_mask", "value_mask"})
                      .With({"", {{2, 3, 4}, {2, 5, 4}}, v1::KERAS})
                      .With({"use_scale: false causal: true", {{1, 3, 4}, {1, 3, 2}, {1, 3, 4}}, v1::KERAS})
                      .With({"return_attention_scores: true", {{2, 1, 3}, {2, 2, 3}}, v1::KERAS}));
@@ -251,6 +260,7 @@ std::vector<Component> KerasAttentionLayers() {
           .Shapes("q[N, ..., D], v[N, ..., E], k[N, ..., F] -> y[N, ..., D]")
           .Inputs(2, 3)
           .Mask(MaskRule::kConsume)
+          .Named(v1::KERAS, {"attention_mask"})
           .With({"num_heads: 2 key_dim: 3", {{2, 3, 4}, {2, 5, 4}}, v1::KERAS})
           .With({"num_heads: 1 key_dim: 2 value_dim: 3 output_shape: 5 use_causal_mask: true",
                  {{1, 3, 4}, {1, 3, 2}},

@@ -19,7 +19,7 @@ std::vector<Value> KerasStates(Scope& s, const Args& args, bool stateful, const 
 }
 
 Outputs FinishKerasRnn(Scope& s, const KerasRnnFlags& flags, Recurrence r, const Args& args) {
-  const Value mask = args.Named("mask").value ? args.Named("mask").value : args[0].mask;
+  const Value mask = args[0].mask;
   r.mask = mask && !flags.time_major ? SwapBatchAndTime(mask) : mask;
   r.reverse = flags.go_backwards;
   const std::vector<Value> before = r.states;

@@ -80,6 +80,7 @@ Component Lstm() {
       .Shapes("x[T, N, D] -> y[T, N, H], h[L, N, H], c[L, N, H] (PyTorch); x[N, T, D] -> y[N, H] or y[N, T, H] (Keras)")
       .Inputs(1, 3)
       .Mask(MaskRule::kConsume)
+      .Named(v1::KERAS, {"mask"})
       .With({"units: 3", {{4, 2, 5}}, v1::PYTORCH})
       .With({"units: 3 num_layers: 2 bidirectional: true proj_size: 2 batch_first: true", {{2, 3, 4}}, v1::PYTORCH})
       .With({"units: 3", {{2, 4, 5}}, v1::KERAS})

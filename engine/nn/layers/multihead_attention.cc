@@ -201,6 +201,7 @@ Component MultiheadAttention() {
   return Layer<v1::MultiheadAttention>("multihead_attention", &Build)
       .Shapes("q[T, N, E], k[S, N, kdim], v[S, N, vdim] -> y[T, N, E], weights[N, T, S]")
       .Inputs(3, 3)
+      .Named(v1::PYTORCH, {"attn_mask", "key_padding_mask"})
       .With({"embed_dim: 4 num_heads: 2", {{3, 2, 4}, {5, 2, 4}, {5, 2, 4}}, v1::PYTORCH})
       .With({"embed_dim: 4 num_heads: 1 batch_first: true kdim: 3 vdim: 2 add_bias_kv: true",
              {{2, 3, 4}, {2, 5, 3}, {2, 5, 2}},

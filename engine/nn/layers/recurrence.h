@@ -19,8 +19,9 @@ struct Recurrence {
   // From the last step to the first. Outputs stand at their own time all the same.
   bool reverse = false;
   size_t output_state = 0;  // which new state is the output too
+  bool own_output = false;  // none is: the step returns its output after the new states
   // One step. Layers may be built in the scope that it gets: their parameters are captured. Values of one time, the
-  // states, the constants; returns the new states. The first is also the output. Runs in the scope of the loop's body.
+  // states, the constants; returns the new states. Runs in the scope of the loop's body.
   std::function<std::vector<Value>(Scope&, const std::vector<Value>& x, const std::vector<Value>& states,
                                    const std::vector<Value>& constants)>
       step;

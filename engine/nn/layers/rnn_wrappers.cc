@@ -33,6 +33,8 @@ Outputs BuildRnn(Scope& s, const v1::Rnn& a, const Args& args) {
   size_t output_state = 0;  // states come before the top cell's
   for (size_t i = 0; i + 1 < counts.size(); ++i) output_state += counts[i];
   r.output_state = output_state;
+  // The built-in cells put out a state; others say what they put out.
+  r.own_output = a.cells(a.cells_size() - 1).has_custom();
   r.step = [&](Scope& body, const std::vector<Value>& x_t, const std::vector<Value>& states,
                const std::vector<Value>&) {
     std::vector<Value> next;
@@ -47,11 +49,12 @@ Outputs BuildRnn(Scope& s, const v1::Rnn& a, const Args& args) {
       const Outputs out = BuildLayer(cell, a.cells(i), cell_args);
       if (!body.ok() || out.size() != counts[i] + 1) {
         body.Fail("cell: must put out its output and its new states");
-        return std::vector<Value>(states.size(), Value{body.graph(), -1});
+        return std::vector<Value>(states.size() + 1, Value{body.graph(), -1});
       }
       input = out[0];
       for (size_t k = 0; k < counts[i]; ++k) next.push_back(out[k + 1]);
     }
+    if (r.own_output) next.push_back(input);
     return next;
   };
   return FinishKerasRnn(s, {a.return_sequences(), a.return_state(), a.go_backwards(), a.stateful(), a.time_major()},
@@ -107,7 +110,6 @@ Outputs BuildBidirectional(Scope& s, const v1::Bidirectional& a, const Args& arg
   }
   // Initial states: the first half belongs to the forward layer.
   Args forward_args, backward_args;
-  forward_args.named = backward_args.named = args.named;
   forward_args.positional = backward_args.positional = {args[0]};
   if (args.size() % 2 == 0)
     return {s.Fail(absl::StrCat("initial_state: must have states for both directions, got ", args.size() - 1))};
@@ -125,7 +127,7 @@ Outputs BuildBidirectional(Scope& s, const v1::Bidirectional& a, const Args& arg
   Value forward_value = y[0];
   Value backward_value = sequences ? Reverse(z[0], {Flag(a.layer(), "time_major") ? 0 : 1}) : z[0].value;
   // Sequences of both directions are zero where the input is masked; a layer alone repeats its last output there.
-  if (const Value mask = args.Named("mask").value ? args.Named("mask").value : args[0].mask; mask && sequences) {
+  if (const Value mask = args[0].mask; mask && sequences) {
     forward_value = ZeroWhereMasked(mask, forward_value);
     backward_value = ZeroWhereMasked(mask, backward_value);
   }
@@ -181,6 +183,7 @@ std::vector<Component> WrapperLayers() {
                      .Shapes("x[N, T, ...] -> y[N, H] or y[N, T, H]")
                      .Inputs(1, -1)
                      .Mask(MaskRule::kConsume)
+                     .Named(v1::KERAS, {"mask"})
                      .With({"cells { lstm_cell { units: 3 } }", {{2, 3, 4}}, v1::KERAS})
                      .With({"cells { gru_cell { units: 2 } } cells { lstm_cell { units: 3 } } return_sequences: true "
                             "return_state: true",
@@ -194,6 +197,7 @@ std::vector<Component> WrapperLayers() {
           .Shapes("x[N, T, D] -> y[N, 2 H] or y[N, T, 2 H]")
           .Inputs(1, -1)
           .Mask(MaskRule::kConsume)
+          .Named(v1::KERAS, {"mask"})
           .With({"layer { lstm { units: 2 } }", {{2, 3, 4}}, v1::KERAS})
           .With({"layer { gru { units: 3 return_sequences: true } } merge_mode: \"ave\"", {{1, 4, 2}}, v1::KERAS})
           .With({"layer { simple_rnn { units: 1 return_sequences: true } } merge_mode: \"none\"",
@@ -202,6 +206,7 @@ std::vector<Component> WrapperLayers() {
   list.push_back(Layer<v1::TimeDistributed>("time_distributed", &BuildTimeDistributed)
                      .Shapes("x[N, T, ...] -> y[N, T, ...]")
                      .Mask(MaskRule::kConsume)
+                     .Named(v1::KERAS, {"mask"})
                      .With({"layer { linear { units: 3 } }", {{2, 3, 4}}, v1::KERAS})
                      .With({"layer { conv2d { filters: 2 kernel_size: 2 } }", {{1, 2, 3, 3, 1}}, v1::KERAS})
                      .With({"layer { flatten {} }", {{2, 1, 2, 3}}, v1::KERAS}));

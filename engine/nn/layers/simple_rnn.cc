@@ -43,6 +43,7 @@ Component SimpleRnn() {
       .Shapes("x[T, N, D] -> y[T, N, H], h[L, N, H] (PyTorch); x[N, T, D] -> y[N, H] or y[N, T, H] (Keras)")
       .Inputs(1, 2)
       .Mask(MaskRule::kConsume)
+      .Named(v1::KERAS, {"mask"})
       .With({"units: 3", {{4, 2, 5}}, v1::PYTORCH})
       .With({"units: 3 nonlinearity: \"relu\" bidirectional: true", {{3, 1, 2}}, v1::PYTORCH})
       .With({"units: 3", {{2, 4, 5}}, v1::KERAS})

@@ -244,17 +244,20 @@ std::vector<Component> TransformerLayers() {
   list.push_back(
       Layer<v1::TransformerEncoderLayer>("transformer_encoder_layer", &BuildEncoderLayer)
           .Shapes("src[T, N, E] -> y[T, N, E]")
+          .Named(v1::PYTORCH, {"src_mask", "src_key_padding_mask"})
           .With({small, {{3, 2, 4}}, v1::PYTORCH})
           .With({small + "norm_first: true batch_first: true activation: \"gelu\"", {{2, 3, 4}}, v1::PYTORCH})
           .With({small + "use_bias: false dropout: 0", {{3, 4}}, v1::PYTORCH}));
   list.push_back(Layer<v1::TransformerDecoderLayer>("transformer_decoder_layer", &BuildDecoderLayer)
                      .Shapes("tgt[T, N, E], memory[S, N, E] -> y[T, N, E]")
+                     .Named(v1::PYTORCH, {"tgt_mask", "memory_mask", "tgt_key_padding_mask", "memory_key_padding_mask"})
                      .Inputs(2, 2)
                      .With({small, {{3, 2, 4}, {5, 2, 4}}, v1::PYTORCH})
                      .With({small + "norm_first: true batch_first: true", {{2, 3, 4}, {2, 2, 4}}, v1::PYTORCH})
                      .With({small + "dropout: 0", {{3, 4}, {1, 4}}, v1::PYTORCH}));
   list.push_back(Layer<v1::TransformerEncoder>("transformer_encoder", &BuildEncoder)
                      .Shapes("src[T, N, E] -> y[T, N, E]")
+                     .Named(v1::PYTORCH, {"mask", "src_key_padding_mask"})
                      .With({"encoder_layer { " + small + "} num_layers: 2", {{3, 2, 4}}, v1::PYTORCH})
                      .With({"encoder_layer { " + small + "batch_first: true } num_layers: 1 norm_eps: 1e-5",
                             {{2, 3, 4}},
@@ -262,6 +265,7 @@ std::vector<Component> TransformerLayers() {
                      .With({"encoder_layer { " + small + "dropout: 0 } num_layers: 2", {{3, 4}}, v1::PYTORCH}));
   list.push_back(Layer<v1::TransformerDecoder>("transformer_decoder", &BuildDecoder)
                      .Shapes("tgt[T, N, E], memory[S, N, E] -> y[T, N, E]")
+                     .Named(v1::PYTORCH, {"tgt_mask", "memory_mask", "tgt_key_padding_mask", "memory_key_padding_mask"})
                      .Inputs(2, 2)
                      .With({"decoder_layer { " + small + "} num_layers: 2", {{3, 2, 4}, {5, 2, 4}}, v1::PYTORCH})
                      .With({"decoder_layer { " + small + "batch_first: true } num_layers: 1 norm_eps: 1e-5",
@@ -271,6 +275,8 @@ std::vector<Component> TransformerLayers() {
   const std::string stacks = small + "num_encoder_layers: 1 num_decoder_layers: 2 ";
   list.push_back(Layer<v1::Transformer>("transformer", &BuildTransformer)
                      .Shapes("src[S, N, E], tgt[T, N, E] -> y[T, N, E]")
+                     .Named(v1::PYTORCH, {"src_mask", "tgt_mask", "memory_mask", "src_key_padding_mask",
+                                          "tgt_key_padding_mask", "memory_key_padding_mask"})
                      .Inputs(2, 2)
                      .With({stacks, {{3, 2, 4}, {5, 2, 4}}, v1::PYTORCH})
                      .With({stacks + "batch_first: true norm_first: true", {{2, 3, 4}, {2, 2, 4}}, v1::PYTORCH})
