@@ -23,6 +23,10 @@ Outputs BuildLayer(Scope& s, const v1::AdaptiveLogSoftmax& a, const Args& args) 
 
 }  // namespace
 
+int64_t AdaptiveTailFeatures(const v1::AdaptiveLogSoftmax& a, int cluster) {
+  return static_cast<int64_t>(std::floor(static_cast<double>(a.in_features()) / std::pow(a.div_value(), cluster + 1)));
+}
+
 AdaptiveOutputs BuildAdaptiveLogSoftmax(Scope& s, const v1::AdaptiveLogSoftmax& a, Value x) {
   const AdaptiveOutputs none{{s.graph(), -1}, {s.graph(), -1}};
   if (!x || x.rank() != 2 || x.dim(1) != a.in_features()) {
@@ -40,8 +44,7 @@ AdaptiveOutputs BuildAdaptiveLogSoftmax(Scope& s, const v1::AdaptiveLogSoftmax& 
   std::vector<Value> parts{SliceAxis(head_log_p, 1, 0, shortlist)};
   for (int i = 0; i < clusters; ++i) {
     const int64_t end = i + 1 < clusters ? a.cutoffs(i + 1) : a.n_classes();
-    const auto features =
-        static_cast<int64_t>(std::floor(static_cast<double>(a.in_features()) / std::pow(a.div_value(), i + 1)));
+    const int64_t features = AdaptiveTailFeatures(a, i);
     const std::string tail = absl::StrCat("tail.", i, ".");
     const int64_t classes = end - a.cutoffs(i);
     const Value down = Weight(s, tail + "0.weight", features, a.in_features());

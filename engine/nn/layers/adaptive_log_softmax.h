@@ -11,6 +11,9 @@ struct AdaptiveOutputs {
   Value predict;   // [N], i64
 };
 
+// Features of a cluster's projection; there may be none.
+int64_t AdaptiveTailFeatures(const v1::AdaptiveLogSoftmax& a, int cluster);
+
 // x [N, in_features]. Declares the weights head.weight, head.bias, tail.<i>.0.weight, tail.<i>.1.weight.
 AdaptiveOutputs BuildAdaptiveLogSoftmax(Scope& s, const v1::AdaptiveLogSoftmax& a, Value x);
 

@@ -25,6 +25,16 @@ Moments MomentsOf(Value x, const std::vector<int64_t>& axes) {
   return m;
 }
 
+// Moments of the elements whose `weights` (one for each, broadcast over the last axis) are one.
+Moments WeightedMoments(Value x, Value weights, const std::vector<int64_t>& axes) {
+  const Value w = Broadcast(ExpandDims(weights, weights.rank()), x.shape());
+  const Value total = ReduceSum(w, axes, true);
+  Moments m;
+  m.mean = ReduceSum(x * w, axes, true) / total;
+  m.variance = ReduceSum(Square(x - Detach(m.mean)) * w, axes, true) / total;
+  return m;
+}
+
 // (x - mean) / sqrt(variance + epsilon) * scale + offset; `scale` and `offset` may be empty.
 Value Normalize(Value x, Value mean, Value variance, double epsilon, Value scale, Value offset) {
   Value factor = 1.0 / Sqrt(variance + epsilon);
@@ -83,10 +93,11 @@ Outputs BuildPytorch(Scope& s, const v1::BatchNorm& a, const Args& args, int min
   if (!s.training() && mean) {
     return {Normalize(x, Reshape(mean, per_channel), Reshape(variance, per_channel), a.epsilon(), weight, bias)};
   }
-  if (x.num_elements() == channels && s.training()) {
-    return {
-        s.Fail(absl::StrCat("input: training needs more than one value per channel, got ", ShapeString(x.shape())))};
+  // Whatever the mode, statistics of the batch need two values and a positive epsilon.
+  if (x.num_elements() == channels) {
+    return {s.Fail(absl::StrCat("input: must have more than one value per channel, got ", ShapeString(x.shape())))};
   }
+  if (a.epsilon() <= 0) return {s.Fail(absl::StrCat("eps: must be > 0 for statistics of a batch, got ", a.epsilon()))};
   s.MixRows();
   const Moments m = MomentsOf(x, AllBut(x.rank(), 1));
   if (s.training() && mean) UpdatePytorch(s, a, m, mean, variance, count);
@@ -148,6 +159,12 @@ Outputs BuildKeras(Scope& s, const v1::BatchNorm& a, const Args& args) {
   // raises small epsilons.
   const bool fused =
       a.fused() && channel_axes.size() == 1 && (x.rank() == 4 || x.rank() == 5) && (axis == 1 || axis == x.rank() - 1);
+  const Value mask = args[0].mask;
+  if (mask && (fused || mask.rank() + 1 != x.rank())) {
+    return {s.Fail(
+        absl::StrCat("mask: must have one element for each row of the last axis of inputs with 2 or 3 axes, got ",
+                     ShapeString(mask.shape()), " for ", ShapeString(x.shape())))};
+  }
   const double epsilon = fused ? std::max(a.epsilon(), 1.001e-5) : a.epsilon();
   const auto spread = [&](Value v) { return v ? Reshape(v, per_channel) : v; };
   // A frozen layer runs in inference mode.
@@ -155,7 +172,7 @@ Outputs BuildKeras(Scope& s, const v1::BatchNorm& a, const Args& args) {
     return {Normalize(x, spread(mean), spread(variance), epsilon, spread(gamma), spread(beta))};
   }
   s.MixRows();
-  const Moments m = MomentsOf(x, reduced);
+  const Moments m = mask ? WeightedMoments(x, Cast(mask, x.dtype()), reduced) : MomentsOf(x, reduced);
   const double correction = fused && m.count > 1 ? m.count / (m.count - 1) : 1;
   const auto blend = [&](Value old, Value batch) {
     return old - (old - Reshape(batch, old.shape())) * (1 - a.momentum());
@@ -187,6 +204,7 @@ std::vector<Component> BatchNormLayers() {
   list.push_back(Layer<v1::BatchNorm>("batch_norm", &BuildKeras)
                      .Shapes("x[N, ..., C, ...] -> y, same shape")
                      .Mask(MaskRule::kPass)
+                     .Named(v1::KERAS, {"mask"})
                      .With({"", {{4, 3}}, v1::KERAS})
                      .With({"axis: 1", {{2, 3, 4, 5}}, v1::KERAS})
                      .With({"center: false momentum: 0.5", {{2, 3, 2, 5}}, v1::KERAS}));

@@ -111,6 +111,7 @@ Outputs Build(Scope& s, const v1::ConvTranspose& a, const Args& args) {
   ConvAttrs at;
   at.stride = PerAxis(s, "stride", a.stride(), kAxes, ones);
   at.dilation = PerAxis(s, "dilation", a.dilation(), kAxes, ones);
+  if (!s.pytorch() && kAxes == 3) at.dilation = ones;  // Keras takes the argument and does not use it
   at.groups = groups;
   Shape result{x.dim(0)};
   s.pytorch() ? PytorchSizes(s, a, x, kernel, &at, &result) : KerasSizes(s, a, x, kernel, &at, &result);

@@ -31,10 +31,29 @@ bool Align(Scope& s, std::vector<Value>* xs) {
 Value JoinMasks(const Args& args) {
   Value mask;
   for (const Annotated& a : args.positional) {
-    if (!a.mask) return {};
-    mask = mask ? And(mask, a.mask) : a.mask;
+    if (a.mask) mask = mask ? And(mask, a.mask) : a.mask;
   }
   return mask;
+}
+
+// Of a concatenation: each mask is spread over its input and all must hold. Empty if no input has one.
+Value ConcatMasks(Scope& s, const Args& args, int axis) {
+  std::vector<Value> parts;
+  bool any = false;
+  for (const Annotated& a : args.positional) {
+    const Shape& shape = a.value.shape();
+    any |= static_cast<bool>(a.mask);
+    if (!a.mask) {
+      parts.push_back(Full(s.graph(), 1, shape, DType::kBool));
+    } else if (a.mask.rank() + 1 == a.value.rank()) {
+      parts.push_back(Broadcast(ExpandDims(a.mask, a.mask.rank()), shape));
+    } else {
+      parts.push_back(Broadcast(a.mask, shape));
+    }
+  }
+  if (!any || !s.ok()) return {};
+  const Value hidden = ReduceSum(Cast(Not(Concat(parts, axis)), DType::kF32), {-1});
+  return Equal(hidden, Like(hidden, 0));
 }
 
 template <typename M, typename F>
@@ -116,7 +135,9 @@ Outputs BuildConcatenate(Scope& s, const v1::Concatenate& a, const Args& args) {
     }
   }
   if (axis == 0) s.MixRows();
-  return {Concat(xs, static_cast<int>(axis))};
+  Annotated out = Concat(xs, static_cast<int>(axis));
+  if (!s.pytorch()) out.mask = ConcatMasks(s, args, static_cast<int>(axis));
+  return {out};
 }
 
 }  // namespace

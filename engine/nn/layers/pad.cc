@@ -38,6 +38,10 @@ Value PadAxis(Scope& s, PadKind kind, Value x, int axis, int64_t lo, int64_t hi,
     his[axis] = hi;
     return Pad(x, los, his, value);
   }
+  if (kind == PadKind::kCircular && (lo < 0 || hi < 0)) {  // the cells that wrap are those of the cropped axis
+    x = Crop(s, x, axis, std::max<int64_t>(-lo, 0), std::max<int64_t>(-hi, 0));
+    return PadAxis(s, kind, x, axis, std::max<int64_t>(lo, 0), std::max<int64_t>(hi, 0), value);
+  }
   const int64_t size = x.dim(axis);
   const int64_t limit = kind == PadKind::kReflect ? size - 1 : kind == PadKind::kCircular ? size : std::max(lo, hi);
   if (std::max(lo, hi) > limit || size == 0) {
@@ -66,10 +70,14 @@ namespace {
 template <typename List>
 Outputs Build(Scope& s, const List& padding, const Args& args, int axes, PadKind kind, double value) {
   Value x = args[0];
-  if (x.rank() != axes + 1 && x.rank() != axes + 2) {
-    return {
-        s.Fail(absl::StrCat("input: must have ", axes + 1, " or ", axes + 2, " axes, got ", ShapeString(x.shape())))};
+  // Constants go round any tensor, cells round one with channels in front and perhaps a batch.
+  const bool constant = kind == PadKind::kZero;
+  if (constant ? x.rank() < axes : x.rank() != axes + 1 && x.rank() != axes + 2) {
+    return {s.Fail(absl::StrCat("input: must have ",
+                                constant ? absl::StrCat(axes, " or more") : absl::StrCat(axes + 1, " or ", axes + 2),
+                                " axes, got ", ShapeString(x.shape())))};
   }
+  if (x.rank() == axes) s.MixRows();
   if (padding.size() != 1 && padding.size() != 2 * axes) {
     return {s.Fail(absl::StrCat("padding: must have 1 or ", 2 * axes, " entries, got ", padding.size()))};
   }

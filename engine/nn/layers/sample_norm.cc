@@ -7,10 +7,16 @@
 #include "engine/nn/initializers/initializers.h"
 #include "engine/nn/layers/normalization.h"
 #include "engine/ops/ops.h"
+#include "engine/ops/record.h"
 
 namespace strata::nn {
 
-Value Standardize(Value x, const std::vector<int64_t>& axes, double epsilon) {
+Value Standardize(Value x, const std::vector<int64_t>& axes, double epsilon, Value weights) {
+  if (weights) {
+    const Value total = ReduceSum(weights, axes, true);
+    const Value offset = x - ReduceSum(x * weights, axes, true) / total;
+    return offset * (1.0 / Sqrt(ReduceSum(Square(offset) * weights, axes, true) / total + epsilon));
+  }
   const Value centered = x - ReduceMean(x, axes, true);
   return centered * (1.0 / Sqrt(ReduceMean(Square(centered), axes, true) + epsilon));
 }
@@ -80,8 +86,13 @@ Outputs BuildGroup(Scope& s, const v1::GroupNorm& a, const Args& args) {
   if (s.pytorch() && count * x.dim(0) == 1) {
     return {s.Fail(absl::StrCat("input: needs more than one value per channel, got ", ShapeString(x.shape())))};
   }
+  const Value mask = args[0].mask;
+  if (mask && BroadcastShape(mask.shape(), x.shape()).value_or(Shape{}) != x.shape()) {
+    return {s.Fail(absl::StrCat("mask: ", ShapeString(mask.shape()), " does not fit ", ShapeString(x.shape())))};
+  }
+  const Value weights = mask ? Reshape(Broadcast(Cast(mask, x.dtype()), x.shape()), split) : Value{};
   // The parameters too are laid out by group, so that everything is one pass over the same space.
-  const Value y = Standardize(Reshape(x, split), axes, a.epsilon());
+  const Value y = Standardize(Reshape(x, split), axes, a.epsilon(), weights);
   Shape spread(split.size(), 1);
   spread[axis] = groups;
   spread[axis + 1] = channels / groups;
@@ -116,15 +127,18 @@ Outputs BuildLayerNorm(Scope& s, const v1::LayerNorm& a, const Args& args) {
     return {Affine(s, Standardize(x, axes, a.epsilon()), a.affine(), a.use_bias(), shape, shape)};
   }
   std::vector<int64_t> axes;
-  for (int64_t axis : a.axis()) axes.push_back(axis < 0 ? axis + x.rank() : axis);
-  std::sort(axes.begin(), axes.end());
   Shape shape, spread(x.rank(), 1);
+  for (int64_t axis : a.axis()) {
+    axes.push_back(axis < 0 ? axis + x.rank() : axis);
+    // Parameters have the axes' sizes in the order of the argument, and are read in the order of the input.
+    if (axes.back() >= 0 && axes.back() < x.rank()) shape.push_back(x.dim(static_cast<int>(axes.back())));
+  }
+  std::sort(axes.begin(), axes.end());
   for (size_t i = 0; i < axes.size(); ++i) {
     if (axes[i] < 0 || axes[i] >= x.rank() || (i > 0 && axes[i] == axes[i - 1])) {
       return {s.Fail(absl::StrCat("axis: must name different axes of ", ShapeString(x.shape())))};
     }
-    shape.push_back(x.dim(static_cast<int>(axes[i])));
-    spread[axes[i]] = shape.back();
+    spread[axes[i]] = x.dim(static_cast<int>(axes[i]));
     if (axes[i] == 0) s.MixRows();
   }
   return {ScaleAndCenter(s, a, Standardize(x, axes, a.epsilon()), shape, spread)};
@@ -184,9 +198,8 @@ Outputs BuildInstance(Scope& s, const v1::InstanceNorm& a, const Args& args) {
   if (mean && !s.training()) {
     y = (x - Reshape(mean, spread)) * (1.0 / Sqrt(Reshape(variance, spread) + a.epsilon()));
   } else {
-    if (s.training() && x.num_elements() == x.dim(0) * channels) {
-      return {
-          s.Fail(absl::StrCat("input: training needs more than one value per channel, got ", ShapeString(x.shape())))};
+    if (x.num_elements() == x.dim(0) * channels) {
+      return {s.Fail(absl::StrCat("input: must have more than one value per channel, got ", ShapeString(x.shape())))};
     }
     y = Standardize(x, axes, a.epsilon());
     if (mean) UpdateInstance(s, a, x, axes, mean, variance);
@@ -201,6 +214,8 @@ std::vector<Component> SampleNormLayers() {
   std::vector<Component> list;
   list.push_back(Layer<v1::GroupNorm>("group_norm", &BuildGroup)
                      .Shapes("x[N, C, ...] -> y, same shape (Keras: channels last)")
+                     .Mask(MaskRule::kPass)
+                     .Named(v1::KERAS, {"mask"})
                      .With({"groups: 2", {{2, 4, 3}}, v1::PYTORCH})
                      .With({"groups: 3 affine: false", {{1, 6, 2, 2}}, v1::PYTORCH})
                      .With({"groups: 2", {{2, 3, 4}}, v1::KERAS})
