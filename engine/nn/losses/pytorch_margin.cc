@@ -79,7 +79,9 @@ Scores ScoresOf(Scope& s, const LossArgs& args, bool label_per_class) {
   Scores c{args.prediction, args.target, args.prediction.value.rank() == 1};
   if (c.unbatched) {
     c.x = ExpandDims(c.x, 0);
-    c.t = ExpandDims(c.t, 0);
+    // One sample's label may stand in an axis of its own.
+    const bool in_axis = !label_per_class && c.t.rank() == 1;
+    if (!in_axis) c.t = ExpandDims(c.t, 0);
   }
   const Shape want = c.x.rank() != 2 ? Shape{} : label_per_class ? c.x.shape() : Shape{c.x.dim(0)};
   if (IsFloat(c.t.dtype()) || c.x.rank() != 2 || c.t.shape() != want) {

@@ -156,6 +156,13 @@ Value SoftmaxPart(const Problem& p) {
   return ReduceSum(Select(inside, e - Detach(e), Like(e, 0)), {0, 2});
 }
 
+// Infinite where `possible` is false, with the gradient that PyTorch's kernel has there: no number at the steps of the
+// sequence. The square's derivative is zero times infinity; possible rows must not come near it.
+Value Infinite(const Problem& p, Value possible) {
+  const Value zero = SoftmaxPart(p);
+  return -Log(Square(Select(possible, Like(zero, 1), zero)));
+}
+
 LossTerms BuildCtc(Scope& s, const v1::Loss& loss, const LossArgs& args) {
   const v1::Ctc& a = loss.ctc();
   Problem p;
@@ -181,8 +188,7 @@ LossTerms BuildCtc(Scope& s, const v1::Loss& loss, const LossArgs& args) {
   const Value never = Like(log_likelihood, kNever), nothing = Like(log_likelihood, 0);
   log_likelihood = Select(Greater(p.input_lengths, zero), log_likelihood, Select(Equal(end, zero), nothing, never));
   const Value possible = Greater(log_likelihood, Like(log_likelihood, kImpossible));
-  Value values = Select(possible, SoftmaxPart(p) - log_likelihood,
-                        a.zero_infinity() ? nothing : Like(nothing, std::numeric_limits<double>::infinity()));
+  Value values = Select(possible, SoftmaxPart(p) - log_likelihood, a.zero_infinity() ? nothing : Infinite(p, possible));
   if (a.reduction() == v1::MEAN) values = values / Max(Cast(p.target_lengths, DType::kF32), 1);
   return {args.prediction.value.rank() == 2 ? Reshape(values, {}) : values, {}};
 }
