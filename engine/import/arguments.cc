@@ -68,8 +68,6 @@ constexpr Harmless kHarmless[] = {
     {"inplace", v1::PYTORCH, nullptr},
     {"device", v1::PYTORCH, "null"},
     {"dtype", v1::PYTORCH, "null"},
-    {"size_average", v1::PYTORCH, "null"},
-    {"reduce", v1::PYTORCH, "null"},
 };
 
 // Whether `key` needs no field; the status says whether its value is one that we can ignore.
@@ -106,6 +104,26 @@ bool IsInherited(const google::protobuf::Descriptor* type, const std::string& ke
   return key == "kernel_initializer" || key == "kernel_regularizer" || key == "kernel_constraint";
 }
 
+// A stack's final LayerNorm is held as its epsilon.
+absl::Status SetFinalNorm(const ArgumentRules& rules, const std::string& path, const Json& value, Message* message) {
+  if (value.is_null()) return absl::OkStatus();
+  STRATA_ASSIGN_OR_RETURN(const Form form, FormOf(path, value));
+  if (form.name != "LayerNorm") return WrongValue(path, "a LayerNorm", value);
+  const auto* epsilon = message->GetDescriptor()->FindFieldByName("norm_eps");
+  message->GetReflection()->SetDouble(message, epsilon, 1e-5);
+  if (form.config == nullptr) return absl::OkStatus();
+  for (const auto& [key, argument] : form.config->items()) {
+    const std::string at = Below(path, key);
+    if (key == "normalized_shape") continue;  // the layers' width
+    if (key == "eps") {
+      STRATA_RETURN_IF_ERROR(SetField(rules, at, argument, epsilon, message));
+    } else if ((key != "elementwise_affine" && key != "bias") || argument != true) {
+      return InvalidArgument(at, ": a final LayerNorm takes its defaults but for eps, got ", Quote(argument));
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status SetArgument(const ArgumentRules& rules, const std::string& path, const std::string& key, const Json& value,
                          Message* message) {
   const auto* type = message->GetDescriptor();
@@ -114,15 +132,7 @@ absl::Status SetArgument(const ArgumentRules& rules, const std::string& path, co
     message->GetReflection()->SetString(message, field, "none");
     return absl::OkStatus();
   }
-  // A stack's final LayerNorm is its epsilon.
-  if (const auto* epsilon = type->FindFieldByName("norm_eps"); epsilon != nullptr && key == "norm") {
-    if (value.is_null()) return absl::OkStatus();
-    STRATA_ASSIGN_OR_RETURN(const Form form, FormOf(path, value));
-    if (form.name != "LayerNorm") return WrongValue(path, "a LayerNorm", value);
-    const bool given = form.config != nullptr && form.config->contains("eps");
-    if (!given) return message->GetReflection()->SetDouble(message, epsilon, 1e-5), absl::OkStatus();
-    return SetField(rules, path, (*form.config)["eps"], epsilon, message);
-  }
+  if (key == "norm" && type->FindFieldByName("norm_eps") != nullptr) return SetFinalNorm(rules, path, value, message);
   if (IsInherited(type, key, value)) return absl::OkStatus();
   if (field == nullptr) {
     absl::Status status;

@@ -129,6 +129,25 @@ absl::StatusOr<v1::Layer> LayerFrom(v1::Dialect dialect, const std::string& path
   return layer;
 }
 
+namespace {
+
+// PyTorch's older arguments size_average and reduce: either one given overrides `reduction`.
+absl::StatusOr<Json> WithReduction(Json config) {
+  bool given = false, average = true, reduce = true;
+  for (const auto& [name, value] : {std::pair{"size_average", &average}, std::pair{"reduce", &reduce}}) {
+    const auto it = config.find(name);
+    if (it == config.end()) continue;
+    if (!it->is_null()) {
+      STRATA_ASSIGN_OR_RETURN(*value, JsonBool(name, *it));
+      given = true;
+    }
+    config.erase(it);
+  }
+  if (given) config["reduction"] = !reduce ? "none" : average ? "mean" : "sum";
+  return config;
+}
+
+}  // namespace
 }  // namespace framework
 
 using framework::ArgumentRules;
@@ -174,8 +193,14 @@ absl::StatusOr<v1::Loss> ImportLoss(v1::Dialect dialect, std::string_view text, 
   const auto* kind = framework::Find(v1::Loss::descriptor(), dialect, form, &function);
   if (kind == nullptr) return framework::NoComponent(dialect, form.kind == Form::Kind::kString ? "loss" : "", form);
   v1::Loss loss;
-  STRATA_RETURN_IF_ERROR(framework::SetArguments({.dialect = dialect, .layer = true}, "", framework::ConfigOf(form),
-                                                 framework::MutableKind(kind, &loss)));
+  Json config = framework::ConfigOf(form);
+  // Younger losses never had them.
+  const bool older = kind->number() != v1::Loss::kHuberFieldNumber && kind->number() != v1::Loss::kCtcFieldNumber;
+  if (dialect == v1::PYTORCH && older && nn::FindArgument(kind->message_type(), dialect, "reduction") != nullptr) {
+    STRATA_ASSIGN_OR_RETURN(config, framework::WithReduction(std::move(config)));
+  }
+  STRATA_RETURN_IF_ERROR(
+      framework::SetArguments({.dialect = dialect, .layer = true}, "", config, framework::MutableKind(kind, &loss)));
   // torch.nn.functional reduces as the classes do; Keras' functions return one value per sample.
   loss.set_function_form(function && dialect == v1::KERAS);
   STRATA_RETURN_IF_ERROR(nn::Fill(dialect, "", &loss));

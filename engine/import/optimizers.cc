@@ -41,8 +41,8 @@ absl::Status SetClipping(const ArgumentRules& rules, const std::string& key, con
   if (!*known || value.is_null()) return absl::OkStatus();
   auto* clipping = optimizer->mutable_clipping();
   STRATA_RETURN_IF_ERROR(framework::SetField(rules, key, value, field, clipping));
-  if (clipping->has_norm() + clipping->has_global_norm() + clipping->has_value() > 1) {
-    return InvalidArgument("clipnorm|global_clipnorm|clipvalue: at most one may be set, got ", key, " too");
+  if (clipping->has_norm() && clipping->has_global_norm()) {
+    return InvalidArgument("clipnorm|global_clipnorm: at most one may be set, got both");
   }
   return absl::OkStatus();
 }

@@ -4,6 +4,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "engine/base/status.h"
@@ -288,7 +289,7 @@ absl::Status SetField(const ArgumentRules& rules, const std::string& path, const
 
 absl::Status SetPadding(const std::string& path, const Json& value, int spatial_axes, v1::Padding* padding) {
   if (value.is_string()) {
-    const std::string mode = value.get<std::string>();
+    const std::string mode = absl::AsciiStrToLower(value.get<std::string>());
     if (mode == "valid") return padding->set_mode(v1::Padding::VALID), absl::OkStatus();
     if (mode == "same") return padding->set_mode(v1::Padding::SAME), absl::OkStatus();
     if (mode == "causal" && spatial_axes <= 1) return padding->set_mode(v1::Padding::CAUSAL), absl::OkStatus();

@@ -134,8 +134,8 @@ absl::Status Check(const Context& c, const v1::Sgd& a) {
 }
 
 absl::Status Check(const Context& c, const v1::Clipping& a) {
-  if (a.has_norm() + a.has_global_norm() + a.has_value() <= 1) return absl::OkStatus();
-  return c.Refuse("norm|global_norm|value: at most one may be set, got more");
+  if (!a.has_norm() || !a.has_global_norm()) return absl::OkStatus();
+  return c.Refuse("norm|global_norm: at most one may be set, got both");
 }
 
 absl::Status Check(const Context& c, const v1::Auc& a) {

@@ -150,7 +150,7 @@ TEST(Fill, RefusesOptimizers) {
       {"sgd { nesterov: true }",
        "o.sgd.nesterov|momentum|dampening: nesterov needs momentum > 0 and dampening 0, got 0 and 0", v1::PYTORCH},
       {"sgd { momentum: 1.5 }", "o.sgd.momentum: must be <= 1, got 1.5", v1::KERAS},
-      {"sgd {} clipping { norm: 1 value: 1 }", "o.clipping.norm|global_norm|value: at most one may be set, got more",
+      {"sgd {} clipping { norm: 1 global_norm: 1 }", "o.clipping.norm|global_norm: at most one may be set, got both",
        v1::KERAS},
   };
   for (const auto& c : cases) {
