@@ -79,7 +79,7 @@ absl::StatusOr<SummaryTable> MakeTable(const v1::Model& given) {
 }
 
 std::string ClassName(const v1::Layer& layer, v1::Dialect dialect) {
-  if (layer.has_model()) return dialect == v1::KERAS ? "Functional" : "Sequential";
+  if (layer.has_model()) return dialect == v1::KERAS && !IsSequential(layer.model()) ? "Functional" : "Sequential";
   if (layer.has_custom()) return layer.custom().definition().name();
   const auto* kind = nn::KindOf(layer);
   const v1::ComponentSchema& schema = nn::SchemaOfComponent(kind);
@@ -104,8 +104,9 @@ void AppendRow(std::vector<std::string> fields, const std::vector<size_t>& ends,
   while (any()) {
     std::string line = " ";
     for (size_t c = 0; c < fields.size(); ++c) {
-      const size_t begin = c == 0 ? 0 : ends[c - 1], space = c + 1 == fields.size() ? 0 : 2;
-      size_t cut = ends[c] - begin - space;
+      const bool last = c + 1 == fields.size();
+      const size_t begin = c == 0 ? 0 : ends[c - 1], space = last ? 0 : 2;
+      size_t cut = ends[c] - begin - space - (last ? 0 : 1);
       std::string piece = fields[c].substr(0, cut);
       size_t best = std::string::npos;
       for (const char* stop : {"),", "},", "],", "',"}) {
@@ -161,6 +162,16 @@ std::string Connection(const v1::Model& model, const v1::Edge& edge) {
   return absl::StrCat("'", edge.call(), "[0][0]'");
 }
 
+// The shape of a layer's output, or of each of its outputs; calls that do not agree are "multiple".
+std::string ShapeText(const SummaryTable& t, const SummaryRow& row) {
+  for (const SummaryRow& other : t.rows) {
+    if (other.layer == row.layer && other.outputs != row.outputs) return "multiple";
+  }
+  if (row.outputs.size() == 1) return TupleText(row.outputs[0]);
+  const auto tuple = [](std::string* s, const Shape& o) { absl::StrAppend(s, TupleText(o)); };
+  return absl::StrCat("[", absl::StrJoin(row.outputs, ", ", tuple), "]");
+}
+
 }  // namespace
 
 std::string KerasTable(const SummaryTable& t) {
@@ -183,15 +194,8 @@ std::string KerasTable(const SummaryTable& t) {
   std::set<std::string> listed;
   for (const SummaryRow& row : t.rows) {
     if (!listed.insert(row.call->layer()).second) continue;
-    std::string shape = row.outputs.size() == 1 ? TupleText(row.outputs[0]) : "";
-    if (row.outputs.size() > 1) {
-      shape = absl::StrCat(
-          "[",
-          absl::StrJoin(row.outputs, ", ", [](std::string* s, const Shape& o) { absl::StrAppend(s, TupleText(o)); }),
-          "]");
-    }
-    std::vector<std::string> fields{absl::StrCat(row.layer->name(), " (", ClassName(*row.layer, v1::KERAS), ")"), shape,
-                                    absl::StrCat(row.num_parameters)};
+    std::vector<std::string> fields{absl::StrCat(row.layer->name(), " (", ClassName(*row.layer, v1::KERAS), ")"),
+                                    ShapeText(t, row), absl::StrCat(row.num_parameters)};
     if (!chain) {
       std::vector<std::string> connections;
       for (const v1::Call& call : t.model.calls()) {

@@ -26,6 +26,10 @@ struct SummaryTable {
   int64_t total = 0, trainable = 0;
 };
 
+// Whether a complete model is Keras' Sequential: completion makes its calls explicit, but the name of its input still
+// tells it from a functional chain.
+bool IsSequential(const v1::Model& model);
+
 // model.summary(): 65 columns for a chain of layers, 98 with connections.
 std::string KerasTable(const SummaryTable& table);
 // torchkeras' summary(model, input_shape).
@@ -36,6 +40,9 @@ absl::StatusOr<v1::Model> WithInputSizes(const v1::Model& model);
 std::string PrintPytorch(const v1::Layer& layer);
 // The same for modules that hold modules (attention, transformers); empty for all others.
 std::string PrintModules(const v1::Layer& layer);
+// What modules without arithmetic (padding, windows, resizing, dropout) show between their parentheses; empty for all
+// others.
+std::string MovementArguments(const v1::Layer& layer);
 std::string PrintPytorch(const v1::Model& model);
 std::string PrintPytorch(const v1::Loss& loss);
 

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "engine/nn/layers/adaptive_log_softmax.h"
 #include "engine/summary.h"
 
 namespace strata {
@@ -68,14 +69,38 @@ std::string LayerText(const v1::TransformerDecoderLayer& a) {
   return Block("TransformerDecoderLayer", children);
 }
 
-// Equal neighbours of a ModuleList are printed once. `norm`: the final normalisation; empty: none.
+// A ModuleList; equal neighbours are printed once.
+std::string ListText(const std::vector<std::string>& modules) {
+  Children children;
+  for (size_t i = 0; i < modules.size();) {
+    size_t end = i + 1;
+    while (end < modules.size() && modules[end] == modules[i]) ++end;
+    const std::string text = end == i + 1 ? modules[i] : absl::StrCat(end - i, " x ", modules[i]);
+    children.push_back({end == i + 1 ? absl::StrCat(i) : absl::StrCat(i, "-", end - 1), text});
+    i = end;
+  }
+  return children.empty() ? "ModuleList()" : Block("ModuleList", children);
+}
+
+// `norm`: the final normalisation; empty: none.
 std::string StackText(const char* name, const std::string& layer, int64_t count, const std::string& norm) {
-  const std::string list =
-      count == 1 ? Block("ModuleList", {{"0", layer}})
-                 : Block("ModuleList", {{absl::StrCat("0-", count - 1), absl::StrCat(count, " x ", layer)}});
-  Children children = {{"layers", count == 0 ? "ModuleList()" : list}};
+  Children children = {{"layers", ListText(std::vector<std::string>(count, layer))}};
   if (!norm.empty()) children.push_back({"norm", norm});
   return Block(name, children);
+}
+
+std::string AdaptiveText(const v1::AdaptiveLogSoftmax& a) {
+  const int clusters = a.cutoffs_size();
+  std::vector<std::string> tail;
+  for (int i = 0; i < clusters; ++i) {
+    const int64_t end = i + 1 < clusters ? a.cutoffs(i + 1) : a.n_classes();
+    const int64_t features = nn::AdaptiveTailFeatures(a, i);
+    tail.push_back(Block("Sequential", {{"0", LinearText("Linear", a.in_features(), features, false)},
+                                        {"1", LinearText("Linear", features, end - a.cutoffs(i), false)}}));
+  }
+  return Block("AdaptiveLogSoftmaxWithLoss",
+               {{"head", LinearText("Linear", a.in_features(), a.cutoffs(0) + clusters, a.head_bias())},
+                {"tail", ListText(tail)}});
 }
 
 template <typename L>
@@ -118,6 +143,8 @@ std::string PrintModules(const v1::Layer& layer) {
       const std::string norm = a.has_norm_eps() ? NormText(a.decoder_layer().d_model(), a.norm_eps(), true) : "";
       return StackText("TransformerDecoder", LayerText(a.decoder_layer()), a.num_layers(), norm);
     }
+    case v1::Layer::kAdaptiveLogSoftmax:
+      return AdaptiveText(layer.adaptive_log_softmax());
     case v1::Layer::kTransformer:
       return TransformerText(layer.transformer());
     default:

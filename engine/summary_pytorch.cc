@@ -8,12 +8,11 @@
 #include "absl/strings/str_split.h"
 #include "engine/nn/schema.h"
 #include "engine/summary.h"
+#include "engine/summary_python.h"
 
 namespace strata {
-namespace {
 
-// Python's repr of a float: the shortest digits that read back, with an exponent below 1e-4 and from 1e16 on.
-std::string Float(double v) {
+std::string PythonFloat(double v) {
   if (std::isinf(v)) return v > 0 ? "inf" : "-inf";
   for (int digits = 1; digits <= 17; ++digits) {
     std::string s = absl::StrFormat("%.*g", digits, v);
@@ -26,24 +25,7 @@ std::string Float(double v) {
   return absl::StrFormat("%.17g", v);
 }
 
-std::string Bool(bool b) { return b ? "True" : "False"; }
-
-template <typename List>
-std::string Tuple(const List& values) {
-  return absl::StrCat("(", absl::StrJoin(values, ", "), values.size() == 1 ? ",)" : ")");
-}
-
-// One number, or one for each axis.
-template <typename List>
-std::string Number(const List& values) {
-  return values.size() == 1 ? absl::StrCat(*values.begin()) : Tuple(values);
-}
-
-template <typename List>
-std::string PerAxisTuple(const List& values, int axes) {
-  if (values.size() != 1) return Tuple(values);
-  return Tuple(std::vector<int64_t>(axes, *values.begin()));
-}
+namespace {
 
 std::string ConvText(const v1::Conv& a, int axes) {
   std::string s =
@@ -68,41 +50,35 @@ std::string ConvText(const v1::Conv& a, int axes) {
 
 template <typename M>
 std::string PoolText(const M& a) {
-  return absl::StrCat("kernel_size=", Number(a.pool_size()),
-                      ", stride=", Number(a.stride().empty() ? a.pool_size() : a.stride()),
-                      ", padding=", Number(a.padding().size().values()));
+  return absl::StrCat("kernel_size=", NumberOrTuple(a.pool_size()),
+                      ", stride=", NumberOrTuple(a.stride().empty() ? a.pool_size() : a.stride()),
+                      ", padding=", NumberOrTuple(a.padding().size().values()));
 }
 
 std::string MaxPoolText(const v1::MaxPool& a) {
-  return absl::StrCat(PoolText(a), ", dilation=", Number(a.dilation()), ", ceil_mode=", Bool(a.ceil_mode()));
+  return absl::StrCat(PoolText(a), ", dilation=", NumberOrTuple(a.dilation()),
+                      ", ceil_mode=", PythonBool(a.ceil_mode()));
 }
 
 std::string AvgPool1dText(const v1::AvgPool& a) {
-  return absl::StrCat("kernel_size=", Tuple(a.pool_size()),
-                      ", stride=", Tuple(a.stride().empty() ? a.pool_size() : a.stride()),
-                      ", padding=", Tuple(a.padding().size().values()));
-}
-
-std::string AdaptiveText(const v1::AdaptiveAvgPool& a) {
-  std::vector<std::string> sizes;
-  for (int64_t v : a.output_size()) sizes.push_back(v == 0 ? "None" : absl::StrCat(v));
-  return absl::StrCat("output_size=",
-                      sizes.size() == 1 ? sizes[0] : absl::StrCat("(", absl::StrJoin(sizes, ", "), ")"));
+  return absl::StrCat("kernel_size=", PythonTuple(a.pool_size()),
+                      ", stride=", PythonTuple(a.stride().empty() ? a.pool_size() : a.stride()),
+                      ", padding=", PythonTuple(a.padding().size().values()));
 }
 
 std::string BatchNormText(const v1::BatchNorm& a) {
-  return absl::StrCat(a.num_features(), ", eps=", Float(a.epsilon()),
-                      ", momentum=", a.cumulative() ? "None" : Float(a.momentum()), ", affine=", Bool(a.affine()),
-                      ", bias=", Bool(a.use_bias() && a.affine()),
-                      ", track_running_stats=", Bool(a.track_running_stats()));
+  return absl::StrCat(a.num_features(), ", eps=", PythonFloat(a.epsilon()),
+                      ", momentum=", a.cumulative() ? "None" : PythonFloat(a.momentum()),
+                      ", affine=", PythonBool(a.affine()), ", bias=", PythonBool(a.use_bias() && a.affine()),
+                      ", track_running_stats=", PythonBool(a.track_running_stats()));
 }
 
 std::string EmbeddingText(const v1::Embedding& a) {
   std::string s = absl::StrCat(a.input_dim(), ", ", a.output_dim());
   if (a.has_padding_idx())
     absl::StrAppend(&s, ", padding_idx=", a.padding_idx() < 0 ? a.padding_idx() + a.input_dim() : a.padding_idx());
-  if (a.has_max_norm()) absl::StrAppend(&s, ", max_norm=", Float(a.max_norm()));
-  if (a.norm_type() != 2) absl::StrAppend(&s, ", norm_type=", Float(a.norm_type()));
+  if (a.has_max_norm()) absl::StrAppend(&s, ", max_norm=", PythonFloat(a.max_norm()));
+  if (a.norm_type() != 2) absl::StrAppend(&s, ", norm_type=", PythonFloat(a.norm_type()));
   if (a.scale_grad_by_freq()) absl::StrAppend(&s, ", scale_grad_by_freq=True");
   if (a.sparse()) absl::StrAppend(&s, ", sparse=True");
   return s;
@@ -117,25 +93,31 @@ std::string RecurrentText(const M& a) {
   if (a.num_layers() != 1) absl::StrAppend(&s, ", num_layers=", a.num_layers());
   if (!a.use_bias()) absl::StrAppend(&s, ", bias=False");
   if (a.batch_first()) absl::StrAppend(&s, ", batch_first=True");
-  if (a.dropout() != 0) absl::StrAppend(&s, ", dropout=", Float(a.dropout()));
+  if (a.dropout() != 0) absl::StrAppend(&s, ", dropout=", PythonFloat(a.dropout()));
   if (a.bidirectional()) absl::StrAppend(&s, ", bidirectional=True");
   return s;
 }
 
+template <typename M>
+std::string CellText(const M& a) {
+  return absl::StrCat(a.input_size(), ", ", a.units(), a.use_bias() ? "" : ", bias=False");
+}
+
 std::string GroupNormText(const v1::GroupNorm& a) {
-  return absl::StrCat(a.groups(), ", ", a.num_channels(), ", eps=", Float(a.epsilon()), ", affine=", Bool(a.affine()),
-                      ", bias=", Bool(a.use_bias() && a.affine()));
+  return absl::StrCat(a.groups(), ", ", a.num_channels(), ", eps=", PythonFloat(a.epsilon()),
+                      ", affine=", PythonBool(a.affine()), ", bias=", PythonBool(a.use_bias() && a.affine()));
 }
 
 std::string LayerNormText(const v1::LayerNorm& a) {
-  return absl::StrCat(Tuple(a.normalized_shape()), ", eps=", Float(a.epsilon()),
-                      ", elementwise_affine=", Bool(a.affine()), ", bias=", Bool(a.use_bias() && a.affine()));
+  return absl::StrCat(PythonTuple(a.normalized_shape()), ", eps=", PythonFloat(a.epsilon()),
+                      ", elementwise_affine=", PythonBool(a.affine()),
+                      ", bias=", PythonBool(a.use_bias() && a.affine()));
 }
 
 std::string InstanceNormText(const v1::InstanceNorm& a) {
-  return absl::StrCat(a.num_features(), ", eps=", Float(a.epsilon()), ", momentum=", Float(a.momentum()),
-                      ", affine=", Bool(a.affine()), ", bias=", Bool(a.use_bias() && a.affine()),
-                      ", track_running_stats=", Bool(a.track_running_stats()));
+  return absl::StrCat(a.num_features(), ", eps=", PythonFloat(a.epsilon()), ", momentum=", PythonFloat(a.momentum()),
+                      ", affine=", PythonBool(a.affine()), ", bias=", PythonBool(a.use_bias() && a.affine()),
+                      ", track_running_stats=", PythonBool(a.track_running_stats()));
 }
 
 std::string ConvTransposeText(const v1::ConvTranspose& a, int axes) {
@@ -155,15 +137,6 @@ std::string ConvTransposeText(const v1::ConvTranspose& a, int axes) {
   return s;
 }
 
-std::string UpsampleText(const v1::Upsample& a) {
-  std::vector<std::string> factors;
-  for (double f : a.scale_factor()) factors.push_back(Float(f));
-  const std::string size = factors.empty()       ? absl::StrCat("size=", Number(a.size()))
-                           : factors.size() == 1 ? absl::StrCat("scale_factor=", factors[0])
-                                                 : absl::StrCat("scale_factor=(", absl::StrJoin(factors, ", "), ")");
-  return absl::StrCat(size, ", mode='", a.mode(), "'");
-}
-
 std::string AxisText(bool has, int64_t axis) { return absl::StrCat("dim=", has ? absl::StrCat(axis) : "None"); }
 
 // What stands between the parentheses.
@@ -171,7 +144,7 @@ std::string Arguments(const v1::Layer& l) {
   switch (l.kind_case()) {
     case v1::Layer::kLinear:
       return absl::StrCat("in_features=", l.linear().in_features(), ", out_features=", l.linear().units(),
-                          ", bias=", Bool(l.linear().use_bias()));
+                          ", bias=", PythonBool(l.linear().use_bias()));
     case v1::Layer::kConv1D:
       return ConvText(l.conv1d(), 1);
     case v1::Layer::kConv2D:
@@ -190,12 +163,6 @@ std::string Arguments(const v1::Layer& l) {
       return PoolText(l.avg_pool2d());
     case v1::Layer::kAvgPool3D:
       return PoolText(l.avg_pool3d());
-    case v1::Layer::kAdaptiveAvgPool1D:
-      return AdaptiveText(l.adaptive_avg_pool1d());
-    case v1::Layer::kAdaptiveAvgPool2D:
-      return AdaptiveText(l.adaptive_avg_pool2d());
-    case v1::Layer::kAdaptiveAvgPool3D:
-      return AdaptiveText(l.adaptive_avg_pool3d());
     case v1::Layer::kBatchNorm1D:
       return BatchNormText(l.batch_norm1d());
     case v1::Layer::kBatchNorm2D:
@@ -218,14 +185,8 @@ std::string Arguments(const v1::Layer& l) {
       return ConvTransposeText(l.conv_transpose2d(), 2);
     case v1::Layer::kConvTranspose3D:
       return ConvTransposeText(l.conv_transpose3d(), 3);
-    case v1::Layer::kUpsample:
-      return UpsampleText(l.upsample());
     case v1::Layer::kGru:
       return RecurrentText(l.gru());
-    case v1::Layer::kDropout:
-      return absl::StrCat("p=", Float(l.dropout().rate()), ", inplace=", Bool(l.inplace()));
-    case v1::Layer::kFlatten:
-      return absl::StrCat("start_dim=", l.flatten().start_axis(), ", end_dim=", l.flatten().end_axis());
     case v1::Layer::kEmbedding:
       return EmbeddingText(l.embedding());
     case v1::Layer::kLstm:
@@ -233,9 +194,9 @@ std::string Arguments(const v1::Layer& l) {
     case v1::Layer::kSimpleRnn:
       return RecurrentText(l.simple_rnn());
     case v1::Layer::kLeakyRelu:
-      return absl::StrCat("negative_slope=", Float(l.leaky_relu().negative_slope()));
+      return absl::StrCat("negative_slope=", PythonFloat(l.leaky_relu().negative_slope()));
     case v1::Layer::kElu:
-      return absl::StrCat("alpha=", Float(l.elu().alpha()));
+      return absl::StrCat("alpha=", PythonFloat(l.elu().alpha()));
     case v1::Layer::kGelu:
       return absl::StrCat("approximate='", l.gelu().approximate() == v1::Gelu::TANH ? "tanh" : "none", "'");
     case v1::Layer::kSoftmax:
@@ -243,13 +204,30 @@ std::string Arguments(const v1::Layer& l) {
     case v1::Layer::kLogSoftmax:
       return AxisText(l.log_softmax().has_axis(), l.log_softmax().axis());
     case v1::Layer::kSoftplus:
-      return absl::StrCat("beta=", Float(l.softplus().beta()), ", threshold=", Float(l.softplus().threshold()));
+      return absl::StrCat("beta=", PythonFloat(l.softplus().beta()),
+                          ", threshold=", PythonFloat(l.softplus().threshold()));
     case v1::Layer::kHardtanh:
-      return absl::StrCat("min_val=", Float(l.hardtanh().min_value()), ", max_val=", Float(l.hardtanh().max_value()));
+      return absl::StrCat("min_val=", PythonFloat(l.hardtanh().min_value()),
+                          ", max_val=", PythonFloat(l.hardtanh().max_value()));
+    case v1::Layer::kThreshold:
+      return absl::StrCat("threshold=", PythonFloat(l.threshold().threshold()),
+                          ", value=", PythonFloat(l.threshold().value()));
+    case v1::Layer::kRmsNorm:
+      return absl::StrCat(PythonTuple(l.rms_norm().normalized_shape()),
+                          ", eps=", l.rms_norm().has_epsilon() ? PythonFloat(l.rms_norm().epsilon()) : "None",
+                          ", elementwise_affine=", PythonBool(l.rms_norm().affine()));
+    case v1::Layer::kLstmCell:
+      return CellText(l.lstm_cell());
+    case v1::Layer::kGruCell:
+      return CellText(l.gru_cell());
+    case v1::Layer::kSimpleRnnCell: {
+      const v1::SimpleRnnCell& a = l.simple_rnn_cell();
+      return absl::StrCat(CellText(a), a.nonlinearity() == "tanh" ? "" : ", nonlinearity=" + a.nonlinearity());
+    }
     case v1::Layer::kPrelu:
       return absl::StrCat("num_parameters=", l.prelu().num_parameters());
     default:
-      return "";
+      return MovementArguments(l);
   }
 }
 
@@ -258,6 +236,7 @@ bool PrintsInplace(v1::Layer::KindCase kind) {
   switch (kind) {
     case v1::Layer::kRelu:
     case v1::Layer::kRelu6:
+    case v1::Layer::kThreshold:
     case v1::Layer::kLeakyRelu:
     case v1::Layer::kElu:
     case v1::Layer::kSelu:
@@ -330,6 +309,11 @@ std::string PrintPytorch(const v1::Loss& loss) {
   const auto* kind = nn::KindOf(loss);
   if (kind == nullptr) return "";
   if (loss.has_custom()) return PrintCustom(loss.custom().definition(), loss.custom().hyperparameters());
+  if (loss.has_adaptive_log_softmax()) {
+    v1::Layer layer;
+    *layer.mutable_adaptive_log_softmax() = loss.adaptive_log_softmax();
+    return PrintModules(layer);
+  }
   const v1::ComponentSchema& schema = nn::SchemaOfComponent(kind);
   return absl::StrCat(schema.pytorch().empty() ? kind->name() : schema.pytorch(0), "()");
 }

@@ -12,6 +12,7 @@
 #include "engine/import/writer.h"
 #include "engine/nn/schema.h"
 #include "engine/session.h"
+#include "engine/summary.h"
 
 namespace strata {
 namespace framework {
@@ -63,9 +64,9 @@ Json InputLayer(const v1::Input& input) {
                       {"optional", false}});
 }
 
-// What build() was called with.
-Json BuildShape(const CallShapes& call) {
-  if (call.args.size() == 1) return WriteShape(call.args[0]);
+// What build() was called with: the first of tensors that a call takes one by one, or the list of them.
+Json BuildShape(const v1::Layer& layer, const CallShapes& call) {
+  if (call.args.size() == 1 || layer.has_keras_multi_head_attention()) return WriteShape(call.args[0]);
   Json shapes = Json::array();
   for (const Shape& shape : call.args) shapes.push_back(WriteShape(shape));
   return shapes;
@@ -93,7 +94,7 @@ void AddInnerBuild(const v1::Layer& layer, const CallShapes& call, Json* config)
   step.args[0].erase(step.args[0].begin() + 1);
   Json& inner = (*config)["layer"];
   SettleAxes(layer.time_distributed().layer(), step, &inner["config"]);
-  inner["build_config"] = {{"input_shape", BuildShape(step)}};
+  inner["build_config"] = {{"input_shape", BuildShape(layer.time_distributed().layer(), step)}};
 }
 
 // A layer of a model; `sequential`: the nested model's class.
@@ -105,12 +106,13 @@ absl::StatusOr<Json> AnyLayer(const v1::Layer& layer, bool sequential, const Cal
     STRATA_ASSIGN_OR_RETURN(Json config, ModelConfig(inner, sequential, call.args));
     if (layer.has_trainable() && !layer.trainable()) config["trainable"] = false;
     json = KerasObject("keras", sequential ? "Sequential" : "Functional", std::move(config));
+    if (!sequential) json["registered_name"] = "Functional";
   } else {
     STRATA_ASSIGN_OR_RETURN(json, WriteLayer(v1::KERAS, layer));
     SettleAxes(layer, call, &json["config"]);
     AddInnerBuild(layer, call, &json["config"]);
   }
-  json["build_config"] = {{"input_shape", BuildShape(call)}};
+  json["build_config"] = {{"input_shape", BuildShape(layer, call)}};
   return json;
 }
 
@@ -175,8 +177,7 @@ class Writer {
   }
 
  private:
-  // A nested model is Sequential if it is a chain: completion has made its calls explicit.
-  static bool InnerIsSequential(const v1::Layer& layer) { return layer.has_model() && IsChain(layer.model()); }
+  static bool InnerIsSequential(const v1::Layer& layer) { return layer.has_model() && IsSequential(layer.model()); }
 
  private:
   // Call -> its layer and its number among the layer's calls. A nested model has one node of its own before.
@@ -246,17 +247,18 @@ bool IsChain(const v1::Model& model) {
 
 }  // namespace framework
 
+bool IsSequential(const v1::Model& model) {
+  if (model.layers().empty() || !framework::IsChain(model)) return false;
+  const std::string& input = model.inputs(0).name();
+  return input == "input" || input == model.layers(0).name() + "_input";
+}
+
 absl::StatusOr<std::string> ExportKeras(const v1::Model& given) {
   STRATA_ASSIGN_OR_RETURN(const v1::Model model, Complete(given));
   if (model.dialect() != v1::KERAS) {
     return InvalidArgument("dialect: must be KERAS, got ", v1::Dialect_Name(model.dialect()));
   }
-  // Completion makes a Sequential's calls explicit; the name of its input still tells it from a functional chain.
-  const bool chain = model.layers_size() > 0 && framework::IsChain(model);
-  const bool sequential =
-      model.inputs_size() == 1 &&
-      (given.calls().empty() ||
-       (chain && (model.inputs(0).name() == model.layers(0).name() + "_input" || model.inputs(0).name() == "input")));
+  const bool sequential = model.inputs_size() == 1 && (given.calls().empty() || IsSequential(model));
   STRATA_ASSIGN_OR_RETURN(Json config, framework::ModelConfig(model, sequential, framework::DeclaredShapes(model)));
   const Json json = {{"class_name", sequential ? "Sequential" : "Functional"},
                      {"config", std::move(config)},

@@ -95,6 +95,10 @@ absl::Status WriteSpecial(const WriteRules& rules, const std::string& component,
     const Json length = (*config)["input_length"];
     (*config)["batch_input_shape"] = {nullptr, length};
   }
+  // Masks on the state need the form of one product for each gate.
+  if (config->contains("implementation") && config->value("recurrent_dropout", 0.0) > 0) {
+    (*config)["implementation"] = 1;
+  }
   if (component == "keras_multi_head_attention" && (*config)["value_dim"].is_null()) {
     (*config)["value_dim"] = (*config)["key_dim"];
   }
