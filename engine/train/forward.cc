@@ -204,7 +204,8 @@ Forward ForwardBuilder::Build(bool training, Value random_state) {
     for (const std::string& name : nn::ArgumentsOf(o.loss()))
       args.named[name] = TensorOf(path, ArgumentTensor(o, name));
     if (!o.sample_weight().empty()) args.sample_weight = Cast(TensorOf(path, o.sample_weight()), DType::kF32);
-    if (const Value factors = ClassFactors(args.target)) {
+    // Weights of classes belong to training: validation counts samples alike.
+    if (const Value factors = training ? ClassFactors(args.target) : Value{}) {
       args.sample_weight = args.sample_weight ? args.sample_weight * factors : factors;
     }
     if (!graph_->ok()) return f;
@@ -255,8 +256,10 @@ std::vector<MetricSpec> ForwardBuilder::AddMetrics(const Forward& f) {
     std::string target = m.target();
     if (target.empty() && objective) target = config_.objectives(0).target();
     if (target.empty()) target = DefaultTarget(0);
-    const Value prediction = OutputOf({path, output, "", "", 0}, f), truth = TensorOf(path, target);
-    const nn::MetricTerms terms = nn::BuildMetric(s, m.metric(), truth, prediction, {});
+    const nn::Annotated prediction = OutputOf({path, output, "", "", 0}, f);
+    const Value truth = TensorOf(path, target);
+    // What Keras' mask leaves out does not count.
+    const nn::MetricTerms terms = nn::BuildMetric(s, m.metric(), truth, prediction, prediction.mask);
     if (!graph_->ok()) {
       graph_->PrefixError(absl::StrCat(path, ": "));
       break;

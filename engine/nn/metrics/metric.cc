@@ -19,6 +19,7 @@ MetricTerms MeanOf(Scope& s, Value values, Value weight) {
   if (!values) return {};
   if (!weight) return {{SumAll(values), Scalar(s.graph(), static_cast<double>(values.num_elements()))}, &Ratio};
   Value w = Cast(weight, values.dtype());
+  if (w.rank() == values.rank() + 1 && w.dim(-1) == 1) w = strata::Squeeze(w, -1);
   while (w.rank() < values.rank()) w = ExpandDims(w, -1);
   if (!BroadcastShape(w.shape(), values.shape()).ok()) {
     s.Fail(absl::StrCat("sample_weight: ", ShapeString(weight.shape()), " does not fit values of ",
