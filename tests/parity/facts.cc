@@ -103,6 +103,7 @@ Shape OneInput(const v1::Layer& layer) {
   if (const int64_t n = SizeField(attrs, {"in_features", "in_channels", "num_features", "num_channels"}); n > 0) {
     shape[1] = n;
   }
+  if (const int64_t n = SizeField(attrs, {"num_parameters"}); n > 1) shape[1] = n;
   for (int i = 0; i < nn::SpatialAxes(kind->name()); ++i) shape.push_back(8);
   return shape;
 }

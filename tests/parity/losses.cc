@@ -86,8 +86,10 @@ Result RunLoss(const Case& c) {
   const Value value = nn::BuildLoss(scope, *loss, args);
   if (loss->has_adaptive_log_softmax()) {
     // (output, loss): the targets' log-probabilities first.
-    const nn::AdaptiveOutputs out = nn::BuildAdaptiveLogSoftmax(scope, loss->adaptive_log_softmax(), args.prediction);
-    built.Finish({PickLast(out.log_prob, args.target), value});
+    const bool alone = args.prediction.value.rank() == 1;
+    const nn::AdaptiveOutputs out = nn::BuildAdaptiveLogSoftmax(
+        scope, loss->adaptive_log_softmax(), alone ? ExpandDims(args.prediction, 0) : args.prediction.value);
+    built.Finish({PickLast(alone ? Squeeze(out.log_prob, 0) : out.log_prob, args.target), value});
   } else {
     built.Finish({value});
   }

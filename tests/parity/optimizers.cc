@@ -1,10 +1,12 @@
 // Kinds `optimizer` and `clip`.
 #include <algorithm>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status.h"
 #include "engine/import/framework.h"
 #include "engine/nn/optimizers/optimizer.h"
+#include "engine/nn/schedules/schedule.h"
 #include "engine/nn/schema.h"
 #include "engine/ops/ops.h"
 #include "engine/ops/reference.h"
@@ -73,9 +75,12 @@ absl::StatusOr<std::vector<Trained>> Start(const Case& c, const v1::Optimizer& o
 }
 
 // Rates that change between steps: PyTorch lists all of them, Keras names the steps.
-void SetRate(const Case& c, int k, std::vector<Trained>* all) {
+void SetRate(const Case& c, const nn::ScheduleRule* schedule, int k, std::vector<Trained>* all) {
   if (c.call.contains("lr")) {
     for (Trained& t : *all) t.learning_rate = c.call["lr"][k].get<double>();
+  }
+  if (schedule != nullptr) {
+    for (Trained& t : *all) t.learning_rate = schedule->rate(t.rule.learning_rate, k);
   }
   const Json changes = c.call.value("set_learning_rate", Json::object());
   if (const auto it = changes.find(absl::StrCat(k)); it != changes.end()) {
@@ -144,12 +149,19 @@ Result RunOptimizer(const Case& c) {
   result.Take("import", optimizer.status());
   if (!optimizer.ok()) return result;
   const int steps = c.call.value("steps", 0);
+  std::optional<nn::ScheduleRule> schedule;
+  if (optimizer->has_schedule()) {
+    auto rule = nn::MakeSchedule(c.dialect, optimizer->schedule());
+    result.Take("schedule", rule.status());
+    if (!rule.ok()) return result;
+    schedule = *std::move(rule);
+  }
   for (const Way& way : Ways()) {
     auto all = Start(c, *optimizer);
     result.Take("start", all.status());
     if (!all.ok()) return result;
     for (int k = 0; k < steps; ++k) {
-      SetRate(c, k, &*all);
+      SetRate(c, schedule.has_value() ? &*schedule : nullptr, k, &*all);
       result.Take(absl::StrCat(way.name, " step ", k), Step(c, *optimizer, k, way, &*all));
       if (!result.passed()) return result;
       for (const Trained& t : *all) {

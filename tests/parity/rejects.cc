@@ -103,12 +103,14 @@ class Attempt {
     nn::Scope inner = scope.Enter("layer", "layer", true, std::nullopt);
     nn::BuildLayer(inner, layer, args);
     if (!built_.graph()->ok()) return built_.graph()->status();
-    return Predict(layer);
+    return Predict(layer, args);
   }
 
   // Values, not shapes: ids out of range are found when a request comes.
-  absl::Status Predict(const v1::Layer& layer) {
+  absl::Status Predict(const v1::Layer& layer, const nn::Args& args) {
     v1::Model model;
+    v1::Call* call = model.add_calls();
+    call->set_layer("0");
     model.set_dialect(case_.dialect);
     NamedViews views;
     for (const std::string& name : case_.inputs) {
@@ -116,6 +118,8 @@ class Attempt {
       if (t == nullptr || t->shape().empty()) return absl::OkStatus();
       v1::Input* input = model.add_inputs();
       input->set_name(name);
+      v1::Edge* edge = args.named.count(name) > 0 ? &(*call->mutable_named_args())[name] : call->add_args();
+      edge->set_call(name);
       for (size_t d = 1; d < t->shape().size(); ++d) input->add_shape(t->shape()[d]);
       if (t->dtype() == DType::kI32) input->set_dtype(v1::INT32);
       if (t->dtype() == DType::kI64) input->set_dtype(v1::INT64);
