@@ -24,12 +24,13 @@ Windows WindowsOf(Scope& s, const Rule& r, int i, int64_t in) {
   w.axis.dilation = r.dilation[i];
   const int64_t reach = r.dilation[i] * (r.size[i] - 1) + 1;
   const int64_t room = in + r.lo[i] + r.hi[i] - reach;
-  if (room < 0) {
+  // Rounded up, a window that is larger than the padded input still has its first cells.
+  if (room < 0 && (!r.ceil || room + r.stride[i] <= 0)) {
     s.Fail(absl::StrCat("kernel_size|pool_size|input: window of ", reach, " does not fit the padded input of ",
                         in + r.lo[i] + r.hi[i]));
     return w;
   }
-  int64_t count = (r.ceil ? room + r.stride[i] - 1 : room) / r.stride[i] + 1;
+  int64_t count = room < 0 ? 1 : (r.ceil ? room + r.stride[i] - 1 : room) / r.stride[i] + 1;
   // A window that starts in the padding at the end does not exist.
   if (r.ceil && (count - 1) * r.stride[i] >= in + r.lo[i]) --count;
   for (int64_t j = 0; j < count; ++j) {

@@ -207,6 +207,8 @@ L LayerOf(const v1::Transformer& a) {
 
 Outputs BuildTransformer(Scope& s, const v1::Transformer& a, const Args& args) {
   if (!Check(s, a, args[0], "src") || !Check(s, a, args[1], "tgt")) return {Value{s.graph(), -1}};
+  // PyTorch's encoder asks its first layer how to run.
+  if (a.num_encoder_layers() < 1) return {s.Fail("num_encoder_layers: must be >= 1, got 0")};
   const Frame f = FrameOf(s, a, args[0]);
   const int batch_axis = a.batch_first() ? 0 : 1;
   if (args[0].value.rank() != args[1].value.rank() ||

@@ -35,7 +35,7 @@ LossTerms BuildCategorical(Scope& s, const v1::Loss& loss, const LossArgs& args)
   const int axis = PositiveAxis(s, a.axis(), args.prediction);
   if (axis < 0) return {};
   if (a.label_smoothing() != 0)
-    t = t * (1 - a.label_smoothing()) + a.label_smoothing() / static_cast<double>(t.dim(-1));
+    t = t * (1 - a.label_smoothing()) + a.label_smoothing() / static_cast<double>(t.dim(axis));
   return {-ReduceSum(t * LogProbabilities(args.prediction, a.from_logits(), axis, false), {axis}), {}};
 }
 

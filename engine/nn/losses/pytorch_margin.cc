@@ -82,6 +82,7 @@ Scores ScoresOf(Scope& s, const LossArgs& args, bool label_per_class) {
     // One sample's label may stand in an axis of its own.
     const bool in_axis = !label_per_class && c.t.rank() == 1;
     if (!in_axis) c.t = ExpandDims(c.t, 0);
+    c.unbatched = !in_axis;  // the loss has the label's axes
   }
   const Shape want = c.x.rank() != 2 ? Shape{} : label_per_class ? c.x.shape() : Shape{c.x.dim(0)};
   if (IsFloat(c.t.dtype()) || c.x.rank() != 2 || c.t.shape() != want) {
