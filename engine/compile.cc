@@ -25,7 +25,7 @@ absl::StatusOr<Graph> Rewrite(Graph graph, const CompileOptions& options) {
 }
 
 PlanOptions OptionsOf(const CompileOptions& options) {
-  return {.threads = options.threads, .reference_only = options.reference};
+  return {.threads = options.threads, .bf16 = options.bf16 && CpuHasBf16(), .reference_only = options.reference};
 }
 
 }  // namespace

@@ -26,6 +26,7 @@ namespace strata {
 
 struct CompileOptions {
   int threads = 1;
+  bool bf16 = false;       // large products take bfloat16 operands, where the machine can
   bool reference = false;  // reference kernels, no passes but pruning
   int64_t max_value_bytes = int64_t{4} << 30;
 };

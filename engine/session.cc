@@ -137,6 +137,10 @@ class TrainSessionImpl : public TrainSession {
     return out;
   }
 
+  std::vector<std::string> warnings() const override {
+    if (config_.precision() != v1::BF16_MIXED || CpuHasBf16()) return {};
+    return {"precision: this machine has no AVX512_BF16: the run trains in float32"};
+  }
   std::string Profile() const override { return last_ != nullptr && options_.profile ? last_->Profile() : ""; }
 
   Verdict EndEvaluation(const std::string& name, const EvalOutcome& outcome) override {
@@ -332,7 +336,10 @@ class TrainSessionImpl : public TrainSession {
     return evaluate_cache_.Add(key, std::move(c), bytes);
   }
 
-  CompileOptions Options() const { return {.threads = options_.threads, .reference = options_.reference}; }
+  CompileOptions Options() const {
+    return {
+        .threads = options_.threads, .bf16 = config_.precision() == v1::BF16_MIXED, .reference = options_.reference};
+  }
 
   const v1::Model model_;
   const v1::TrainingConfig config_;

@@ -175,6 +175,8 @@ class TrainSession {
   // alone begin a training.
   virtual absl::Status Load(const NamedTensors& checkpoint) = 0;
 
+  // What the machine cannot do of the configuration, and what is done instead.
+  virtual std::vector<std::string> warnings() const { return {}; }
   // Bytes of weights, slots, plans and arenas held now.
   virtual int64_t memory_bytes() const = 0;
   // The steps of the training plan that ran last, the slowest first, each with its fastest time; empty without

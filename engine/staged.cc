@@ -96,6 +96,7 @@ class StagedSession final : public TrainSession {
   NamedTensors Save() const override { return inner_->Save(); }
   absl::Status Load(const NamedTensors& checkpoint) override { return inner_->Load(checkpoint); }
   int64_t memory_bytes() const override { return inner_->memory_bytes(); }
+  std::vector<std::string> warnings() const override { return inner_->warnings(); }
   std::string Profile() const override { return inner_->Profile(); }
 
  private:

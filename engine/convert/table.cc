@@ -19,6 +19,10 @@ std::vector<Record> AllRecords() {
   return all;
 }
 
+void RefuseNamed(Site& s) {
+  s.Refuse("", absl::StrCat("its argument ", s.named().begin()->first, " has no counterpart in ", DialectWord(s.to())));
+}
+
 // A component whose fields are copied.
 void Copied(const Record& record, Site& s) {
   const Made made = [&]() -> Made {
@@ -67,7 +71,13 @@ const Record* FindRecord(v1::Dialect from, const std::string& kind) {
 }
 
 void Apply(const Record& record, Site& site) {
-  if (record.rule != nullptr) return record.rule(site);
+  if (record.rule != nullptr) {
+    record.rule(site);
+    // Only what is the same text in both dialects has the same arguments by name.
+    if (!site.named().empty() && !site.failed() && !site.layer().has_custom()) RefuseNamed(site);
+    return;
+  }
+  if (!site.named().empty()) RefuseNamed(site);
   if (record.to.empty()) {
     return site.Refuse("", absl::StrCat("has no counterpart in ", DialectWord(site.to()),
                                         record.reason.empty() ? "" : ": ", record.reason));

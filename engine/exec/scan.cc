@@ -124,7 +124,7 @@ std::unique_ptr<Kernel> MakeScanKernel(const KernelRequest& r, std::string* why)
   const std::vector<bool> batched = BatchedInputs(body, attrs, batch);
   constexpr int64_t kLeastRows = 4;
   const size_t constants = r.node.inputs.size() - static_cast<size_t>(attrs.num_carry + attrs.num_sequences);
-  const PlanOptions options{.threads = r.threads, .steady_inputs = attrs.length > 1 ? constants : 0};
+  const PlanOptions options{.threads = r.threads, .bf16 = r.bf16, .steady_inputs = attrs.length > 1 ? constants : 0};
   std::vector<RowPart> parts = PlanByRows(body, batched, options, kLeastRows);
   if (parts.empty()) {
     absl::StatusOr<std::unique_ptr<const Plan>> plan = MakePlan(Prune(body), options);

@@ -15,12 +15,12 @@ using dnnl::prop_kind;
 constexpr auto kF32 = memory::data_type::f32;
 
 // Dims in oneDNN's order (batch, channels, spatial) with the strides of channels-last memory.
-memory::desc Activations(const Shape& shape) {
+memory::desc Activations(const Shape& shape, memory::data_type type) {
   const Shape s = Strides(shape);
   memory::dims dims{shape.front(), shape.back()}, strides{s.front(), s.back()};
   dims.insert(dims.end(), shape.begin() + 1, shape.end() - 1);
   strides.insert(strides.end(), s.begin() + 1, s.end() - 1);
-  return memory::desc(dims, kF32, strides);
+  return memory::desc(dims, type, strides);
 }
 
 // Dims ([groups,] out, in, spatial) with the strides of [K..., C/g, O] or, with weights_oi, [O, C/g, K...].
@@ -44,7 +44,9 @@ memory::desc Weights(const ConvAttrs& at, const Shape& shape) {
   return memory::desc(dims, kF32, strides);
 }
 
-memory::desc AnyLayout(const memory::desc& d) { return memory::desc(d.dims(), kF32, memory::format_tag::any); }
+memory::desc AnyLayout(const memory::desc& d, memory::data_type type) {
+  return memory::desc(d.dims(), type, memory::format_tag::any);
+}
 
 // Where an argument lives: an operand or result of the node, the kernel's scratch memory, or that of one thread, or
 // weights that the kernel holds; and its offset in bytes.
@@ -62,6 +64,11 @@ struct Argument {
 struct Call {
   dnnl::primitive primitive;
   std::vector<Argument> arguments;
+};
+// A range of the batch: copies of its activations in bfloat16, if there are any, then the convolution.
+struct Piece {
+  std::vector<Call> copies;
+  Call convolution;
 };
 // Place of the result among a convolution's arguments.
 constexpr size_t kResult = 2;
@@ -81,6 +88,7 @@ class ConvKernel : public Kernel {
         at_(r.node.as<ConvAttrs>()),
         threads_(r.threads),
         v_(GetVectorOps()),
+        type_(r.bf16 && at_.groups == 1 ? memory::data_type::bf16 : kF32),
         constant_(op_ == Op::kConvGradWeight ? nullptr : r.Constant(1)) {
     const OneThreadScope one_thread;
     for (size_t d = 0; d < at_.stride.size(); ++d) {
@@ -109,6 +117,7 @@ class ConvKernel : public Kernel {
 
   struct State : KernelState {
     std::vector<DnnlArguments> before, ranges, after;
+    std::vector<std::vector<DnnlArguments>> copies;  // by range
   };
   std::unique_ptr<KernelState> MakeState() const override {
     auto state = std::make_unique<State>();
@@ -119,7 +128,10 @@ class ConvKernel : public Kernel {
       }
     };
     add(before_, &state->before);
-    add(ranges_, &state->ranges);
+    for (const Piece& piece : ranges_) {
+      add({piece.convolution}, &state->ranges);
+      add(piece.copies, &state->copies.emplace_back());
+    }
     add(after_, &state->after);
     return state;
   }
@@ -128,8 +140,10 @@ class ConvKernel : public Kernel {
     auto& state = *static_cast<State*>(args.state);
     for (size_t i = 0; i < before_.size(); ++i) Execute(args, before_[i], &state.before[i], 0);
     ParallelFor(threads_, static_cast<int64_t>(ranges_.size()), [&](int64_t i, int slot) {
-      Execute(args, ranges_[i], &state.ranges[i], slot);
-      if (at_.residual || at_.relu) Finish(args, ranges_[i]);
+      const Piece& piece = ranges_[i];
+      for (size_t c = 0; c < piece.copies.size(); ++c) Execute(args, piece.copies[c], &state.copies[i][c], slot);
+      Execute(args, piece.convolution, &state.ranges[i], slot);
+      if (at_.residual || at_.relu) Finish(args, piece.convolution);
     });
     for (size_t i = 1; i < ranges_.size() && op_ == Op::kConvGradWeight; ++i) {
       float* sum = reinterpret_cast<float*>(static_cast<char*>(args.scratch) + partial_);
@@ -183,17 +197,26 @@ class ConvKernel : public Kernel {
     return s;
   }
 
-  void AddScratchpad(Call* call, const memory::desc& desc) {
+  // In the memory of the thread, behind `used` bytes.
+  void AddScratchpad(Call* call, const memory::desc& desc, int64_t used = 0) {
     const int64_t bytes = static_cast<int64_t>(desc.get_size());
-    if (bytes == 0) return;
-    slot_ = std::max(slot_, RoundUp64(bytes));
-    call->arguments.push_back({DNNL_ARG_SCRATCHPAD, desc, {Source::Kind::kSlot}});
+    slot_ = std::max(slot_, used + RoundUp64(bytes));
+    if (bytes > 0) call->arguments.push_back({DNNL_ARG_SCRATCHPAD, desc, {Source::Kind::kSlot, 0, used}});
   }
 
-  Call Reorder(const memory::desc& from, Source source, const memory::desc& to, Source target) {
+  // An activation that the convolution reads, of `shape`: itself, or a copy in the memory of the thread.
+  Argument Operand(int id, const memory::desc& wanted, const Shape& shape, Source source, Piece* piece, int64_t* used) {
+    if (type_ == kF32) return {id, wanted, source};
+    const Source copy{Source::Kind::kSlot, 0, *used};
+    *used += RoundUp64(static_cast<int64_t>(wanted.get_size()));
+    piece->copies.push_back(Reorder(Activations(shape, kF32), source, wanted, copy, *used));
+    return {id, wanted, copy};
+  }
+
+  Call Reorder(const memory::desc& from, Source source, const memory::desc& to, Source target, int64_t used = 0) {
     const dnnl::reorder::primitive_desc pd(CpuEngine(), from, CpuEngine(), to, UserScratchpad());
     Call call{dnnl::reorder(pd), {{DNNL_ARG_FROM, from, source}, {DNNL_ARG_TO, to, target}}};
-    AddScratchpad(&call, pd.scratchpad_desc());
+    AddScratchpad(&call, pd.scratchpad_desc(), used);
     return call;
   }
 
@@ -245,10 +268,10 @@ class ConvKernel : public Kernel {
   int64_t WindowRows() const { return w_.dims()[at_.groups > 1 ? 3 : 2]; }
 
   // A range of the batch of an activation, or some rows of its only sample.
-  static memory::desc RangeOf(Shape shape, int64_t count, int64_t rows) {
+  static Shape RangeOf(Shape shape, int64_t count, int64_t rows) {
     shape[0] = count;
     if (rows >= 0) shape[1] = rows;
-    return Activations(shape);
+    return shape;
   }
   static Source At(Source::Kind kind, int64_t index, const Shape& shape, int64_t first, int64_t row) {
     const int64_t sample = NumElements(shape) / shape[0];
@@ -261,14 +284,14 @@ class ConvKernel : public Kernel {
     const auto alg = dnnl::algorithm::convolution_direct;
     const auto desc =
         bias != nullptr
-            ? dnnl::convolution_forward::desc(kind, alg, x, AnyLayout(w_), *bias, y, stride_, dilation_, lo, hi)
-            : dnnl::convolution_forward::desc(kind, alg, x, AnyLayout(w_), y, stride_, dilation_, lo, hi);
+            ? dnnl::convolution_forward::desc(kind, alg, x, AnyLayout(w_, type_), *bias, y, stride_, dilation_, lo, hi)
+            : dnnl::convolution_forward::desc(kind, alg, x, AnyLayout(w_, type_), y, stride_, dilation_, lo, hi);
     return {desc, UserScratchpad(), CpuEngine()};
   }
 
   void AddRange(const Range& r) {
     if (op_ == Op::kConv) return AddForward(r);
-    const memory::desc x = RangeOf(x_, r.count, -1), y = RangeOf(y_, r.count, -1);
+    const Shape x = RangeOf(x_, r.count, -1), y = RangeOf(y_, r.count, -1);
     op_ == Op::kConvGradInput ? AddGradInput(x, y, r.first) : AddGradWeight(x, y, r.first);
   }
 
@@ -280,37 +303,45 @@ class ConvKernel : public Kernel {
       lo[0] = cells.pad_lo;
       hi[0] = cells.pad_hi;
     }
-    const memory::desc x = RangeOf(x_, r.count, cells.count), y = RangeOf(y_, r.count, r.rows);
+    const Shape range = RangeOf(x_, r.count, cells.count);
+    const memory::desc x = Activations(range, type_), y = Activations(RangeOf(y_, r.count, r.rows), kF32);
     const memory::desc bias({y_.back()}, kF32, memory::format_tag::a);
     const auto pd = Forward(x, at_.bias ? &bias : nullptr, y, prop_kind::forward_inference, lo, hi);
     name_ = absl::StrCat("onednn_conv:", pd.impl_info_str());
-    Call call{dnnl::convolution_forward(pd),
-              {{DNNL_ARG_SRC, x, At(Source::Kind::kIn, 0, x_, r.first, cells.first)},
-               WeightArgument(pd.weights_desc()),
-               {DNNL_ARG_DST, y, At(Source::Kind::kOut, 0, y_, r.first, r.row)}}};
-    if (at_.bias) call.arguments.push_back({DNNL_ARG_BIAS, bias, {Source::Kind::kIn, 2}});
-    AddScratchpad(&call, pd.scratchpad_desc());
-    ranges_.push_back(std::move(call));
+    Piece piece;
+    int64_t used = 0;
+    const Source source = At(Source::Kind::kIn, 0, x_, r.first, cells.first);
+    piece.convolution = {dnnl::convolution_forward(pd),
+                         {Operand(DNNL_ARG_SRC, x, range, source, &piece, &used),
+                          WeightArgument(pd.weights_desc()),
+                          {DNNL_ARG_DST, y, At(Source::Kind::kOut, 0, y_, r.first, r.row)}}};
+    if (at_.bias) piece.convolution.arguments.push_back({DNNL_ARG_BIAS, bias, {Source::Kind::kIn, 2}});
+    AddScratchpad(&piece.convolution, pd.scratchpad_desc(), used);
+    ranges_.push_back(std::move(piece));
   }
 
-  void AddGradInput(const memory::desc& dx, const memory::desc& dy, int64_t first) {
-    const auto hint = Forward(dx, nullptr, dy, prop_kind::forward_training, pad_lo_, pad_hi_);
-    const dnnl::convolution_backward_data::desc desc(dnnl::algorithm::convolution_direct, dx, AnyLayout(w_), dy,
+  void AddGradInput(const Shape& x, const Shape& y, int64_t first) {
+    const memory::desc dx = Activations(x, kF32), dy = Activations(y, type_);
+    const auto hint = Forward(Activations(x, type_), nullptr, dy, prop_kind::forward_training, pad_lo_, pad_hi_);
+    const dnnl::convolution_backward_data::desc desc(dnnl::algorithm::convolution_direct, dx, AnyLayout(w_, type_), dy,
                                                      stride_, dilation_, pad_lo_, pad_hi_);
     const dnnl::convolution_backward_data::primitive_desc pd(desc, UserScratchpad(), CpuEngine(), hint);
     name_ = absl::StrCat("onednn_conv_grad_input:", pd.impl_info_str());
-    Call call{dnnl::convolution_backward_data(pd),
-              {{DNNL_ARG_DIFF_DST, dy, At(Source::Kind::kIn, 0, y_, first, 0)},
-               WeightArgument(pd.weights_desc()),
-               {DNNL_ARG_DIFF_SRC, dx, At(Source::Kind::kOut, 0, x_, first, 0)}}};
-    AddScratchpad(&call, pd.scratchpad_desc());
-    ranges_.push_back(std::move(call));
+    Piece piece;
+    int64_t used = 0;
+    piece.convolution = {dnnl::convolution_backward_data(pd),
+                         {Operand(DNNL_ARG_DIFF_DST, dy, y, At(Source::Kind::kIn, 0, y_, first, 0), &piece, &used),
+                          WeightArgument(pd.weights_desc()),
+                          {DNNL_ARG_DIFF_SRC, dx, At(Source::Kind::kOut, 0, x_, first, 0)}}};
+    AddScratchpad(&piece.convolution, pd.scratchpad_desc(), used);
+    ranges_.push_back(std::move(piece));
   }
 
   // The ranges of a weight gradient all write the layout of the first one, side by side in scratch memory.
-  void AddGradWeight(const memory::desc& x, const memory::desc& dy, int64_t first) {
+  void AddGradWeight(const Shape& x_range, const Shape& y_range, int64_t first) {
+    const memory::desc x = Activations(x_range, type_), dy = Activations(y_range, type_);
     const auto hint = Forward(x, nullptr, dy, prop_kind::forward_training, pad_lo_, pad_hi_);
-    const memory::desc wanted = ranges_.empty() ? AnyLayout(w_) : made_;
+    const memory::desc wanted = ranges_.empty() ? AnyLayout(w_, kF32) : made_;
     const dnnl::convolution_backward_weights::desc desc(dnnl::algorithm::convolution_direct, x, wanted, dy, stride_,
                                                         dilation_, pad_lo_, pad_hi_);
     const dnnl::convolution_backward_weights::primitive_desc pd(desc, UserScratchpad(), CpuEngine(), hint);
@@ -319,18 +350,21 @@ class ConvKernel : public Kernel {
     partial_bytes_ = RoundUp64(static_cast<int64_t>(made_.get_size()));
     const Source target = Scratch(partial_bytes_);
     if (ranges_.empty()) partial_ = target.offset;
-    Call call{dnnl::convolution_backward_weights(pd),
-              {{DNNL_ARG_SRC, x, At(Source::Kind::kIn, 0, x_, first, 0)},
-               {DNNL_ARG_DIFF_DST, dy, At(Source::Kind::kIn, 1, y_, first, 0)},
-               {DNNL_ARG_DIFF_WEIGHTS, made_, target}}};
-    AddScratchpad(&call, pd.scratchpad_desc());
-    ranges_.push_back(std::move(call));
+    Piece piece;
+    int64_t used = 0;
+    const Argument source = Operand(DNNL_ARG_SRC, x, x_range, At(Source::Kind::kIn, 0, x_, first, 0), &piece, &used);
+    const Argument cotangent =
+        Operand(DNNL_ARG_DIFF_DST, dy, y_range, At(Source::Kind::kIn, 1, y_, first, 0), &piece, &used);
+    piece.convolution = {dnnl::convolution_backward_weights(pd),
+                         {source, cotangent, {DNNL_ARG_DIFF_WEIGHTS, made_, target}}};
+    AddScratchpad(&piece.convolution, pd.scratchpad_desc(), used);
+    ranges_.push_back(std::move(piece));
   }
 
   void FinishGradWeight() {
     const Source out{Source::Kind::kOut};
     if (ranges_.size() == 1 && made_ == w_) {
-      for (Argument& a : ranges_[0].arguments) {
+      for (Argument& a : ranges_[0].convolution.arguments) {
         if (a.id == DNNL_ARG_DIFF_WEIGHTS) a.source = out;
       }
       return;
@@ -342,6 +376,7 @@ class ConvKernel : public Kernel {
   ConvAttrs at_;
   int threads_;
   const VectorOps& v_;
+  memory::data_type type_;    // of the operands; f32 in memory
   const Tensor* constant_;    // the weights, if they never change
   std::vector<Tensor> held_;  // and their copies in other layouts
   std::string name_;
@@ -349,7 +384,8 @@ class ConvKernel : public Kernel {
   Shape x_, y_;
   memory::desc w_, made_;  // the weights as stored; a weight gradient as made
   std::vector<Argument> packed_;
-  std::vector<Call> before_, ranges_, after_;
+  std::vector<Call> before_, after_;
+  std::vector<Piece> ranges_;
   int64_t scratch_ = 0, slot_ = 0;  // bytes; the second of each thread
   int64_t partial_ = 0, partial_bytes_ = 0;
 };

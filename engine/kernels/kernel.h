@@ -48,10 +48,16 @@ class Kernel {
 
 struct KernelOptions {
   int threads = 1;
+  // Large products and convolutions take bfloat16 copies of their operands. Needs CpuHasBf16().
+  bool bf16 = false;
   bool reference_only = false;
   // By value: whether it stays the same over many runs (a scan's weights).
   const std::vector<bool>* steady = nullptr;
 };
+
+bool CpuHasBf16();
+// The widest vectors that kernels use here: "avx2", "avx512" or "avx512_bf16". Equal bits need an equal one.
+std::string InstructionSet();
 
 struct Selection {
   std::unique_ptr<Kernel> kernel;
@@ -66,6 +72,7 @@ struct KernelRequest {
   const Node& node;
   int threads;
   const std::vector<bool>* steady = nullptr;
+  bool bf16 = false;
 
   // The value of an operand that never changes; null if it may. It lives as long as the plan's graph.
   const Tensor* Constant(int i) const {

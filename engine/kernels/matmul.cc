@@ -137,14 +137,24 @@ class DnnlMatMulKernel : public Kernel {
   explicit DnnlMatMulKernel(const KernelRequest& r)
       : p_(ProductOf(r)), threads_(r.threads), constant_b_(p_.batch == 1 ? r.Constant(1) : nullptr) {
     packed_b_ = constant_b_ != nullptr || (p_.batch == 1 && r.IsSteady(1));
+    // Copying the operands must not cost more than the product gains.
+    const int64_t copied = p_.m * p_.k + (packed_b_ ? 0 : p_.k * p_.n);
+    if (r.bf16 && p_.m * p_.k * p_.n >= 48 * copied) type_ = memory::data_type::bf16;
     const OneThreadScope one_thread;
     Cut();
     if (packed_b_) PlanPacking();
     for (Variant& v : variants_) scratch_ = std::max(scratch_, RoundUp64(static_cast<int64_t>(v.scratch.get_size())));
+    if (bf16()) {
+      a_copy_ = scratch_ * threads_;
+      b_copy_ = a_copy_ + RoundUp64(2 * p_.batch * p_.m * p_.k);
+      scratch_bytes_ = b_copy_ + (packed_b_ ? 0 : RoundUp64(2 * p_.batch * p_.k * p_.n));
+    } else {
+      scratch_bytes_ = scratch_ * threads_;
+    }
   }
 
-  const char* name() const override { return "onednn_matmul"; }
-  int64_t scratch_bytes() const override { return scratch_ * threads_; }
+  const char* name() const override { return bf16() ? "onednn_matmul_bf16" : "onednn_matmul"; }
+  int64_t scratch_bytes() const override { return scratch_bytes_; }
   int64_t packed_bytes() const override {
     int64_t bytes = 0;
     for (const Tensor& t : held_) bytes += static_cast<int64_t>(t.size_bytes());
@@ -187,11 +197,17 @@ class DnnlMatMulKernel : public Kernel {
 
   void Run(const KernelArgs& args) const override {
     auto& state = *static_cast<State*>(args.state);
+    const char *a = static_cast<const char*>(args.in[0]), *b = static_cast<const char*>(args.in[1]);
+    if (bf16()) {
+      a = ToBf16(args, a, p_.batch * p_.m * p_.k, a_copy_);
+      if (!packed_b_) b = ToBf16(args, b, p_.batch * p_.k * p_.n, b_copy_);
+    }
+    const int64_t size = bf16() ? 2 : 4;
     ParallelFor(threads_, static_cast<int64_t>(parts_.size()), [&](int64_t i, int slot) {
       const Part& part = parts_[i];
       DnnlArguments& call = state.parts[i];
-      call.Point(0, static_cast<const float*>(args.in[0]) + part.a);
-      call.Point(1, !packed_b_               ? static_cast<const float*>(args.in[1]) + part.b
+      call.Point(0, a + part.a * size);
+      call.Point(1, !packed_b_               ? b + part.b * size
                     : constant_b_ != nullptr ? held_[part.held].raw()
                                              : state.held[part.held].raw());
       call.Point(2, static_cast<float*>(args.out[0]) + part.y);
@@ -203,6 +219,19 @@ class DnnlMatMulKernel : public Kernel {
   }
 
  private:
+  bool bf16() const { return type_ == memory::data_type::bf16; }
+
+  // A copy of an operand in the scratch memory.
+  const char* ToBf16(const KernelArgs& args, const char* from, int64_t n, int64_t offset) const {
+    constexpr int64_t kGrain = 32768;
+    char* to = static_cast<char*>(args.scratch) + offset;
+    ParallelChunks(threads_, n, kGrain, [&](int64_t begin, int64_t end) {
+      GetVectorOps().to_bf16(reinterpret_cast<uint16_t*>(to) + begin, reinterpret_cast<const float*>(from) + begin,
+                             static_cast<size_t>(end - begin));
+    });
+    return to;
+  }
+
   struct Variant {
     int64_t batch, m, n;
     memory::desc a, b, y, bias, scratch;
@@ -281,19 +310,20 @@ class DnnlMatMulKernel : public Kernel {
   }
 
   Variant MakeVariant(int64_t batch, int64_t m, int64_t n) const {
-    const auto type = memory::data_type::f32;
+    const auto f32 = memory::data_type::f32;
     // Strides are the whole product's.
-    const auto desc = [&](int64_t rows, int64_t columns, int64_t row, int64_t column, int64_t entry) {
+    const auto desc = [&](memory::data_type type, int64_t rows, int64_t columns, int64_t row, int64_t column,
+                          int64_t entry) {
       return p_.batch == 1 ? memory::desc({rows, columns}, type, {row, column})
                            : memory::desc({batch, rows, columns}, type, {entry, row, column});
     };
     Variant v{batch, m, n};
-    v.a = desc(m, p_.k, p_.ta ? 1 : p_.k, p_.ta ? p_.m : 1, p_.m * p_.k);
-    v.b = packed_b_ ? memory::desc({p_.k, n}, type, memory::format_tag::any)
-                    : desc(p_.k, n, p_.tb ? 1 : p_.n, p_.tb ? p_.k : 1, p_.k * p_.n);
-    v.y = desc(m, n, p_.n, 1, p_.m * p_.n);
-    v.bias = p_.batch == 1 ? memory::desc({1, n}, type, memory::dims{n, 1})
-                           : memory::desc({1, 1, n}, type, memory::dims{n, n, 1});
+    v.a = desc(type_, m, p_.k, p_.ta ? 1 : p_.k, p_.ta ? p_.m : 1, p_.m * p_.k);
+    v.b = packed_b_ ? memory::desc({p_.k, n}, type_, memory::format_tag::any)
+                    : desc(type_, p_.k, n, p_.tb ? 1 : p_.n, p_.tb ? p_.k : 1, p_.k * p_.n);
+    v.y = desc(f32, m, n, p_.n, 1, p_.m * p_.n);
+    v.bias = p_.batch == 1 ? memory::desc({1, n}, f32, memory::dims{n, 1})
+                           : memory::desc({1, 1, n}, f32, memory::dims{n, n, 1});
     const dnnl::matmul::desc op =
         p_.bias ? dnnl::matmul::desc(v.a, v.b, v.bias, v.y) : dnnl::matmul::desc(v.a, v.b, v.y);
     const dnnl::matmul::primitive_desc pd(op, UserScratchpad(), CpuEngine());
@@ -305,12 +335,14 @@ class DnnlMatMulKernel : public Kernel {
 
   Product p_;
   int threads_;
-  const Tensor* constant_b_;  // null if it may change
-  bool packed_b_ = false;     // constant or steady
+  memory::data_type type_ = memory::data_type::f32;  // of the operands in the product; f32 in memory
+  const Tensor* constant_b_;                         // null if it may change
+  bool packed_b_ = false;                            // constant or steady
   std::vector<Packing> packings_;
   std::vector<Tensor> held_;  // of a constant, by packing
   BlockFn relu_ = GetVectorOps().block[static_cast<int>(BlockOp::kRelu)];
   int64_t scratch_ = 0;  // bytes of one thread
+  int64_t scratch_bytes_ = 0, a_copy_ = 0, b_copy_ = 0;
   std::vector<Variant> variants_;
   std::vector<Part> parts_;
 };

@@ -51,9 +51,15 @@ std::vector<Candidate> CandidatesOf(Op op) {
 
 }  // namespace
 
+bool CpuHasBf16() { return __builtin_cpu_supports("avx512bf16") != 0; }
+
+std::string InstructionSet() {
+  return CpuHasBf16() ? "avx512_bf16" : __builtin_cpu_supports("avx512bw") != 0 ? "avx512" : "avx2";
+}
+
 Selection SelectKernel(const Graph& graph, const Node& node, const KernelOptions& options) {
   Selection s;
-  const KernelRequest request{graph, node, options.threads, options.steady};
+  const KernelRequest request{graph, node, options.threads, options.steady, options.bf16};
   if (!options.reference_only || node.op == Op::kFused || node.op == Op::kScan) {
     for (const Candidate candidate : CandidatesOf(node.op)) {
       std::string why;

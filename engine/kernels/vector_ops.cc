@@ -247,6 +247,27 @@ void ToBool(uint8_t* y, const float* x, size_t n) {
 using U = hn::RebindToUnsigned<F>;
 using VU = hn::Vec<U>;
 
+void ToBf16(uint16_t* y, const float* x, size_t n) {
+  const F d;
+  const U du;
+  const hn::Rebind<uint16_t, U> narrow;
+  const size_t lanes = hn::Lanes(d);
+  const auto convert = [&](V v) HWY_ATTR {
+    const VU bits = hn::BitCast(du, v), high = hn::ShiftRight<16>(bits);
+    const VU rounded = hn::ShiftRight<16>(hn::Add(hn::Add(bits, hn::Set(du, 0x7FFFu)), hn::And(high, hn::Set(du, 1u))));
+    const VU quiet = hn::Or(high, hn::Set(du, 0x40u));
+    return hn::TruncateTo(narrow, hn::IfThenElse(hn::RebindMask(du, hn::IsNaN(v)), quiet, rounded));
+  };
+  size_t i = 0;
+  for (; i + lanes <= n; i += lanes) hn::StoreU(convert(hn::LoadU(d, x + i)), narrow, y + i);
+  for (; i < n; ++i) {
+    HWY_ALIGN float in[HWY_MAX_BYTES / sizeof(float)] = {x[i]};
+    HWY_ALIGN uint16_t out[HWY_MAX_BYTES / sizeof(float)];
+    hn::Store(convert(hn::Load(d, in)), narrow, out);
+    y[i] = out[0];
+  }
+}
+
 // The low and high halves of x * k.
 HWY_INLINE void MultiplyWide(VU x, VU k, VU* low, VU* high) {
   const U d;
@@ -333,6 +354,7 @@ const VectorOps* Table() {
                    Affine,
                    FromBool,
                    ToBool,
+                   ToBf16,
                    MaxCells,
                    MaxCellsGrad,
                    SumCells,

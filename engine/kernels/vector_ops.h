@@ -84,6 +84,8 @@ struct VectorOps {
   void (*affine)(float* y, const float* x, float a, float b, size_t n);
   void (*from_bool)(float* y, const uint8_t* x, size_t n);
   void (*to_bool)(uint8_t* y, const float* x, size_t n);
+  // To the nearest bfloat16; ties to even. A NaN stays one.
+  void (*to_bf16)(uint16_t* y, const float* x, size_t n);
   // y[c] = the maximum over k < count of x[cells[k] * channels + c], and (unless null) position[c] the first cell that
   // has it. A NaN beats everything. count > 0.
   void (*max_cells)(float* y, int32_t* position, const float* x, const int32_t* cells, size_t count, size_t channels);

@@ -129,7 +129,11 @@ class Planner {
         step.variable = node.as<VariableAttrs>().index;
         step.bytes = BytesOf(g.info(node.inputs[0]));
       } else {
-        Selection s = SelectKernel(g, node, {options_.threads, options_.reference_only, &steady_});
+        Selection s = SelectKernel(g, node,
+                                   {.threads = options_.threads,
+                                    .bf16 = options_.bf16,
+                                    .reference_only = options_.reference_only,
+                                    .steady = &steady_});
         step.kernel = std::move(s.kernel);
         step.declined = std::move(s.declined);
       }

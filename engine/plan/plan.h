@@ -50,6 +50,7 @@ struct Plan {
 
 struct PlanOptions {
   int threads = 1;
+  bool bf16 = false;  // see KernelOptions
   bool reuse = true;  // false: every value has memory of its own (tests)
   bool in_place = true;
   bool reference_only = false;

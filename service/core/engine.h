@@ -31,6 +31,8 @@ class Engine {
   virtual absl::StatusOr<v1::Model> Import(v1::Dialect dialect, const std::string& json,
                                            const std::vector<v1::Input>& inputs,
                                            const CustomComponents& custom) const = 0;
+  // Of its kernels on this machine: a run gives equal bits only with an equal one.
+  virtual std::string instruction_set() const { return "unknown"; }
   // Custom components, as engine/session.h has them.
   virtual absl::StatusOr<v1::CustomComponent> CheckComponent(const v1::CustomComponent& component) const = 0;
   virtual void AddComponents(const CustomComponents& known, v1::Model* model) const = 0;

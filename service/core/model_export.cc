@@ -199,6 +199,7 @@ absl::Status ModelFiles::PutNative(Content content, ExportedFile* out) const {
                                                 .model = content.definition.name(),
                                                 .run = content.run,
                                                 .build = content.metadata["build"],
+                                                .instruction_set = content.metadata["instruction_set"],
                                                 .step = content.step,
                                                 .position = number("position"),
                                                 .threads = static_cast<int>(number("threads"))},

@@ -91,6 +91,7 @@ Metadata CheckpointMetadata(const CheckpointFacts& facts, const NamedTensors& ch
   metadata[kCursorKey] = CursorOf(checkpoint);
   metadata["position"] = absl::StrCat(facts.position);
   metadata["threads"] = absl::StrCat(facts.threads);
+  metadata["instruction_set"] = facts.instruction_set;
   metadata["build"] = facts.build;
   return metadata;
 }

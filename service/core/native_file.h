@@ -30,7 +30,7 @@ struct NativeFile {
 struct CheckpointFacts {
   const v1::Model* definition = nullptr;
   const v1::TrainingConfig* training = nullptr;
-  std::string model, run, build;
+  std::string model, run, build, instruction_set;
   int64_t step = 0, position = 0;
   int threads = 0;
 };

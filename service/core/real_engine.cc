@@ -1,5 +1,6 @@
 #include "engine/import/framework.h"
 #include "engine/inspect.h"
+#include "engine/kernels/kernel.h"
 #include "service/core/engine.h"
 
 namespace strata::service {
@@ -59,6 +60,7 @@ class RealEngine final : public Engine {
     constexpr uint64_t kSeed = 0;
     return strata::InitialWeights(model, kSeed);
   }
+  std::string instruction_set() const override { return InstructionSet(); }
   absl::StatusOr<v1::CustomComponent> CheckComponent(const v1::CustomComponent& component) const override {
     return strata::CheckComponent(component);
   }

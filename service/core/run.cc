@@ -247,12 +247,13 @@ absl::Status Run::LoadCheckpoint(TrainSession* session, Metadata* metadata) {
 }
 
 absl::Status Run::OpenSession() {
-  warnings_.clear();
   STRATA_ASSIGN_OR_RETURN(session_, context_->engine->CreateSession(model_->definition, config_, context_->session));
+  warnings_ = session_->warnings();
   if (record_.HasCheckpoint()) {
     Metadata metadata;
     STRATA_RETURN_IF_ERROR(LoadCheckpoint(session_.get(), &metadata));
     const std::pair<const char*, std::string> now[] = {{"threads", absl::StrCat(context_->session.threads)},
+                                                       {"instruction_set", context_->engine->instruction_set()},
                                                        {"build", context_->build}};
     for (const auto& [key, value] : now) {
       const auto then = metadata.find(key);

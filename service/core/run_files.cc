@@ -36,6 +36,7 @@ void Run::SaveCheckpoint(absl::AnyInvocable<void(absl::Status)> done) {
                                                     .model = self->model_name_,
                                                     .run = self->name_,
                                                     .build = context.build,
+                                                    .instruction_set = context.engine->instruction_set(),
                                                     .step = step,
                                                     .position = position,
                                                     .threads = context.session.threads},

@@ -132,6 +132,7 @@ absl::StatusOr<std::shared_ptr<Run>> RunManager::Start(const v1::StartRun& reque
                                           .model = request.model(),
                                           .run = record.name,
                                           .build = options_.build,
+                                          .instruction_set = options_.engine->instruction_set(),
                                           .step = record.durable_through,
                                           .threads = options_.session.threads},
                                          start->tensors);

@@ -24,6 +24,7 @@ ABSL_FLAG(std::string, kind, "train,infer", "Any of train, infer, layer and over
 ABSL_FLAG(std::string, layers, "tests/bench/layers.json", "The layers of --kind=layer.");
 ABSL_FLAG(std::string, threads, "1,2", "Thread counts.");
 ABSL_FLAG(std::string, batch, "", "Batch sizes; empty: the workload's own (training), 1 and 32 (inference).");
+ABSL_FLAG(std::string, precision, "f32", "f32 or bf16: what training computes products and convolutions in.");
 ABSL_FLAG(double, seconds, 3, "Seconds of quiet steps for each figure.");
 ABSL_FLAG(std::string, data, "/usr/share/datasets/fashion-mnist", "Folder of the Fashion-MNIST files.");
 ABSL_FLAG(bool, profile, false, "After each figure, the time of every step of the plan on standard error.");
@@ -53,12 +54,13 @@ void Print(const std::string& kind, const std::string& workload, int64_t batch, 
   std::printf(
       "{\"framework\": \"strata\", \"version\": \"0.1.0\", \"kind\": \"%s\", \"workload\": \"%s\", \"batch\": %ld, "
       "\"threads\": %d, "
-      "\"precision\": \"f32\", \"mode\": \"%s\", \"step_ms\": %.5g, \"p10\": %.5g, \"p90\": %.5g, \"samples_per_s\": "
+      "\"precision\": \"%s\", \"mode\": \"%s\", \"step_ms\": %.5g, \"p10\": %.5g, \"p90\": %.5g, \"samples_per_s\": "
       "%.6g, "
       "\"peak_rss_mb\": %.1f, \"loss_first\": %.5g, \"loss_last\": %.5g, \"steps\": %ld, \"load1\": %.2f, "
       "\"other_cpu\": %.3f, "
       "\"own_cpu\": %.2f, \"dropped_chunks\": %d, \"first_step_ms\": %.5g, \"gflops\": %.4g, \"cpu\": \"%s\"}\n",
-      kind.c_str(), workload.c_str(), static_cast<long>(batch), threads, kind == "train" ? "session" : "version",
+      kind.c_str(), workload.c_str(), static_cast<long>(batch), threads,
+      kind == "train" ? absl::GetFlag(FLAGS_precision).c_str() : "f32", kind == "train" ? "session" : "version",
       f.step_ms, f.p10, f.p90, static_cast<double>(batch) / f.step_ms * 1e3, PeakRssMb(), first, last,
       static_cast<long>(f.steps), f.load1, f.other_cpu, f.own_cpu, f.dropped_chunks, f.first_step_ms,
       Flops(workload, batch, kind == "train") / f.step_ms * 1e-6, CpuText().c_str());
@@ -88,7 +90,9 @@ void Train(const Workload& w, int64_t batch, int threads) {
   if (!batches.ok()) Fail(batches.status());
   const std::vector<NamedViews> views = ViewsOf(*batches, true);
   ResetPeakRss();
-  auto session = TrainSession::Create(w.model, w.config, {.threads = threads, .profile = absl::GetFlag(FLAGS_profile)});
+  v1::TrainingConfig config = w.config;
+  if (absl::GetFlag(FLAGS_precision) == "bf16") config.set_precision(v1::BF16_MIXED);
+  auto session = TrainSession::Create(w.model, config, {.threads = threads, .profile = absl::GetFlag(FLAGS_profile)});
   if (!session.ok()) Fail(session.status());
   double first = 0, last = 0;
   size_t next = 0;

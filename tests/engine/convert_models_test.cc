@@ -334,6 +334,15 @@ TEST(ConvertRefuses, AllComponentsAtOnceByPath) {
   }
 }
 
+TEST(ConvertRefuses, ArgumentsByName) {
+  const auto c = ConvertModel(
+      ModelOf(R"(dialect: KERAS inputs { name: "x" shape: [3, 4] } inputs { name: "m" shape: 3 dtype: BOOL }
+      layers { name: "f" flatten {} } calls { layer: "f" args { call: "x" } named_args { key: "mask" value { call: "m" } } })"),
+      v1::PYTORCH);
+  ASSERT_EQ(c.status().code(), absl::StatusCode::kInvalidArgument) << c.status();
+  EXPECT_TRUE(absl::StrContains(c.status().message(), "layers[0].flatten: named_args[\"mask\"]")) << c.status();
+}
+
 TEST(ConvertRefuses, TheSameDialectAndNone) {
   const v1::Model model = ModelOf(R"(dialect: KERAS inputs { shape: 3 } layers { linear { units: 2 } })");
   for (v1::Dialect to : {v1::KERAS, v1::DIALECT_UNSPECIFIED}) {

@@ -1,3 +1,4 @@
+#include "engine/autodiff/gradients.h"
 #include "tests/engine/kernels_support.h"
 
 namespace strata {
@@ -36,6 +37,25 @@ Shape WeightShape(const ConvCase& c, bool oi) {
   w.insert(w.end(), c.window.begin(), c.window.end());
   if (!oi) w.insert(w.end(), {in, c.out});
   return w;
+}
+
+TEST(ConvKernel, Bfloat16Operands) {
+  if (!CpuHasBf16()) GTEST_SKIP() << "no AVX512_BF16";
+  for (const ConvCase& c : kCases) {
+    for (const bool oi : {false, true}) {
+      ConvAttrs at = AttrsOf(c);
+      at.weights_oi = oi;
+      Graph g;
+      const Value x = g.AddInput("x", DType::kF32, c.x), w = g.AddInput("w", DType::kF32, WeightShape(c, oi));
+      const Value y = Conv(x, w, at);
+      const Value dy = g.AddInput("dy", DType::kF32, y.shape());
+      g.MarkOutput("y", y);
+      const Value pulled[] = {y}, cotangents[] = {dy}, wrt[] = {x, w};
+      for (const Value& d : Gradients(pulled, cotangents, wrt)) g.MarkOutput("gradient", d);
+      ExpectMatchesReference(g, {.tolerance = 2e-6, .scale = 200, .exact_threads = false, .bf16 = true});
+      if (HasFatalFailure()) return;
+    }
+  }
 }
 
 // Weights that never change are packed once; a single sample is cut into rows.

@@ -32,6 +32,39 @@ TEST(MatMulKernel, ShapesAndTransposes) {
   }
 }
 
+// How many steps of a plan compute in bfloat16.
+int CountBf16(const Graph& g) {
+  const auto plan = MakePlan(Prune(g), {.bf16 = true});
+  EXPECT_TRUE(plan.ok());
+  int n = 0;
+  for (const PlanStep& s : (*plan)->steps) n += std::string(s.kernel->name()).find("bf16") != std::string::npos;
+  return n;
+}
+
+TEST(MatMulKernel, Bfloat16Operands) {
+  if (!CpuHasBf16()) GTEST_SKIP() << "no AVX512_BF16";
+  struct Case {
+    Shape batch;
+    int64_t m, k, n;
+  };
+  for (const Case& c : {Case{{}, 64, 784, 256}, Case{{}, 130, 301, 97}, Case{{3}, 120, 100, 110}}) {
+    for (int flags = 0; flags < 16; ++flags) {
+      const bool ta = flags & 1, tb = flags & 2, bias = flags & 4, relu = flags & 8;
+      Shape a = c.batch, b = c.batch;
+      for (int64_t d : {ta ? c.k : c.m, ta ? c.m : c.k}) a.push_back(d);
+      for (int64_t d : {tb ? c.n : c.k, tb ? c.k : c.n}) b.push_back(d);
+      Graph g;
+      std::vector<Value> in{g.AddInput("a", DType::kF32, a), g.AddInput("b", DType::kF32, b)};
+      if (bias) in.push_back(g.AddInput("bias", DType::kF32, {c.n}));
+      g.MarkOutput("y", Emit(&g, Op::kMatMul, MatMulAttrs{ta, tb, bias, relu}, in)[0]);
+      EXPECT_EQ(CountBf16(g), 1);
+      const double scale = 5 + static_cast<double>(c.k) / 5;
+      ExpectMatchesReference(g, {.tolerance = 1e-6, .scale = scale, .exact_threads = false, .bf16 = true});
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
 TEST(MatMulKernel, ConstantOperandsArePackedOnce) {
   std::mt19937 rng(1);
   const struct {

@@ -23,6 +23,7 @@ struct CompareOptions {
   bool allow_reference = false;  // a step may run the reference kernel
   int64_t limit = 100;           // integers are drawn from [0, limit)
   bool special = false;          // sprinkle NaN, infinities, zeros over float inputs
+  bool bf16 = false;             // inputs are numbers that bfloat16 holds, and plans may compute in it
   double low = -2, high = 2;     // range of float inputs
 };
 
@@ -41,6 +42,14 @@ inline Tensor RandomTensor(DType dtype, const Shape& shape, std::mt19937* rng, c
       if (face == 1) v = INFINITY;
       if (face == 2) v = -INFINITY;
       if (face == 3) v = 0;
+    }
+    if (o.bf16 && IsFloat(dtype)) {
+      float f = static_cast<float>(v);
+      uint32_t bits;
+      std::memcpy(&bits, &f, sizeof(bits));
+      bits &= 0xFFFF0000u;
+      std::memcpy(&f, &bits, sizeof(bits));
+      v = f;
     }
     t.Set(i, v);
   }
@@ -113,8 +122,9 @@ inline void ExpectMatchesReference(const Graph& graph, const CompareOptions& o =
   for (const int threads : {1, 2}) {
     for (const bool reuse : {true, false}) {
       std::string text;
-      runs.push_back(RunPlan(graph, inputs, variables, {.threads = threads, .reuse = reuse, .in_place = reuse},
-                             o.allow_reference, &text));
+      runs.push_back(RunPlan(graph, inputs, variables,
+                             {.threads = threads, .bf16 = o.bf16, .reuse = reuse, .in_place = reuse}, o.allow_reference,
+                             &text));
       const std::string where =
           absl::StrCat("seed ", seed, ", threads ", threads, ", reuse ", reuse, "\n", ToText(graph), text);
       for (size_t i = 0; i < want.size(); ++i) {

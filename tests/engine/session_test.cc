@@ -6,6 +6,7 @@
 #include <random>
 
 #include "absl/strings/str_cat.h"
+#include "engine/kernels/kernel.h"
 #include "google/protobuf/text_format.h"
 
 namespace strata {
@@ -149,6 +150,38 @@ TEST(Session, VersionPredictsWhatTheSessionEvaluates) {
   auto evaluation = session->Evaluate(b.views(), true);
   ASSERT_TRUE(evaluation.ok());
   EXPECT_NEAR(evaluation->loss, loss, 1e-5);
+}
+
+// Mixed precision follows float32 closely and trains to the same loss.
+TEST(Session, MixedPrecisionFollowsFloat32) {
+  const char kWide[] = R"(
+    name: "wide" dialect: PYTORCH
+    inputs { shape: 2 }
+    layers { linear { units: 128 } } layers { tanh {} } layers { linear { units: 128 } } layers { tanh {} }
+    layers { linear { units: 1 } } layers { sigmoid {} })";
+  auto mixed = MakeSession(kWide, std::string(kConfig) + " precision: BF16_MIXED");
+  auto full = MakeSession(kWide, kConfig);
+  EXPECT_EQ(mixed->warnings().empty(), CpuHasBf16());
+  EXPECT_TRUE(full->warnings().empty());
+  double first = 0, last_mixed = 0, last_full = 0;
+  for (int i = 0; i < 60; ++i) {
+    const Batch b = MakeBatch(128, i);
+    const auto x = mixed->Step(b.views()), y = full->Step(b.views());
+    ASSERT_TRUE(x.ok() && y.ok()) << x.status() << y.status();
+    if (i < 2) {
+      EXPECT_NEAR(x->loss, y->loss, 0.02 * y->loss) << "step " << i;
+    }
+    if (i == 0) {
+      first = x->loss;
+      EXPECT_EQ(x->loss == y->loss, !CpuHasBf16());  // it is another precision
+    }
+    if (i >= 50) {
+      last_mixed += x->loss / 10;
+      last_full += y->loss / 10;
+    }
+  }
+  EXPECT_LT(last_mixed, 0.6 * first);
+  EXPECT_LT(last_mixed, 1.3 * last_full);
 }
 
 // Two threads take ranges of rows, whatever the number of rows.
