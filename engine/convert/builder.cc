@@ -32,8 +32,9 @@ void Builder::Reserve(Names where, const std::string& key, const std::string& na
 }
 
 std::string Builder::NameFor(Names where, const std::string& key, const std::string& name) {
-  const auto [it, fresh] = names_.try_emplace(key, name);
-  if (!fresh) return it->second;
+  const auto added = names_.try_emplace(key, name);
+  const auto it = added.first;  // lambdas capture it
+  if (!added.second) return it->second;
   const auto free = [&](const std::map<std::string, std::string>& names) {
     const auto owner = names.find(it->second);
     return owner == names.end() || owner->second == key;
