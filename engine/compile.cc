@@ -6,7 +6,6 @@
 #include "engine/passes/passes.h"
 
 namespace strata {
-
 namespace {
 
 absl::StatusOr<Graph> Rewrite(Graph graph, const CompileOptions& options) {
@@ -37,9 +36,8 @@ absl::StatusOr<std::unique_ptr<const Plan>> Compile(Graph graph, const CompileOp
 
 absl::StatusOr<std::vector<RowPart>> CompileByRows(Graph graph, const std::vector<bool>& batched,
                                                    const CompileOptions& options) {
-  constexpr int64_t kLeastRows = 4;
   STRATA_ASSIGN_OR_RETURN(Graph rewritten, Rewrite(std::move(graph), options));
-  std::vector<RowPart> parts = PlanByRows(rewritten, batched, OptionsOf(options), kLeastRows);
+  std::vector<RowPart> parts = PlanByRows(rewritten, batched, OptionsOf(options));
   if (parts.empty()) {
     STRATA_ASSIGN_OR_RETURN(std::unique_ptr<const Plan> whole, MakePlan(std::move(rewritten), OptionsOf(options)));
     parts.push_back({0, -1, std::move(whole)});

@@ -10,6 +10,15 @@
 namespace strata {
 namespace {
 
+// The inputs of another graph, added to this one.
+std::vector<Value> AddInputsOf(const Graph& from, Graph* to) {
+  std::vector<Value> inputs;
+  for (const NamedValue& i : from.inputs()) {
+    inputs.push_back(to->AddInput(i.name, from.info(i.value).dtype, from.info(i.value).shape));
+  }
+  return inputs;
+}
+
 // What a step is not to compute again: products that depend on carried values, with what is added to them at once.
 // (Other products are the same for all steps together and leave the scan.)
 std::vector<ValueId> Products(const Graph& body, int32_t num_carry) {
@@ -42,10 +51,8 @@ std::vector<ValueId> Products(const Graph& body, int32_t num_carry) {
 std::vector<Value> SaveValues(Graph* g, NodeId n, std::span<const ValueId> products) {
   ScanAttrs at = g->nodes()[n].as<ScanAttrs>();
   Graph body;
-  std::vector<Value> inputs, map;
-  for (const NamedValue& i : at.body->inputs()) {
-    inputs.push_back(body.AddInput(i.name, at.body->info(i.value).dtype, at.body->info(i.value).shape));
-  }
+  std::vector<Value> map;
+  const std::vector<Value> inputs = AddInputsOf(*at.body, &body);
   const std::vector<Value> outputs = Inline(*at.body, &body, inputs, &map);
   for (size_t i = 0; i < outputs.size(); ++i) body.MarkOutput(at.body->outputs()[i].name, outputs[i]);
   std::vector<Value> saved;
@@ -65,10 +72,8 @@ std::vector<Value> SaveValues(Graph* g, NodeId n, std::span<const ValueId> produ
 // `body` with the values `known` replaced by its inputs that begin at `first`.
 Graph ReplaceByInputs(const Graph& body, std::span<const Value> known, size_t first) {
   Graph out;
-  std::vector<Value> inputs, map(body.values().size());
-  for (const NamedValue& i : body.inputs()) {
-    inputs.push_back(out.AddInput(i.name, body.info(i.value).dtype, body.info(i.value).shape));
-  }
+  std::vector<Value> map(body.values().size());
+  const std::vector<Value> inputs = AddInputsOf(body, &out);
   for (size_t i = 0; i < known.size(); ++i) map[known[i].id] = inputs[first + i];
   const std::vector<Value> outputs = Inline(body, &out, inputs, &map);
   for (size_t i = 0; i < outputs.size(); ++i) out.MarkOutput(body.outputs()[i].name, outputs[i]);

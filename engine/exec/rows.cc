@@ -5,13 +5,13 @@
 
 namespace strata {
 
-std::vector<RowPart> PlanByRows(const Graph& graph, const std::vector<bool>& batched, const PlanOptions& options,
-                                int64_t least_rows) {
+std::vector<RowPart> PlanByRows(const Graph& graph, const std::vector<bool>& batched, const PlanOptions& options) {
+  constexpr int64_t kLeastRows = 4;
   int64_t batch = 0;
   for (size_t i = 0; i < batched.size(); ++i) {
     if (batched[i]) batch = graph.info(graph.inputs()[i].value).shape[0];
   }
-  const int64_t count = std::min<int64_t>(options.threads, batch / least_rows);
+  const int64_t count = std::min<int64_t>(options.threads, batch / kLeastRows);
   std::vector<RowPart> parts;
   for (int64_t i = 0; i < count && count > 1; ++i) {
     RowPart part{batch * i / count, batch * (i + 1) / count - batch * i / count, nullptr};

@@ -14,9 +14,8 @@ struct RowPart {
   std::shared_ptr<const Plan> plan;  // parts of as many rows share it
 };
 
-// One part per thread, of at least `least_rows` rows. `batched` marks the inputs whose axis 0 counts rows; that of
+// One part per thread, of a few rows at least. `batched` marks the inputs whose axis 0 counts rows; that of
 // every output does. Empty if the work cannot be divided that way: rows meet, or there are too few.
-std::vector<RowPart> PlanByRows(const Graph& graph, const std::vector<bool>& batched, const PlanOptions& options,
-                                int64_t least_rows);
+std::vector<RowPart> PlanByRows(const Graph& graph, const std::vector<bool>& batched, const PlanOptions& options);
 
 }  // namespace strata

@@ -122,10 +122,9 @@ std::unique_ptr<Kernel> MakeScanKernel(const KernelRequest& r, std::string* why)
   const Shape rows = attrs.num_carry > 0 ? body.info(body.inputs()[0].value).shape : Shape{};
   const int64_t batch = rows.empty() ? 1 : rows[0];
   const std::vector<bool> batched = BatchedInputs(body, attrs, batch);
-  constexpr int64_t kLeastRows = 4;
   const size_t constants = r.node.inputs.size() - static_cast<size_t>(attrs.num_carry + attrs.num_sequences);
   const PlanOptions options{.threads = r.threads, .bf16 = r.bf16, .steady_inputs = attrs.length > 1 ? constants : 0};
-  std::vector<RowPart> parts = PlanByRows(body, batched, options, kLeastRows);
+  std::vector<RowPart> parts = PlanByRows(body, batched, options);
   if (parts.empty()) {
     absl::StatusOr<std::unique_ptr<const Plan>> plan = MakePlan(Prune(body), options);
     STRATA_CHECK(plan.ok());

@@ -13,11 +13,10 @@
 #include <random>
 
 #include "absl/strings/str_cat.h"
-#include "google/protobuf/text_format.h"
 #include "inference/open_inference.grpc.pb.h"
 #include "strata/v1/services.grpc.pb.h"
-#include "tests/e2e/process.h"
-#include "tests/service/temp_dir.h"
+#include "tests/e2e/files_fixture.h"
+#include "tests/e2e/messages.h"
 
 namespace strata::e2e {
 namespace {
@@ -26,27 +25,12 @@ using grpc::StatusCode;
 
 constexpr int kRows = 4, kHeight = 8, kWidth = 6, kChannels = 2, kClasses = 3;
 
-template <typename Message>
-Message Parse(const std::string& text) {
-  Message message;
-  EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(text, &message)) << text;
-  return message;
-}
-
-class Convert : public testing::Test {
+class Convert : public Files {
  protected:
-  Convert() : server_(dir_ / "data", dir_ / "server") {
-    channel_ = grpc::CreateChannel(server_.grpc(), grpc::InsecureChannelCredentials());
-    models_ = v1::Models::NewStub(channel_);
-    training_ = v1::Training::NewStub(channel_);
-    inference_ = inference::GRPCInferenceService::NewStub(channel_);
+  Convert() {
     std::mt19937 random(5);
     std::normal_distribution<float> draw;
     for (int i = 0; i < kRows * kHeight * kWidth * kChannels; ++i) pixels_.push_back(draw(random));
-  }
-  ~Convert() override {
-    server_.process().Signal(SIGTERM);
-    EXPECT_EQ(server_.process().Wait(30), 0) << server_.process().Errors();
   }
 
   void Create(const std::string& name) {
@@ -150,19 +134,6 @@ class Convert : public testing::Test {
     if (output != nullptr) *output = process.Output();
   }
 
-  int NumModels() {
-    grpc::ClientContext context;
-    v1::ListModelsResponse response;
-    EXPECT_TRUE(models_->List(&context, v1::ListModelsRequest(), &response).ok());
-    return response.models_size();
-  }
-
-  service::TempDir dir_;
-  ServerProcess server_;
-  std::shared_ptr<grpc::Channel> channel_;
-  std::unique_ptr<v1::Models::Stub> models_;
-  std::unique_ptr<v1::Training::Stub> training_;
-  std::unique_ptr<inference::GRPCInferenceService::Stub> inference_;
   std::vector<float> pixels_;
   int commands_ = 0;
 };

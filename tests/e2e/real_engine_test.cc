@@ -12,6 +12,7 @@
 
 #include "inference/open_inference.grpc.pb.h"
 #include "strata/v1/services.grpc.pb.h"
+#include "tests/e2e/messages.h"
 #include "tests/e2e/process.h"
 #include "tests/service/temp_dir.h"
 
@@ -19,13 +20,6 @@ namespace strata::e2e {
 namespace {
 
 using grpc::StatusCode;
-
-template <typename Message>
-Message Parse(const std::string& text) {
-  Message message;
-  EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(text, &message)) << text;
-  return message;
-}
 
 class RealEngine : public testing::Test {
  protected:

@@ -3,11 +3,25 @@
 namespace strata {
 namespace {
 
+struct Case {
+  Shape batch;
+  int64_t m, k, n;
+};
+
+// Bits of `flags`: a is transposed, b is transposed, a bias is added, relu follows.
+Graph Product(const Case& c, int flags) {
+  const bool ta = flags & 1, tb = flags & 2, bias = flags & 4, relu = flags & 8;
+  Shape a = c.batch, b = c.batch;
+  for (int64_t d : {ta ? c.k : c.m, ta ? c.m : c.k}) a.push_back(d);
+  for (int64_t d : {tb ? c.n : c.k, tb ? c.k : c.n}) b.push_back(d);
+  Graph g;
+  std::vector<Value> in{g.AddInput("a", DType::kF32, a), g.AddInput("b", DType::kF32, b)};
+  if (bias) in.push_back(g.AddInput("bias", DType::kF32, {c.n}));
+  g.MarkOutput("y", Emit(&g, Op::kMatMul, MatMulAttrs{ta, tb, bias, relu}, in)[0]);
+  return g;
+}
+
 TEST(MatMulKernel, ShapesAndTransposes) {
-  struct Case {
-    Shape batch;
-    int64_t m, k, n;
-  };
   const Case kCases[] = {{{}, 1, 1, 1},        {{}, 10, 2, 4},    {{}, 10, 4, 8},    {{}, 3, 17, 33},
                          {{}, 1, 784, 256},    {{}, 2, 100, 1},   {{}, 256, 128, 1}, {{}, 1, 33, 100},
                          {{}, 7, 100, 17},     {{}, 64, 784, 33}, {{}, 100, 1, 50},  {{}, 4, 0, 3},
@@ -16,14 +30,7 @@ TEST(MatMulKernel, ShapesAndTransposes) {
                          {{}, 70, 1000, 300},  {{9}, 130, 70, 90}};
   for (const Case& c : kCases) {
     for (int flags = 0; flags < 16; ++flags) {
-      const bool ta = flags & 1, tb = flags & 2, bias = flags & 4, relu = flags & 8;
-      Shape a = c.batch, b = c.batch;
-      for (int64_t d : {ta ? c.k : c.m, ta ? c.m : c.k}) a.push_back(d);
-      for (int64_t d : {tb ? c.n : c.k, tb ? c.k : c.n}) b.push_back(d);
-      Graph g;
-      std::vector<Value> in{g.AddInput("a", DType::kF32, a), g.AddInput("b", DType::kF32, b)};
-      if (bias) in.push_back(g.AddInput("bias", DType::kF32, {c.n}));
-      g.MarkOutput("y", Emit(&g, Op::kMatMul, MatMulAttrs{ta, tb, bias, relu}, in)[0]);
+      const Graph g = Product(c, flags);
       // Large products are oneDNN's, whose last bits depend on the cut.
       const bool exact = c.m * c.k * c.n < (1 << 21);
       ExpectMatchesReference(g, {.tolerance = 1e-6, .scale = 5 + static_cast<double>(c.k) / 5, .exact_threads = exact});
@@ -43,20 +50,9 @@ int CountBf16(const Graph& g) {
 
 TEST(MatMulKernel, Bfloat16Operands) {
   if (!CpuHasBf16()) GTEST_SKIP() << "no AVX512_BF16";
-  struct Case {
-    Shape batch;
-    int64_t m, k, n;
-  };
   for (const Case& c : {Case{{}, 64, 784, 256}, Case{{}, 130, 301, 97}, Case{{3}, 120, 100, 110}}) {
     for (int flags = 0; flags < 16; ++flags) {
-      const bool ta = flags & 1, tb = flags & 2, bias = flags & 4, relu = flags & 8;
-      Shape a = c.batch, b = c.batch;
-      for (int64_t d : {ta ? c.k : c.m, ta ? c.m : c.k}) a.push_back(d);
-      for (int64_t d : {tb ? c.n : c.k, tb ? c.k : c.n}) b.push_back(d);
-      Graph g;
-      std::vector<Value> in{g.AddInput("a", DType::kF32, a), g.AddInput("b", DType::kF32, b)};
-      if (bias) in.push_back(g.AddInput("bias", DType::kF32, {c.n}));
-      g.MarkOutput("y", Emit(&g, Op::kMatMul, MatMulAttrs{ta, tb, bias, relu}, in)[0]);
+      const Graph g = Product(c, flags);
       EXPECT_EQ(CountBf16(g), 1);
       const double scale = 5 + static_cast<double>(c.k) / 5;
       ExpectMatchesReference(g, {.tolerance = 1e-6, .scale = scale, .exact_threads = false, .bf16 = true});

@@ -6,8 +6,8 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "engine/base/status.h"
 #include "service/files/containers.h"
+#include "tests/fuzz/check_read.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace strata::service;
@@ -20,12 +20,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto read = ReadArchive(path, scratch, limits);
   ::unlink(path.c_str());
   ::unlink(scratch.c_str());
-  if (!read.ok()) {
-    STRATA_CHECK(!read.status().message().empty());
-    return 0;
-  }
-  uint64_t bytes = 0;
-  for (const auto& [name, tensor] : read->tensors) bytes += tensor.size_bytes();
-  STRATA_CHECK(bytes <= limits.max_tensor_bytes);
+  CheckRead(read, limits);
   return 0;
 }

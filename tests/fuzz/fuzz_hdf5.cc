@@ -13,6 +13,7 @@
 #include "engine/base/status.h"
 #include "service/files/containers.h"
 #include "service/files/hdf5_handle.h"
+#include "tests/fuzz/check_read.h"
 
 namespace {
 
@@ -150,12 +151,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const ContainerLimits limits{.max_tensor_bytes = 1 << 20, .max_objects = 2000};
   const auto read = ReadHdf5(path, limits);
   ::unlink(path.c_str());
-  if (!read.ok()) {
-    STRATA_CHECK(!read.status().message().empty());
-    return 0;
-  }
-  uint64_t bytes = 0;
-  for (const auto& [name, tensor] : read->tensors) bytes += tensor.size_bytes();
-  STRATA_CHECK(bytes <= limits.max_tensor_bytes);
+  CheckRead(read, limits);
   return 0;
 }
