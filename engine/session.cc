@@ -316,6 +316,7 @@ class TrainSessionImpl : public TrainSession {
     STRATA_RETURN_IF_ERROR(variables_.CheckGraph(step.graph));
     STRATA_ASSIGN_OR_RETURN(c.plan, Compile(std::move(step.graph), Options()));
     c.context = std::make_unique<Context>(c.plan.get(), variables_.PointersFor(c.plan->graph));
+    c.context->GiveWay();
     if (options_.profile) c.context->StartProfile();
     const int64_t bytes = c.plan->memory_bytes();
     return train_cache_.Add(key, std::move(c), bytes);
@@ -332,6 +333,7 @@ class TrainSessionImpl : public TrainSession {
     STRATA_RETURN_IF_ERROR(variables_.CheckGraph(step.graph));
     STRATA_ASSIGN_OR_RETURN(c.plan, Compile(std::move(step.graph), Options()));
     c.context = std::make_unique<Context>(c.plan.get(), variables_.PointersFor(c.plan->graph));
+    c.context->GiveWay();
     const int64_t bytes = c.plan->memory_bytes();
     return evaluate_cache_.Add(key, std::move(c), bytes);
   }

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 
 #include "engine/base/status.h"
 
@@ -18,15 +19,21 @@ Context::Context(const Plan* plan, std::vector<void*> variables)
     : plan_(plan), arena_(DType::kU8, {plan->arena_bytes}), variables_(std::move(variables)) {
   STRATA_CHECK(variables_.size() == plan_->graph.variables().size());
   inputs_.resize(plan_->graph.inputs().size());
+  outputs_.resize(plan_->graph.outputs().size());
   for (const PlanStep& step : plan_->steps) {
     first_in_.push_back(in_.size());
     first_out_.push_back(out_.size());
     for (ValueId v : step.in) {
       const Place& place = plan_->places[v];
-      if (place.kind == Place::Kind::kInput) patches_.push_back({in_.size(), place.index});
+      if (place.kind == Place::Kind::kInput) input_patches_.push_back({in_.size(), place.index});
+      if (place.kind == Place::Kind::kOutput) read_patches_.push_back({in_.size(), place.index});
       in_.push_back(Resolve(v));
     }
-    for (ValueId v : step.out) out_.push_back(const_cast<void*>(Resolve(v)));
+    for (ValueId v : step.out) {
+      const Place& place = plan_->places[v];
+      if (place.kind == Place::Kind::kOutput) output_patches_.push_back({out_.size(), place.index});
+      out_.push_back(const_cast<void*>(Resolve(v)));
+    }
     states_.push_back(step.kernel ? step.kernel->MakeState() : nullptr);
   }
 }
@@ -42,27 +49,34 @@ const void* Context::Resolve(ValueId v) const {
       return place.constant;
     case Place::Kind::kInput:
       return inputs_[place.index];
+    case Place::Kind::kOutput:
+      return outputs_[place.index];
     case Place::Kind::kNone:
       break;
   }
   return nullptr;
 }
 
-void Context::Bind(std::span<const void* const> inputs) {
+void Context::Bind(std::span<const void* const> inputs, std::span<void* const> outputs) {
   STRATA_CHECK(inputs.size() == inputs_.size());
   std::copy(inputs.begin(), inputs.end(), inputs_.begin());
-  for (const Patch& p : patches_) in_[p.slot] = inputs[p.input];
+  for (const Patch& p : input_patches_) in_[p.slot] = inputs[p.index];
+  if (output_patches_.empty()) return;
+  STRATA_CHECK(outputs.size() == outputs_.size());
+  std::copy(outputs.begin(), outputs.end(), outputs_.begin());
+  for (const Patch& p : read_patches_) in_[p.slot] = outputs[p.index];
+  for (const Patch& p : output_patches_) out_[p.slot] = outputs[p.index];
 }
 
 void Context::Pack(std::span<const void* const> inputs) {
-  Bind(inputs);
+  Bind(inputs, outputs_);
   for (size_t s = 0; s < plan_->steps.size(); ++s) {
     if (plan_->steps[s].kernel != nullptr) plan_->steps[s].kernel->Pack(Arguments(s));
   }
 }
 
-bool Context::Run(std::span<const void* const> inputs) {
-  Bind(inputs);
+bool Context::Run(std::span<const void* const> inputs, std::span<void* const> outputs) {
+  Bind(inputs, outputs);
   // oneDNN's own threads stay unused: kernels share their work themselves (kernels/parallel.h).
   if (omp_get_max_threads() != 1) omp_set_num_threads(1);
   RunSteps(0, plan_->first_write);
@@ -73,6 +87,7 @@ bool Context::Run(std::span<const void* const> inputs) {
 
 void Context::RunSteps(size_t begin, size_t end) {
   for (size_t s = begin; s < end; ++s) {
+    if (gives_way_) gives_way_->Wait();
     if (nanoseconds_.empty()) {
       RunStep(s);
       continue;
@@ -99,6 +114,13 @@ KernelArgs Context::Arguments(size_t s) {
           scratch >= 0 ? arena_.data<char>() + scratch : nullptr, states_[s].get()};
 }
 
+void Context::StartProfile() {
+  nanoseconds_.assign(plan_->steps.size(), -1);
+  for (const std::unique_ptr<KernelState>& state : states_) {
+    if (state != nullptr) state->StartProfile();
+  }
+}
+
 std::string Context::Profile() const {
   std::vector<size_t> order(nanoseconds_.size());
   std::iota(order.begin(), order.end(), size_t{0});
@@ -114,6 +136,11 @@ std::string Context::Profile() const {
     absl::StrAppend(&out, " ->");
     for (ValueId v : step.out) absl::StrAppend(&out, " %", v, ShapeString(plan_->graph.info(v).shape));
     absl::StrAppend(&out, "\n");
+    if (states_[s] == nullptr) continue;
+    // Of the step's own steps.
+    for (absl::string_view line : absl::StrSplit(states_[s]->Profile(), '\n', absl::SkipEmpty())) {
+      absl::StrAppend(&out, "    | ", line, "\n");
+    }
   }
   return out;
 }

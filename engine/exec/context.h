@@ -7,10 +7,12 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "engine/exec/precedence.h"
 #include "engine/plan/plan.h"
 
 namespace strata {
@@ -20,8 +22,12 @@ class Context {
   // `plan` and the variables' memory must outlive the context. One pointer per variable of the plan's graph.
   Context(const Plan* plan, std::vector<void*> variables);
 
-  // One pointer per input. Returns whether variables were written (the "commit" output, if there is one).
-  bool Run(std::span<const void* const> inputs);
+  // One pointer per input and, if the plan places outputs, per output. Returns whether variables were written (the
+  // "commit" output, if there is one).
+  bool Run(std::span<const void* const> inputs, std::span<void* const> outputs = {});
+
+  // Runs give way to urgent work between steps.
+  void GiveWay() { gives_way_.emplace(); }
 
   // Tells the kernels that the plan's steady inputs have changed; before the runs that read them.
   void Pack(std::span<const void* const> inputs);
@@ -33,16 +39,16 @@ class Context {
 
   // Times every step from now on; Profile() lists the steps, the slowest first: each one's fastest time, which other
   // work on the machine disturbs least.
-  void StartProfile() { nanoseconds_.assign(plan_->steps.size(), -1); }
+  void StartProfile();
   std::string Profile() const;
 
  private:
   struct Patch {
     size_t slot;
-    int64_t input;
+    int64_t index;
   };
   const void* Resolve(ValueId v) const;
-  void Bind(std::span<const void* const> inputs);
+  void Bind(std::span<const void* const> inputs, std::span<void* const> outputs);
   KernelArgs Arguments(size_t s);
   void RunSteps(size_t begin, size_t end);
   void RunStep(size_t s);
@@ -53,9 +59,11 @@ class Context {
   std::vector<const void*> in_;  // all steps' operands, one after the other
   std::vector<void*> out_;
   std::vector<size_t> first_in_, first_out_;
-  std::vector<Patch> patches_;  // operands that are inputs
+  std::vector<Patch> input_patches_, read_patches_, output_patches_;  // operands that are inputs or outputs; results
   std::vector<std::unique_ptr<KernelState>> states_;
-  std::vector<const void*> inputs_;   // of the last run
+  std::vector<const void*> inputs_;  // of the last run
+  std::vector<void*> outputs_;       // likewise; null: in the arena
+  std::optional<GivesWay> gives_way_;
   std::vector<int64_t> nanoseconds_;  // by step, while profiling: the least so far
 };
 

@@ -151,6 +151,8 @@ struct ScanAttrs {
   int32_t num_sequences = 0;
   int64_t length = 0;
   bool reverse = false;  // from the last step to the first
+  // The gradient computes the steps again from their carried values and keeps nothing else of them.
+  bool recompute = false;
 };
 
 // A fused elementwise program over registers. Register i < inputs is input i; instruction k writes register inputs + k.

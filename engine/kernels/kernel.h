@@ -20,6 +20,9 @@ namespace strata {
 // Objects that one execution context keeps for one kernel between runs (oneDNN's memory objects, a scan's own context).
 struct KernelState {
   virtual ~KernelState() = default;
+  // Of kernels that run steps of their own: see Context.
+  virtual void StartProfile() {}
+  virtual std::string Profile() const { return {}; }
 };
 
 struct KernelArgs {
@@ -95,6 +98,7 @@ std::unique_ptr<Kernel> MakeElementwiseKernel(const KernelRequest& r, std::strin
 std::unique_ptr<Kernel> MakeIntegerKernel(const KernelRequest& r, std::string* why);
 std::unique_ptr<Kernel> MakeMatMulKernel(const KernelRequest& r, std::string* why);
 std::unique_ptr<Kernel> MakeThinConvKernel(const KernelRequest& r, std::string* why);
+std::unique_ptr<Kernel> MakeWinogradKernel(const KernelRequest& r, std::string* why);
 std::unique_ptr<Kernel> MakeConvKernel(const KernelRequest& r, std::string* why);
 std::unique_ptr<Kernel> MakePoolKernel(const KernelRequest& r, std::string* why);
 std::unique_ptr<Kernel> MakeReduceKernel(const KernelRequest& r, std::string* why);

@@ -12,10 +12,10 @@ std::vector<Candidate> CandidatesOf(Op op) {
     case Op::kMatMul:
       return {MakeMatMulKernel};
     case Op::kConv:
-      return {MakeThinConvKernel, MakeConvKernel};
+      return {MakeThinConvKernel, MakeWinogradKernel, MakeConvKernel};
     case Op::kConvGradInput:
     case Op::kConvGradWeight:
-      return {MakeConvKernel};
+      return {MakeWinogradKernel, MakeConvKernel};
     case Op::kMaxPool:
     case Op::kMaxPoolGrad:
     case Op::kSumPool:

@@ -49,23 +49,39 @@ HWY_INLINE V LogEnds(V arg, V y) {
 HWY_INLINE V LogV(V x) { return LogEnds(x, hn::Log(F(), x)); }
 HWY_INLINE V Log1pV(V x) { return LogEnds(hn::Add(x, hn::Set(F(), 1.0f)), hn::Log1p(F(), x)); }
 
-HWY_INLINE V TanhV(V x) {
-  return KeepNaN(x, hn::Tanh(F(), hn::Max(hn::Min(x, hn::Set(F(), 20.0f)), hn::Set(F(), -20.0f))));
-}
-
-HWY_INLINE V SigmoidV(V x) {
-  const F d;
-  const V z = ExpV(hn::Neg(hn::Abs(x)));
-  const V r = hn::Div(hn::Set(d, 1.0f), hn::Add(hn::Set(d, 1.0f), z));
-  return hn::IfThenElse(hn::Lt(x, hn::Zero(d)), hn::Mul(z, r), r);
-}
-
 template <size_t kTerms>
 HWY_INLINE V Polynomial(V u, const float (&c)[kTerms]) {
   const F d;
   V y = hn::Set(d, c[kTerms - 1]);
   for (size_t i = kTerms - 1; i-- > 0;) y = hn::MulAdd(y, u, hn::Set(d, c[i]));
   return y;
+}
+
+// Below -88.72 e^-x is more than float32 holds: 0.
+HWY_INLINE V SigmoidV(V x) {
+  const F d;
+  const V one = hn::Set(d, 1.0f);
+  const V z = hn::Exp(d, hn::Min(hn::Neg(x), hn::Set(d, 88.72283f)));
+  return KeepNaN(x, hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, -88.72283f)), hn::Div(one, hn::Add(one, z))));
+}
+
+// |x| times a quotient of polynomials in x^2, fitted to tanh(x) / x over [0, 9.02] for the least relative error (7e-9;
+// with float32's rounding up to 5 units in the last place). Beyond, float32 knows only 1, which gradients rely on.
+HWY_INLINE V TanhV(V x) {
+  static constexpr float kUpper[] = {1.0f,
+                                     0.130849227309227f,
+                                     0.0031049360986799f,
+                                     1.1163464478158858e-5f,
+                                     -2.025581480324945e-8f,
+                                     5.2891750007555416e-11f,
+                                     -8.508886412302019e-14f};
+  static constexpr float kLower[] = {1.0f, 0.4641825258731842f, 0.024499189108610153f, 0.00025475077563896775f};
+  const F d;
+  const V one = hn::Set(d, 1.0f), end = hn::Set(d, 9.02f), size = hn::Abs(x);
+  const V t = hn::Min(size, end);
+  const V u = hn::Mul(t, t);
+  const V y = hn::Div(hn::Mul(t, Polynomial(u, kUpper)), Polynomial(u, kLower));
+  return KeepNaN(x, hn::CopySign(hn::IfThenElse(hn::Ge(size, end), one, hn::Min(y, one)), x));
 }
 
 // Below 1: x times a polynomial in x^2; above: 1 - e^(-x^2) times a polynomial. Both interpolate at Chebyshev's points

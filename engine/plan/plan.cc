@@ -151,6 +151,8 @@ class Planner {
     }
     for (const NamedValue& o : g.outputs()) last[Root(o.value)] = end;
 
+    FindPlacedOutputs();
+
     std::vector<Buffer> buffers;
     std::vector<int32_t> buffer_of(g.values().size(), -1);
     std::vector<int32_t> scratch_of(plan_->steps.size(), -1);
@@ -160,6 +162,7 @@ class Planner {
         const ValueId v = step.out[o];
         const int64_t bytes = BytesOf(g.info(v));
         plan_->value_bytes += bytes;
+        if (plan_->places[v].kind == Place::Kind::kOutput) continue;
         const int32_t reused =
             options_.in_place && options_.reuse ? Overwritten(step, o, s, bytes, last, buffer_of) : -1;
         if (reused >= 0) {
@@ -183,6 +186,15 @@ class Planner {
     for (size_t v = 0; v < alias_.size(); ++v) plan_->places[v] = plan_->places[Root(static_cast<ValueId>(v))];
     for (size_t s = 0; s < scratch_of.size(); ++s) {
       if (scratch_of[s] >= 0) plan_->steps[s].scratch = buffers[scratch_of[s]].offset;
+    }
+  }
+
+  // The caller's memory holds what a step makes of an output; of several outputs of one value, the first one's.
+  void FindPlacedOutputs() {
+    if (!options_.place_outputs) return;
+    for (size_t i = 0; i < plan_->graph.outputs().size(); ++i) {
+      Place& place = plan_->places[Root(plan_->graph.outputs()[i].value)];
+      if (place.kind == Place::Kind::kNone) place = {Place::Kind::kOutput, static_cast<int64_t>(i)};
     }
   }
 

@@ -17,9 +17,9 @@ namespace strata {
 
 // Where a value lives during a run.
 struct Place {
-  enum class Kind : uint8_t { kNone, kArena, kInput, kVariable, kConstant };
+  enum class Kind : uint8_t { kNone, kArena, kInput, kOutput, kVariable, kConstant };
   Kind kind = Kind::kNone;
-  int64_t index = 0;  // arena: byte offset; input, variable: position
+  int64_t index = 0;  // arena: byte offset; input, output, variable: position
   const void* constant = nullptr;
 };
 
@@ -56,6 +56,8 @@ struct PlanOptions {
   bool reference_only = false;
   // The last so many inputs keep their values over many runs: see Context::Pack.
   size_t steady_inputs = 0;
+  // Outputs that a step computes have no place in the arena: Context::Run is told where they go.
+  bool place_outputs = false;
 };
 
 // The graph must be verified. Takes it over.

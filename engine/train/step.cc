@@ -234,6 +234,12 @@ absl::StatusOr<TrainStep> BuildTrainStep(const v1::Model& model, const v1::Train
     params.push_back(&p);
     wrt.push_back(p.value);
   }
+  if (config.recompute_scans()) {
+    for (size_t n = 0; n < g.nodes().size(); ++n) {
+      if (g.nodes()[n].op == Op::kScan)
+        std::get<ScanAttrs>(g.mutable_node(static_cast<NodeId>(n)).attrs).recompute = true;
+    }
+  }
   std::vector<Value> gradients = Gradients(f.loss, wrt);
   STRATA_RETURN_IF_ERROR(g.status());
   // A parameter that the loss does not depend on has no gradient and is not updated.

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "engine/base/status.h"
+#include "engine/exec/precedence.h"
 #include "service/batching/rows.h"
 #include "service/batching/thread.h"
 
@@ -73,6 +74,7 @@ absl::Status Batcher::Add(InferenceJob job) {
     queue.limits = {Batchable(*job.version), options_.max_rows, options_.max_delay};
     bytes_ += job.bytes;
     requests = ++requests_;
+    BeginUrgentWork();  // until Finish
     queue.entries.push_back({std::move(job), waiting});
     fresh_ = true;
   }
@@ -151,6 +153,7 @@ void Batcher::Drop(Entry& entry) {
 }
 
 void Batcher::Finish(Entry& entry, absl::StatusOr<NamedTensors> outputs, absl::Time started) {
+  EndUrgentWork();
   entry.job.done({std::move(outputs), started - entry.waiting.arrived});
 }
 

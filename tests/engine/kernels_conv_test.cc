@@ -23,6 +23,10 @@ const ConvCase kCases[] = {
     {{1, 9, 9, 32}, {3, 3}, 64, 32, {2, 2}, {1, 1}, {1, 1}, {1, 1}},
     {{1, 5, 6, 4, 3}, {3, 2, 2}, 4, 1, {1, 2, 1}, {1, 0, 1}, {0, 1, 0}, {1, 1, 2}},
     {{21, 14, 14, 24}, {3, 3}, 40, 1, {1, 1}, {1, 1}, {1, 1}, {1, 1}},
+    {{3, 11, 18, 19}, {3, 3}, 35, 1, {1, 1}, {0, 2}, {1, 0}, {1, 1}},
+    {{5, 9, 21, 48}, {3, 3}, 16, 1, {1, 1}, {2, 1}, {2, 3}, {1, 1}},
+    {{1, 8, 8, 64}, {3, 3}, 64, 1, {1, 1}, {1, 1}, {1, 1}, {1, 1}},
+    {{40, 4, 4, 16}, {3, 3}, 130, 1, {1, 1}, {1, 1}, {1, 1}, {1, 1}},
     {{1, 3, 3, 1}, {3, 3}, 1, 1, {1, 1}, {0, 0}, {0, 0}, {1, 1}},
 };
 
@@ -117,6 +121,29 @@ TEST(ConvKernel, ForwardAndGradients) {
       }
     }
   }
+}
+
+// Large 3 x 3 convolutions and their gradients take Winograd's algorithm, and are as exact as direct sums of float32:
+// some 1e-6 of the largest result.
+TEST(ConvKernel, WinogradIsExact) {
+  const ConvCase c{{8, 14, 14, 64}, {3, 3}, 64, 1, {1, 1}, {1, 1}, {1, 1}, {1, 1}};
+  ConvAttrs at = AttrsOf(c);
+  at.weights_oi = true;
+  Graph g;
+  const Value x = g.AddInput("x", DType::kF32, c.x), w = g.AddInput("w", DType::kF32, WeightShape(c, true));
+  const Value y = Conv(x, w, at), dy = g.AddInput("dy", DType::kF32, y.shape());
+  g.MarkOutput("y", y);
+  const Value pulled[] = {y}, cotangents[] = {dy}, wrt[] = {x, w};
+  for (const Value& d : Gradients(pulled, cotangents, wrt)) g.MarkOutput("gradient", d);
+  const auto plan = MakePlan(Prune(g), {});
+  ASSERT_TRUE(plan.ok());
+  std::vector<std::string> names;
+  for (const PlanStep& step : (*plan)->steps) names.push_back(step.kernel->name());
+  std::sort(names.begin(), names.end());
+  EXPECT_EQ(names,
+            (std::vector<std::string>{"winograd_conv", "winograd_conv_grad_input", "winograd_conv_grad_weight"}));
+  // The largest sums of 576 and of 1568 products of numbers up to 2 are about 150 and 250.
+  ExpectMatchesReference(g, {.tolerance = 1e-6, .scale = 200});
 }
 
 PoolAttrs::Axis Axis(std::vector<int64_t> start, std::vector<int64_t> length, int64_t dilation = 1) {

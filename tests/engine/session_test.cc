@@ -184,6 +184,32 @@ TEST(Session, MixedPrecisionFollowsFloat32) {
   EXPECT_LT(last_mixed, 1.3 * last_full);
 }
 
+// Recurrent steps computed again give the gradients of steps saved, and take less memory.
+TEST(Session, RecomputedScansTrainAlike) {
+  const char* kModels[] = {"lstm { units: 24 }", "gru { units: 24 }",
+                           "simple_rnn { units: 24 activation { relu {} } }"};
+  for (const std::string layer : kModels) {
+    SCOPED_TRACE(layer);
+    const std::string model = absl::StrCat("name: \"r\" dialect: KERAS inputs { shape: 50 shape: 3 } layers { ", layer,
+                                           " } layers { linear { units: 1 activation { sigmoid {} } } }");
+    const std::string config =
+        "objectives { loss { mean_squared_error {} } } optimizer { adam { learning_rate: 0.01 } } seed: 7 ";
+    auto saved = MakeSession(model, config), again = MakeSession(model, config + "recompute_scans: true");
+    ASSERT_TRUE(saved && again);
+    Batch b{Tensor(DType::kF32, {8, 50, 3}), Tensor(DType::kF32, {8, 1})};
+    for (int64_t i = 0; i < b.x.num_elements(); ++i) b.x.data<float>()[i] = std::sin(static_cast<float>(i * i % 97));
+    for (int64_t i = 0; i < 8; ++i) b.y.data<float>()[i] = static_cast<float>(i % 2);
+    for (int i = 0; i < 5; ++i) {
+      const auto x = saved->Step(b.views()), y = again->Step(b.views());
+      ASSERT_TRUE(x.ok() && y.ok()) << x.status() << y.status();
+      EXPECT_NEAR(x->loss, y->loss, 1e-4);
+      EXPECT_NEAR(x->gradient_norm, y->gradient_norm, 1e-3);
+    }
+    ExpectEqual(saved->Weights(), again->Weights(), 1e-3);
+    EXPECT_LT(again->memory_bytes(), saved->memory_bytes());
+  }
+}
+
 // Two threads take ranges of rows, whatever the number of rows.
 TEST(Session, VersionPredictsTheSameWithThreads) {
   auto session = MakeSession(kMlp, kConfig);
