@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/exec/precedence.h"
+#include "engine/base/precedence.h"
 #include "engine/plan/plan.h"
 
 namespace strata {

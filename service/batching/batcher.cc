@@ -6,8 +6,8 @@
 #include "absl/hash/hash.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "engine/base/precedence.h"
 #include "engine/base/status.h"
-#include "engine/exec/precedence.h"
 #include "service/batching/rows.h"
 #include "service/batching/thread.h"
 

@@ -1,4 +1,4 @@
-#include "engine/exec/precedence.h"
+#include "engine/base/precedence.h"
 
 #include <gtest/gtest.h>
 
