@@ -9,13 +9,9 @@ absl::StatusOr<Graph> Optimize(Graph graph) {
     const char* name;
     Graph (*run)(const Graph&);
   };
-  static constexpr Pass kPasses[] = {{"prune", Prune},
-                                     {"simplify", Simplify},
-                                     {"scans", LiftFromScans},
-                                     {"layouts", ChooseLayouts},
-                                     {"simplify", Simplify},
-                                     {"affine", FoldAffine},
-                                     {"fuse", Fuse}};
+  static constexpr Pass kPasses[] = {{"prune", Prune},           {"simplify", Simplify}, {"scans", LiftFromScans},
+                                     {"layouts", ChooseLayouts}, {"simplify", Simplify}, {"affine", FoldAffine},
+                                     {"sums", SplitSums},        {"fuse", Fuse}};
   STRATA_RETURN_IF_ERROR(graph.status());
   STRATA_RETURN_IF_ERROR(Verify(graph));
   for (const Pass& pass : kPasses) {

@@ -109,5 +109,17 @@ TEST(Fuse, MasksStayExact) {
   EXPECT_EQ(CountSteps(o), 4) << ToText(o);  // two ops on m alone; a group of x and one of x, y and m
 }
 
+// The product is never stored: its rows are summed where it is made.
+TEST(SplitSums, ChannelsFirst) {
+  Graph g;
+  const Value x = g.AddInput("x", DType::kF32, {5, 3, 9, 10}), y = g.AddInput("y", DType::kF32, {5, 3, 9, 10});
+  g.MarkOutput("sum", ReduceSum(x * y, {0, 2, 3}));
+  const Graph o = OptimizeAndCompare(g, {.scale = 10});
+  EXPECT_EQ(CountSteps(o), 2) << ToText(o);
+  for (const Node& n : o.nodes()) {
+    if (n.op == Op::kFused) EXPECT_EQ(NumElements(o.info(n.outputs[0]).shape), 15) << ToText(o);
+  }
+}
+
 }  // namespace
 }  // namespace strata
