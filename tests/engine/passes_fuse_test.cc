@@ -117,7 +117,9 @@ TEST(SplitSums, ChannelsFirst) {
   const Graph o = OptimizeAndCompare(g, {.scale = 10});
   EXPECT_EQ(CountSteps(o), 2) << ToText(o);
   for (const Node& n : o.nodes()) {
-    if (n.op == Op::kFused) EXPECT_EQ(NumElements(o.info(n.outputs[0]).shape), 15) << ToText(o);
+    if (n.op == Op::kFused) {
+      EXPECT_EQ(NumElements(o.info(n.outputs[0]).shape), 15) << ToText(o);
+    }
   }
 }
 
