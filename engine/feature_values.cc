@@ -34,10 +34,13 @@ std::string VocabularyKey(const std::string& feature, std::string_view text) {
   return absl::StrCat(feature, std::string(1, '\0'), absl::string_view(text.data(), text.size()));
 }
 
+// Where a feature stands in its batch: errors begin with it, callers put the batch's name before.
+std::string At(const std::string& key) { return absl::StrCat("[\"", key, "\"]"); }
+
 absl::StatusOr<const Feature*> Find(const Features& features, const std::string& key) {
   const auto it = features.find(key);
-  if (it == features.end()) return InvalidArgument(key, ": must be given, got nothing");
-  if (it->second.shape.empty()) return InvalidArgument(key, ": must have a batch axis, got a scalar");
+  if (it == features.end()) return InvalidArgument(At(key), ": must be given, got nothing");
+  if (it->second.shape.empty()) return InvalidArgument(At(key), ": must have a batch axis, got a scalar");
   return &it->second;
 }
 
@@ -58,9 +61,9 @@ int64_t WholeNumber(const TensorView& t, int64_t i) {
 }
 
 absl::Status CheckWholeNumbers(const std::string& key, const Feature& feature) {
-  if (feature.is_text) return InvalidArgument(key, ": must be whole numbers, got texts");
+  if (feature.is_text) return InvalidArgument(At(key), ": must be whole numbers, got texts");
   if (IsFloat(feature.numbers.dtype)) {
-    return InvalidArgument(key, ": must be whole numbers, got ", DTypeName(feature.numbers.dtype));
+    return InvalidArgument(At(key), ": must be whole numbers, got ", DTypeName(feature.numbers.dtype));
   }
   return absl::OkStatus();
 }
@@ -74,7 +77,7 @@ absl::StatusOr<Rows> IdentityIds(const v1::IdentityColumn& a, const Features& fe
     if (id == -1) return absl::OkStatus();  // missing
     if (id < 0 || id >= a.num_buckets()) {
       if (!a.has_default_value()) {
-        return InvalidArgument(a.key(), ": ids must be in [0, ", a.num_buckets(), "), got ", id);
+        return InvalidArgument(At(a.key()), ": ids must be in [0, ", a.num_buckets(), "), got ", id);
       }
       id = a.default_value();
     }
@@ -90,7 +93,7 @@ absl::StatusOr<Rows> MapTexts(const std::string& key, bool numbers, const Featur
   STRATA_ASSIGN_OR_RETURN(const Feature* feature, Find(features, key));
   if (numbers) STRATA_RETURN_IF_ERROR(CheckWholeNumbers(key, *feature));
   if (!numbers && !feature->is_text) {
-    return InvalidArgument(key, ": must be texts, got ", DTypeName(feature->numbers.dtype));
+    return InvalidArgument(At(key), ": must be texts, got ", DTypeName(feature->numbers.dtype));
   }
   Rows rows;
   STRATA_RETURN_IF_ERROR(ForEach(*feature, &rows, [&](std::vector<int64_t>* row, int64_t i) -> absl::Status {
@@ -129,7 +132,7 @@ absl::StatusOr<Rows> HashIds(const v1::HashBucketColumn& a, const Features& feat
 absl::StatusOr<Rows> BucketIds(const v1::BucketizedColumn& a, const Features& features) {
   const std::string& key = a.source_column().numeric().key();
   STRATA_ASSIGN_OR_RETURN(const Feature* feature, Find(features, key));
-  if (feature->is_text) return InvalidArgument(key, ": must be numbers, got texts");
+  if (feature->is_text) return InvalidArgument(At(key), ": must be numbers, got texts");
   const Tensor values = Cast(feature->numbers, DType::kF32);
   Rows rows;
   STRATA_RETURN_IF_ERROR(ForEach(*feature, &rows, [&](std::vector<int64_t>* row, int64_t i) -> absl::Status {
@@ -180,13 +183,14 @@ absl::StatusOr<Rows> CrossIds(const v1::CrossedColumn& a, const Features& featur
     STRATA_ASSIGN_OR_RETURN(const Rows values, PartValues(*parts[p], features, vocabulary));
     if (p == 0) hashes.assign(values.size(), {a.has_hash_key() ? a.hash_key() : kCrossKey});
     if (values.size() != hashes.size()) {
-      return InvalidArgument(nn::ColumnName(parts[p]->column()), parts[p]->key(), ": must have ", hashes.size(),
-                             " rows like the other features, got ", values.size());
+      return InvalidArgument(At(parts[p]->has_column() ? nn::ColumnName(parts[p]->column()) : parts[p]->key()),
+                             ": must have ", hashes.size(), " rows like the other features, got ", values.size());
     }
     for (size_t i = 0; i < values.size(); ++i) {
       std::vector<uint64_t> next;
       if (hashes[i].size() * values[i].size() > kMaxCombinations) {
-        return InvalidArgument("crossed_column: must have at most ", kMaxCombinations, " combinations a row, got more");
+        return InvalidArgument(": must make at most ", kMaxCombinations,
+                               " combinations a row of a crossed column, got more");
       }
       for (uint64_t h : hashes[i]) {
         for (int64_t v : values[i]) next.push_back(Concatenated(h, static_cast<uint64_t>(v)));
@@ -233,7 +237,7 @@ absl::StatusOr<Rows> CategoricalIds(const v1::FeatureColumn& column, const Featu
     case v1::FeatureColumn::kCrossed:
       return CrossIds(column.crossed(), features, vocabulary);
     default:
-      return InvalidArgument("categorical_column: must be categorical, got ", nn::ColumnName(column));
+      return InvalidArgument(": categorical_column must be categorical, got ", nn::ColumnName(column));
   }
 }
 

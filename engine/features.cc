@@ -56,15 +56,15 @@ std::vector<std::string> Lines(const std::string& content) {
 }
 
 // A vocabulary that stands in a file, as a list.
-absl::Status LoadVocabulary(const v1::Model& model, v1::FeatureColumn* column) {
+absl::Status LoadVocabulary(const v1::Model& model, const std::string& path, v1::FeatureColumn* column) {
   const v1::VocabularyFileColumn file = column->vocabulary_file();
   for (const v1::Asset& asset : model.assets()) {
     if (asset.name() != file.vocabulary_file()) continue;
     std::vector<std::string> lines = Lines(asset.content());
     if (file.has_vocabulary_size()) {
       if (file.vocabulary_size() > static_cast<int64_t>(lines.size())) {
-        return InvalidArgument("vocabulary_size: must be at most the ", lines.size(), " lines of ", asset.name(),
-                               ", got ", file.vocabulary_size());
+        return InvalidArgument(path, ".vocabulary_file.vocabulary_size: must be at most the ", lines.size(),
+                               " lines of ", asset.name(), ", got ", file.vocabulary_size());
       }
       lines.resize(file.vocabulary_size());
     }
@@ -75,36 +75,48 @@ absl::Status LoadVocabulary(const v1::Model& model, v1::FeatureColumn* column) {
     list->set_num_oov_buckets(file.num_oov_buckets());
     return absl::OkStatus();
   }
-  return InvalidArgument("vocabulary_file: must be an asset of the model, got \"", file.vocabulary_file(), "\"");
+  return InvalidArgument(path, ".vocabulary_file.vocabulary_file: must be an asset of the model, got \"",
+                         file.vocabulary_file(), "\"");
 }
 
-absl::Status LoadVocabularies(const v1::Model& model, v1::FeatureColumn* column) {
-  if (column->has_vocabulary_file()) return LoadVocabulary(model, column);
+// `path` is the column's in the definition.
+absl::Status LoadVocabularies(const v1::Model& model, const std::string& path, v1::FeatureColumn* column) {
+  if (column->has_vocabulary_file()) return LoadVocabulary(model, path, column);
   if (column->has_indicator()) {
-    return LoadVocabularies(model, column->mutable_indicator()->mutable_categorical_column());
+    return LoadVocabularies(model, path + ".indicator.categorical_column",
+                            column->mutable_indicator()->mutable_categorical_column());
   }
   if (column->has_embedding()) {
-    return LoadVocabularies(model, column->mutable_embedding()->mutable_categorical_column());
+    return LoadVocabularies(model, path + ".embedding.categorical_column",
+                            column->mutable_embedding()->mutable_categorical_column());
   }
   if (!column->has_crossed()) return absl::OkStatus();
-  for (v1::CrossKey& key : *column->mutable_crossed()->mutable_keys()) {
-    if (key.has_column()) STRATA_RETURN_IF_ERROR(LoadVocabularies(model, key.mutable_column()));
+  for (int i = 0; i < column->crossed().keys_size(); ++i) {
+    v1::CrossKey* key = column->mutable_crossed()->mutable_keys(i);
+    if (!key->has_column()) continue;
+    STRATA_RETURN_IF_ERROR(
+        LoadVocabularies(model, absl::StrCat(path, ".crossed.keys[", i, "].column"), key->mutable_column()));
   }
   return absl::OkStatus();
 }
 
-absl::Status RefuseNested(const v1::Model& model, bool outermost) {
-  for (const v1::Layer& layer : model.layers()) {
-    if (layer.has_dense_features() && !outermost) {
-      return absl::UnimplementedError(absl::StrCat(layer.name(), ": feature columns belong into the outermost model"));
+// `path` is empty for the outermost model, otherwise it ends with a dot.
+absl::Status RefuseNested(const v1::Model& model, const std::string& path) {
+  for (int i = 0; i < model.layers_size(); ++i) {
+    const v1::Layer& layer = model.layers(i);
+    const std::string at = absl::StrCat(path, "layers[", i, "].");
+    if (layer.has_dense_features() && !path.empty()) {
+      return absl::UnimplementedError(
+          absl::StrCat(at, "dense_features: must stand in the outermost model, got \"", layer.name(), "\""));
     }
-    if (layer.has_model()) STRATA_RETURN_IF_ERROR(RefuseNested(layer.model(), false));
+    if (layer.has_model()) STRATA_RETURN_IF_ERROR(RefuseNested(layer.model(), at + "model."));
   }
   return absl::OkStatus();
 }
 
 // Which edge of a call carries each feature: by argument name, by the input's name, or by position in sorted order.
-absl::StatusOr<std::map<std::string, v1::Edge>> EdgesByKey(const v1::Call& call, const std::set<std::string>& keys) {
+absl::StatusOr<std::map<std::string, v1::Edge>> EdgesByKey(const std::string& path, const v1::Call& call,
+                                                           const std::set<std::string>& keys) {
   std::map<std::string, v1::Edge> edges(call.named_args().begin(), call.named_args().end());
   std::vector<v1::Edge> rest;
   for (const v1::Edge& edge : call.args()) {
@@ -113,7 +125,7 @@ absl::StatusOr<std::map<std::string, v1::Edge>> EdgesByKey(const v1::Call& call,
   auto next = rest.begin();
   for (const std::string& key : keys) {
     if (edges.count(key) != 0) continue;
-    if (next == rest.end()) return InvalidArgument("calls.", call.name(), ": must have a feature ", key, ", got none");
+    if (next == rest.end()) return InvalidArgument(path, ".args: must have the feature \"", key, "\", got none");
     edges[key] = *next++;
   }
   return edges;
@@ -137,16 +149,35 @@ bool IsRewritten(const v1::Call& call, const v1::DenseFeatures& layer) {
   return any;
 }
 
+// What the graph reads must be numbers. Paths are those of `given`.
+absl::Status RefuseTexts(const v1::Model& given, const v1::Model& numbers) {
+  for (const v1::Input& input : numbers.inputs()) {
+    if (input.dtype() != v1::BYTES) continue;
+    int i = 0;
+    while (given.inputs(i).name() != input.name()) ++i;
+    return InvalidArgument("inputs[", i, "].dtype: must be of numbers where no categorical column alone reads it, got ",
+                           "BYTES");
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
-absl::Status FeatureStage::Rewrite(const v1::Model& given, v1::Call* call, v1::DenseFeatures* layer) {
+absl::Status FeatureStage::Rewrite(const v1::Model& given, int call_index, int layer_index) {
+  v1::Call* call = model_.mutable_calls(call_index);
+  v1::DenseFeatures* layer = model_.mutable_layers(layer_index)->mutable_dense_features();
+  const std::string call_path = absl::StrCat("calls[", call_index, "]");
+  const std::string layer_path = absl::StrCat("layers[", layer_index, "].dense_features");
   std::set<std::string> keys;
-  for (v1::FeatureColumn& column : *layer->mutable_feature_columns()) {
-    STRATA_RETURN_IF_ERROR(LoadVocabularies(given, &column));
-    Keys(column, &keys);
+  for (int i = 0; i < layer->feature_columns_size(); ++i) {
+    v1::FeatureColumn* column = layer->mutable_feature_columns(i);
+    STRATA_RETURN_IF_ERROR(LoadVocabularies(given, absl::StrCat(layer_path, ".feature_columns[", i, "]"), column));
+    Keys(*column, &keys);
   }
-  STRATA_ASSIGN_OR_RETURN(const auto columns, nn::SortedColumns(*layer));
-  STRATA_ASSIGN_OR_RETURN(const auto edges, EdgesByKey(*call, keys));
+  const auto sorted = nn::SortedColumns(*layer);
+  if (!sorted.ok()) return InvalidArgument(layer_path, ".", std::string(sorted.status().message()));
+  const std::vector<const v1::FeatureColumn*>& columns = *sorted;
+  STRATA_ASSIGN_OR_RETURN(const auto edges, EdgesByKey(call_path, *call, keys));
   call->clear_args();
   call->clear_named_args();
   for (const v1::FeatureColumn* column : columns) {
@@ -162,8 +193,8 @@ absl::Status FeatureStage::Rewrite(const v1::Model& given, v1::Call* call, v1::D
       const bool is_input = std::any_of(given.inputs().begin(), given.inputs().end(),
                                         [&](const v1::Input& input) { return input.name() == edge.call(); });
       if (!is_input || edge.call() != key) {
-        return InvalidArgument("calls.", call->name(), ".", key, ": must be the model's input ", key, ", got ",
-                               edge.call());
+        return InvalidArgument(call_path, ".named_args[\"", key, "\"]: must be the model's input \"", key, "\", got \"",
+                               edge.call(), "\"");
       }
       features_.push_back(key);
     }
@@ -179,19 +210,22 @@ absl::Status FeatureStage::Rewrite(const v1::Model& given, v1::Call* call, v1::D
 }
 
 absl::StatusOr<FeatureStage> FeatureStage::Create(const v1::Model& model) {
-  STRATA_RETURN_IF_ERROR(RefuseNested(model, true));
+  STRATA_RETURN_IF_ERROR(RefuseNested(model, ""));
   FeatureStage stage;
   stage.model_ = model;
-  for (v1::Layer& layer : *stage.model_.mutable_layers()) {
+  for (int i = 0; i < model.layers_size(); ++i) {
+    const v1::Layer& layer = model.layers(i);
     if (!layer.has_dense_features()) continue;
-    const v1::DenseFeatures original = layer.dense_features();
-    for (v1::Call& call : *stage.model_.mutable_calls()) {
-      if (call.layer() != layer.name() || IsRewritten(call, original)) continue;
-      *layer.mutable_dense_features() = original;
-      STRATA_RETURN_IF_ERROR(stage.Rewrite(model, &call, layer.mutable_dense_features()));
+    for (int c = 0; c < model.calls_size(); ++c) {
+      if (model.calls(c).layer() != layer.name() || IsRewritten(model.calls(c), layer.dense_features())) continue;
+      *stage.model_.mutable_layers(i)->mutable_dense_features() = layer.dense_features();
+      STRATA_RETURN_IF_ERROR(stage.Rewrite(model, c, i));
     }
   }
-  if (stage.empty()) return stage;
+  if (stage.empty()) {
+    STRATA_RETURN_IF_ERROR(RefuseTexts(model, stage.model_));
+    return stage;
+  }
   std::sort(stage.features_.begin(), stage.features_.end());
   stage.features_.erase(std::unique(stage.features_.begin(), stage.features_.end()), stage.features_.end());
   // Inputs that only the stage reads are none of the graph.
@@ -205,6 +239,7 @@ absl::StatusOr<FeatureStage> FeatureStage::Create(const v1::Model& model) {
   inputs->erase(std::remove_if(inputs->begin(), inputs->end(),
                                [&](const v1::Input& input) { return used.count(input.name()) == 0; }),
                 inputs->end());
+  STRATA_RETURN_IF_ERROR(RefuseTexts(model, stage.model_));
   stage.model_.clear_assets();
   for (Derived& derived : stage.derived_) {
     auto& vocabulary = stage.vocabularies_[derived.input];

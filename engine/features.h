@@ -31,7 +31,7 @@ using Features = std::map<std::string, Feature>;
 class FeatureStage {
  public:
   // `model` must be complete. INVALID_ARGUMENT for a categorical column whose feature is no input of the model, or
-  // whose vocabulary is no asset of it.
+  // whose vocabulary is no asset of it; for texts that something else reads.
   static absl::StatusOr<FeatureStage> Create(const v1::Model& model);
 
   // Nothing to do: `model()` is the model as it was.
@@ -41,7 +41,8 @@ class FeatureStage {
   // Inputs of the given model that Apply reads.
   const std::vector<std::string>& features() const { return features_; }
 
-  // The derived inputs of a batch: int64 [N, K], -1 where a row has fewer ids. INVALID_ARGUMENT names the feature.
+  // The derived inputs of a batch: int64 [N, K], -1 where a row has fewer ids. INVALID_ARGUMENT names the feature:
+  // ["age"]: rule, got value.
   absl::StatusOr<NamedTensors> Apply(const Features& features) const;
 
  private:
@@ -50,7 +51,8 @@ class FeatureStage {
     v1::FeatureColumn column;  // categorical
   };
 
-  absl::Status Rewrite(const v1::Model& given, v1::Call* call, v1::DenseFeatures* layer);
+  // Makes the call and the layer of `model_` with these indices read ids and numbers.
+  absl::Status Rewrite(const v1::Model& given, int call_index, int layer_index);
 
   v1::Model model_;
   std::vector<Derived> derived_;

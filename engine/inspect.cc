@@ -1,5 +1,6 @@
 #include "engine/inspect.h"
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/philox.h"
 #include "engine/base/status.h"
@@ -10,6 +11,7 @@
 #include "engine/ops/ops.h"
 #include "engine/staged.h"
 #include "engine/train/step.h"
+#include "engine/train/targets.h"
 
 namespace strata {
 namespace {
@@ -62,12 +64,13 @@ absl::Status CheckLimits(const nn::Collected& collected) {
 absl::StatusOr<Probe> ProbeModel(const v1::Model& model, int64_t batch, int64_t free, bool training) {
   Probe probe;
   std::vector<nn::Annotated> inputs;
-  for (const v1::Input& input : model.inputs()) {
+  for (int i = 0; i < model.inputs_size(); ++i) {
+    const v1::Input& input = model.inputs(i);
     const DType dtype = ElementType(input.dtype());
     Shape shape = InputShape(input, batch, free);
     int64_t count = 0;
     if (!CheckedNumElements(shape, &count)) {
-      return InvalidArgument("inputs.", input.name(), ".shape: is too large, got ", ShapeString(shape));
+      return InvalidArgument("inputs[", i, "].shape: must have fewer elements, got ", ShapeString(shape));
     }
     probe.inputs.push_back({input.name(), dtype, shape});
     inputs.push_back(probe.graph.AddInput(input.name(), dtype, std::move(shape)));
@@ -174,35 +177,15 @@ absl::StatusOr<ModelFacts> Inspect(const v1::Model& given, const v1::TrainingCon
     return facts;
   }
   STRATA_ASSIGN_OR_RETURN(const v1::TrainingConfig config, CompleteConfig(model, *given_config));
-  // Targets are not known here: each objective's target is taken to have its output's shape, or to be a class index.
-  const auto signature = [&](bool classes) {
-    Signature s = probe.inputs;
-    for (int i = 0; i < config.objectives_size(); ++i) {
-      const v1::Objective& o = config.objectives(i);
-      PortSpec target{o.target().empty() ? DefaultTarget(i) : o.target(), DType::kF32, {}};
-      for (size_t k = 0; k < probe.outputs.size(); ++k) {
-        const bool mine = o.output().empty() ? k == std::min<size_t>(i, probe.outputs.size() - 1)
-                                             : probe.outputs[k].name == o.output();
-        if (mine) target.shape = probe.outputs[k].shape;
-      }
-      if (classes && target.shape.size() > 1) {
-        target.dtype = DType::kI64;
-        model.dialect() == v1::PYTORCH ? target.shape.erase(target.shape.begin() + 1)
-                                       : target.shape.erase(target.shape.end() - 1);
-      }
-      s.push_back(target);
-      if (!o.sample_weight().empty()) s.push_back({o.sample_weight(), DType::kF32, {batch}});
-    }
-    return s;
-  };
-  absl::StatusOr<TrainStep> step = BuildTrainStep(model, config, signature(false));
-  if (!step.ok()) {
-    absl::StatusOr<TrainStep> again = BuildTrainStep(model, config, signature(true));
-    if (again.ok()) step = std::move(again);
-  }
-  STRATA_RETURN_IF_ERROR(step.status());
-  for (const SlotSpec& slot : step->slots) facts.optimizer_bytes += NumElements(slot.shape) * 4;
-  STRATA_ASSIGN_OR_RETURN(const std::unique_ptr<const Plan> plan, Compile(std::move(step->graph), {}));
+  const LikelyBatch likely = GuessBatch(model, config, probe.inputs, probe.outputs, batch);
+  absl::StatusOr<TrainStep> built = BuildTrainStep(model, config, likely.signature);
+  // Whether a component of the user's own fits is known with the first batch.
+  const bool targets = absl::StartsWith(built.status().message(), "objectives[") ||
+                       absl::StartsWith(built.status().message(), "metrics[");
+  if (!built.ok() && !likely.certain && targets) return facts;
+  STRATA_RETURN_IF_ERROR(built.status());
+  for (const SlotSpec& slot : built->slots) facts.optimizer_bytes += NumElements(slot.shape) * 4;
+  STRATA_ASSIGN_OR_RETURN(const std::unique_ptr<const Plan> plan, Compile(std::move(built->graph), {}));
   facts.activation_bytes = plan->arena_bytes;
   return facts;
 }

@@ -145,9 +145,9 @@ class VersionImpl : public Version {
   absl::Status Check(const NamedViews& inputs) const {
     int64_t rows = -1;
     for (const v1::Input& input : model_.inputs()) {
-      const std::string path = absl::StrCat("inputs.", input.name());
+      const std::string path = absl::StrCat("inputs[\"", input.name(), "\"]");
       const auto it = inputs.find(input.name());
-      if (it == inputs.end()) return InvalidArgument(path, ": is missing");
+      if (it == inputs.end()) return InvalidArgument(path, ": must be given, got nothing");
       STRATA_RETURN_IF_ERROR(CheckInput(path, input, {input.name(), it->second.dtype, it->second.shape}));
       if (input.has_batched() && !input.batched()) continue;
       if (rows >= 0 && it->second.shape[0] != rows) {
@@ -160,7 +160,7 @@ class VersionImpl : public Version {
     for (const auto& [name, view] : inputs) {
       bool known = false;
       for (const v1::Input& input : model_.inputs()) known |= input.name() == name;
-      if (!known) return InvalidArgument("inputs.", name, ": is no input of the model");
+      if (!known) return InvalidArgument("inputs[\"", name, "\"]: must be an input of the model, got \"", name, "\"");
     }
     return absl::OkStatus();
   }

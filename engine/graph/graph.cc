@@ -79,6 +79,10 @@ void Graph::PrefixError(std::string_view prefix) {
   status_ = absl::Status(status_.code(), absl::StrCat(std::string(prefix), std::string(status_.message())));
 }
 
+void Graph::AppendError(std::string_view suffix) {
+  status_ = absl::Status(status_.code(), absl::StrCat(std::string(status_.message()), std::string(suffix)));
+}
+
 int32_t Graph::FindVariable(std::string_view name) const {
   for (size_t i = 0; i < variables_.size(); ++i) {
     if (variables_[i].name == name) return static_cast<int32_t>(i);

@@ -93,6 +93,7 @@ class Graph {
   void Fail(absl::Status status);
   // Puts `prefix` before the message of the present error.
   void PrefixError(std::string_view prefix);
+  void AppendError(std::string_view suffix);
   const absl::Status& status() const { return status_; }
   bool ok() const { return status_.ok(); }
 

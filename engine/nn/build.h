@@ -8,6 +8,7 @@
 #pragma once
 
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "engine/nn/scope.h"
@@ -16,8 +17,9 @@
 namespace strata::nn {
 
 // One call of `layer` on arguments. The layer's parameters stand directly under the scope's path. Checks the number of
-// inputs, applies the catalog's mask rule, and names the layer in errors.
-Outputs BuildLayer(Scope& s, const v1::Layer& layer, const Args& args);
+// inputs, applies the catalog's mask rule, and names the layer in errors: the scope's place is the layer's (layers[2]),
+// `call` the call's (calls[3]) where there is one.
+Outputs BuildLayer(Scope& s, const v1::Layer& layer, const Args& args, const std::string& call = "");
 
 // Told of each call of the outermost model: summaries list them.
 using CallObserver = std::function<void(const v1::Call& call, const Args& args, const Outputs& outputs)>;

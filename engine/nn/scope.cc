@@ -7,8 +7,20 @@
 namespace strata::nn {
 
 Value Scope::Fail(const std::string& what) {
-  graph_->Fail(InvalidArgument(layer_path_, layer_path_.empty() ? "" : ".", what));
+  graph_->Fail(InvalidArgument(place_, place_.empty() ? "" : ".", what));
   return {graph_, -1};
+}
+
+void Scope::NameError() {
+  if (ok() || place_.empty() || graph_->status().code() == absl::StatusCode::kInternal) return;
+  const std::string_view message(graph_->status().message().data(), graph_->status().message().size());
+  if (message.substr(0, place_.size()) != place_) graph_->PrefixError(absl::StrCat(place_, ": "));
+}
+
+Scope Scope::At(std::string_view part) const {
+  Scope s = *this;
+  s.place_ = absl::StrCat(place_, place_.empty() ? "" : ".", std::string(part));
+  return s;
 }
 
 std::string Scope::FullName(std::string_view name) const {
@@ -82,7 +94,7 @@ Value Scope::Random(std::string_view purpose, const Shape& shape) {
 void Scope::Require(Value holds, const std::string& rule) {
   if (!holds || !ok()) return;
   const Value violations = SumAll(Cast(Not(holds), DType::kF32));
-  collected_->requirements.push_back({violations, absl::StrCat(layer_path_, layer_path_.empty() ? "" : ".", rule)});
+  collected_->requirements.push_back({violations, absl::StrCat(place_, place_.empty() ? "" : ".", rule)});
 }
 
 void Scope::PenalizeActivity(bool has, const v1::Regularizer& regularizer, Value output) {

@@ -79,7 +79,7 @@ struct StateUpdate {
 // What the values of a batch must satisfy, which shapes cannot tell: ids below the table's rows, probabilities.
 struct Requirement {
   Value violations;     // f32 scalar: elements that break the rule
-  std::string message;  // "path.input: must be in [0, 5)"
+  std::string message;  // "place.input: must be in [0, 5)"
 };
 
 // Collected over a whole model.
@@ -112,7 +112,7 @@ class Scope {
   bool trainable() const { return trainable_; }
   bool ok() const { return graph_->ok(); }
 
-  // Adds INVALID_ARGUMENT "path.what" once; returns an empty value to return from the component.
+  // Adds INVALID_ARGUMENT "place.what" once; returns an empty value to return from the component.
   Value Fail(const std::string& what);
 
   // A trained tensor. The same full name again is the same parameter.
@@ -130,6 +130,8 @@ class Scope {
   // Refuses batches for which an element of `holds` (bool) is false: `rule` names the argument ("input: must be ...").
   void Require(Value holds, const std::string& rule);
   void MixRows() { collected_->rows_mixed = true; }
+  // Puts the place before an error that lacks it: ops name none.
+  void NameError();
 
   // A scope for a layer inside this one.
   Scope Enter(std::string_view layer, std::string_view call, bool trainable, std::optional<bool> training) const;
@@ -143,7 +145,10 @@ class Scope {
   void InitializeLike(std::string_view mine, std::string_view other);
   // Parameters with two axes or more start so, whatever their layer says.
   void OverrideMatrices(v1::Initializer initializer) { matrices_ = std::move(initializer); }
-  const std::string& path() const { return layer_path_; }
+  // The same scope, whose errors name `part` of this one's place in the definition.
+  Scope At(std::string_view part) const;
+  // Path of the layer, loss or metric in the message that the client sent: layers[0].model.layers[2].linear.
+  const std::string& place() const { return place_; }
 
  private:
   std::string FullName(std::string_view name) const;
@@ -158,6 +163,7 @@ class Scope {
   bool trainable_ = true;
   Value random_state_;
   Collected* collected_;
+  std::string place_;         // names errors
   std::string layer_path_;    // names parameters
   std::string call_path_;     // names random streams
   std::string prefix_;        // of parameters

@@ -3,11 +3,13 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "engine/base/status.h"
 #include "engine/nn/build.h"
 #include "engine/nn/losses/loss.h"
 #include "engine/nn/metrics/metric.h"
 #include "engine/nn/optimizers/optimizer.h"
+#include "engine/nn/schema.h"
 #include "engine/ops/ops.h"
 
 namespace strata {
@@ -50,6 +52,8 @@ DType ElementType(v1::DataType type) {
       return DType::kBF16;
     case v1::FLOAT64:
       return DType::kF64;
+    case v1::BYTES:
+      return DType::kText;
     default:
       return DType::kF32;
   }
@@ -64,6 +68,9 @@ absl::Status CheckInput(const std::string& path, const v1::Input& input, const P
   for (size_t i = 0; fits && i < rank; ++i) fits = want[i] == -1 || want[i] == given.shape[i];
   if (!fits) return InvalidArgument(path, ".shape: must be ", ShapeString(want), ", got ", ShapeString(given.shape));
   const DType dtype = ElementType(input.dtype());
+  if ((given.dtype == DType::kText) != (dtype == DType::kText)) {
+    return InvalidArgument(path, ".dtype: must be ", DTypeName(dtype), ", got ", DTypeName(given.dtype));
+  }
   if (IsFloat(given.dtype) && !IsFloat(dtype)) {
     return InvalidArgument(path, ".dtype: must be ", DTypeName(dtype), ", got ", DTypeName(given.dtype));
   }
@@ -72,13 +79,42 @@ absl::Status CheckInput(const std::string& path, const v1::Input& input, const P
 
 namespace {
 
-// The tensor of the batch that is an argument of an objective's loss.
+std::string TensorPath(const std::string& name) { return absl::StrCat("tensors[\"", name, "\"]"); }
+
+template <typename M>
+std::string KindName(const M& message) {
+  const auto* kind = nn::KindOf(message);
+  return kind == nullptr ? "kind" : kind->name();
+}
+
+}  // namespace
+
 std::string ArgumentTensor(const v1::Objective& o, const std::string& argument) {
   const auto it = o.arguments().find(argument);
   return it == o.arguments().end() ? argument : it->second;
 }
 
-}  // namespace
+MetricPlace PlaceOf(const v1::NamedMetric& metric, const v1::TrainingConfig& config) {
+  MetricPlace place{metric.output(), metric.target()};
+  if (!config.objectives().empty()) {
+    if (place.output.empty()) place.output = config.objectives(0).output();
+    if (place.target.empty()) place.target = config.objectives(0).target();
+  }
+  if (place.target.empty()) place.target = DefaultTarget(0);
+  return place;
+}
+
+absl::StatusOr<int> FindOutput(const std::string& path, const v1::Model& model, const std::string& name,
+                               std::optional<int> position) {
+  for (int i = 0; i < model.outputs_size(); ++i) {
+    if (name.empty() ? i == position : model.outputs(i).name() == name) return i;
+  }
+  if (name.empty() && position.has_value() && model.outputs_size() == 1) return 0;
+  const auto append_name = [](std::string* out, const v1::Output& output) { out->append(output.name()); };
+  return InvalidArgument(path, ": must name one of the model's outputs, ",
+                         absl::StrJoin(model.outputs(), ", ", append_name), ", got ",
+                         name.empty() ? "nothing" : absl::StrCat("\"", name, "\""));
+}
 
 absl::Status ForwardBuilder::AddBatch(const Signature& batch) {
   std::set<std::string> known;
@@ -113,14 +149,16 @@ absl::Status ForwardBuilder::AddBatch(const Signature& batch) {
   }
   samples_ = -1;
   for (const PortSpec& t : batch) {
-    const std::string path = absl::StrCat("tensors.", t.name);
-    if (known.count(t.name) == 0)
-      return InvalidArgument(path, ": is no input, target or sample weight of this training");
+    const std::string path = TensorPath(t.name);
+    if (known.count(t.name) == 0) {
+      return InvalidArgument(path, ": must be one of ", absl::StrJoin(known, ", "), ", got \"", t.name, "\"");
+    }
+    if (t.dtype == DType::kText) return InvalidArgument(path, ".dtype: must be of numbers, got BYTES");
     int64_t count = 0;
     if (!CheckedNumElements(t.shape, &count))
-      return InvalidArgument(path, ".shape: is too large, got ", ShapeString(t.shape));
+      return InvalidArgument(path, ".shape: must have fewer elements, got ", ShapeString(t.shape));
     if (first_axis.count(t.name) > 0 || (arguments.count(t.name) > 0 && !t.shape.empty())) {
-      if (t.shape.empty()) return InvalidArgument(path, ".shape: needs a batch axis, got []");
+      if (t.shape.empty()) return InvalidArgument(path, ".shape: must have a batch axis, got []");
       if (samples_ >= 0 && t.shape[0] != samples_) {
         return InvalidArgument(path, ".shape: must have ", samples_, " rows like the other tensors, got ", t.shape[0]);
       }
@@ -131,9 +169,9 @@ absl::Status ForwardBuilder::AddBatch(const Signature& batch) {
   if (samples_ == 0) return InvalidArgument("tensors: must have at least one sample, got 0");
   samples_ = std::max<int64_t>(samples_, 1);
   for (const v1::Input& input : model_.inputs()) {
-    const std::string path = absl::StrCat("tensors.", input.name());
+    const std::string path = TensorPath(input.name());
     const auto it = tensors_.find(input.name());
-    if (it == tensors_.end()) return InvalidArgument(path, ": is missing");
+    if (it == tensors_.end()) return InvalidArgument(path, ": must be given, got nothing");
     STRATA_RETURN_IF_ERROR(CheckInput(path, input, {input.name(), it->second.dtype(), it->second.shape()}));
   }
   return absl::OkStatus();
@@ -142,17 +180,15 @@ absl::Status ForwardBuilder::AddBatch(const Signature& batch) {
 Value ForwardBuilder::TensorOf(const std::string& path, const std::string& name) {
   const auto it = tensors_.find(name);
   if (it != tensors_.end()) return it->second;
-  graph_->Fail(InvalidArgument("tensors.", name, ": is missing (", path, " needs it)"));
+  graph_->Fail(InvalidArgument(TensorPath(name), ": must be given for ", path, ", got nothing"));
   return {graph_, -1};
 }
 
-nn::Annotated ForwardBuilder::OutputOf(const Named& n, const Forward& f) {
-  for (int i = 0; i < model_.outputs_size(); ++i) {
-    if (n.output.empty() ? static_cast<size_t>(i) == n.index : model_.outputs(i).name() == n.output)
-      return f.outputs[i];
-  }
-  if (n.output.empty() && model_.outputs_size() == 1) return f.outputs[0];
-  graph_->Fail(InvalidArgument(n.path, ".output: must name an output of the model, got \"", n.output, "\""));
+nn::Annotated ForwardBuilder::OutputOf(const std::string& path, const std::string& name, std::optional<int> position,
+                                       const Forward& f) {
+  const absl::StatusOr<int> index = FindOutput(path, model_, name, position);
+  if (index.ok()) return f.outputs[static_cast<size_t>(*index)];
+  graph_->Fail(index.status());
   return Value{graph_, -1};
 }
 
@@ -172,7 +208,7 @@ Value ForwardBuilder::ClassFactors(Value target) {
   label = Reshape(Cast(label, DType::kI32), {-1});
   if (!label || label.dim(0) != samples_) {
     graph_->Fail(
-        InvalidArgument("class_weights: need one class per sample, got targets of ", ShapeString(target.shape())));
+        InvalidArgument("class_weights: must be for targets of one class a sample, got ", ShapeString(target.shape())));
     return {graph_, -1};
   }
   const Value factor = Gather(Constant(graph_, Tensor::Of(DType::kF32, {last + 1}, table)), label);
@@ -195,8 +231,9 @@ Forward ForwardBuilder::Build(bool training, Value random_state) {
     const v1::Objective& o = config_.objectives(i);
     const std::string path = absl::StrCat("objectives[", i, "]");
     nn::LossArgs args;
-    args.prediction = OutputOf({path, o.output(), "", "", static_cast<size_t>(i)}, f);
-    for (const std::string& more : o.more_outputs()) args.more.push_back(OutputOf({path, more, "", "", 0}, f));
+    args.prediction = OutputOf(path + ".output", o.output(), i, f);
+    for (int k = 0; k < o.more_outputs_size(); ++k)
+      args.more.push_back(OutputOf(absl::StrCat(path, ".more_outputs[", k, "]"), o.more_outputs(k), std::nullopt, f));
     // Triplets have no target.
     if (!o.loss().has_triplet_margin()) {
       args.target = TensorOf(path, o.target().empty() ? DefaultTarget(i) : o.target());
@@ -209,11 +246,10 @@ Forward ForwardBuilder::Build(bool training, Value random_state) {
       args.sample_weight = args.sample_weight ? args.sample_weight * factors : factors;
     }
     if (!graph_->ok()) return f;
-    Value loss = nn::BuildObjective(s, o.loss(), args);
-    if (!graph_->ok()) {
-      graph_->PrefixError(absl::StrCat(path, ".loss: "));
-      return f;
-    }
+    nn::Scope at = s.At(absl::StrCat(path, ".loss")).At(KindName(o.loss()));
+    Value loss = nn::BuildObjective(at, o.loss(), args);
+    at.NameError();
+    if (!graph_->ok()) return f;
     if (o.has_weight()) loss = loss * o.weight();
     f.loss = f.loss ? f.loss + loss : loss;
   }
@@ -250,20 +286,14 @@ std::vector<MetricSpec> ForwardBuilder::AddMetrics(const Forward& f) {
   for (int i = 0; i < config_.metrics_size() && graph_->ok(); ++i) {
     const v1::NamedMetric& m = config_.metrics(i);
     const std::string path = absl::StrCat("metrics[", i, "]");
-    // Metrics without an output or target look at the first objective's.
-    const bool objective = config_.objectives_size() > 0;
-    const std::string output = m.output().empty() && objective ? config_.objectives(0).output() : m.output();
-    std::string target = m.target();
-    if (target.empty() && objective) target = config_.objectives(0).target();
-    if (target.empty()) target = DefaultTarget(0);
-    const nn::Annotated prediction = OutputOf({path, output, "", "", 0}, f);
-    const Value truth = TensorOf(path, target);
+    const MetricPlace place = PlaceOf(m, config_);
+    const nn::Annotated prediction = OutputOf(path + ".output", place.output, 0, f);
+    const Value truth = TensorOf(path, place.target);
     // What Keras' mask leaves out does not count.
-    const nn::MetricTerms terms = nn::BuildMetric(s, m.metric(), truth, prediction, prediction.mask);
-    if (!graph_->ok()) {
-      graph_->PrefixError(absl::StrCat(path, ": "));
-      break;
-    }
+    nn::Scope at = s.At(absl::StrCat(path, ".metric")).At(KindName(m.metric()));
+    const nn::MetricTerms terms = nn::BuildMetric(at, m.metric(), truth, prediction, prediction.mask);
+    at.NameError();
+    if (!graph_->ok()) break;
     MetricSpec spec{names[i], graph_->outputs().size(), {}, terms.result};
     for (const Value& sum : terms.sums) spec.sizes.push_back(sum.num_elements());
     for (const Value& sum : terms.sums) graph_->MarkOutput(spec.name, sum);

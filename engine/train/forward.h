@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -58,11 +59,8 @@ class ForwardBuilder {
   std::vector<RequirementSpec> AddRequirements();
 
  private:
-  struct Named {
-    std::string path, output, target, sample_weight;
-    size_t index;
-  };
-  nn::Annotated OutputOf(const Named& n, const Forward& f);
+  nn::Annotated OutputOf(const std::string& path, const std::string& name, std::optional<int> position,
+                         const Forward& f);
   Value TensorOf(const std::string& path, const std::string& name);
   Value ClassFactors(Value target);
   nn::Scope RootScope(bool training, Value random_state);
@@ -93,6 +91,19 @@ std::vector<std::string> MetricNames(const v1::TrainingConfig& config);
 
 // Target of objective or metric `index`: "target", "target_1", ...
 std::string DefaultTarget(size_t index);
+// The tensor of the batch that is an argument of an objective's loss.
+std::string ArgumentTensor(const v1::Objective& o, const std::string& argument);
+
+// What a metric looks at: its own output and target, or the first objective's.
+struct MetricPlace {
+  std::string output, target;
+};
+MetricPlace PlaceOf(const v1::NamedMetric& metric, const v1::TrainingConfig& config);
+
+// Index of the output that a field of the configuration means: the one that it names or, where it is empty, the one at
+// `position`, or the only one. INVALID_ARGUMENT begins with `path` and names those that there are.
+absl::StatusOr<int> FindOutput(const std::string& path, const v1::Model& model, const std::string& name,
+                               std::optional<int> position);
 
 // Checks one tensor of a request against an input of a model. `path` begins the message.
 absl::Status CheckInput(const std::string& path, const v1::Input& input, const PortSpec& given);

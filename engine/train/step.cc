@@ -4,6 +4,7 @@
 #include <map>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "engine/autodiff/gradients.h"
 #include "engine/base/status.h"
 #include "engine/nn/custom/custom.h"
@@ -152,10 +153,30 @@ absl::Status CheckNames(const v1::TrainingConfig& config, const nn::Collected& c
       return InvalidArgument("frozen[", i, "]: must name a parameter, got \"", config.frozen(i), "\"");
   }
   for (int i = 0; i < config.optimizer().groups_size(); ++i) {
-    for (const std::string& name : config.optimizer().groups(i).parameters()) {
-      if (!exists(name))
-        return InvalidArgument("optimizer.groups[", i, "].parameters: must name a parameter, got \"", name, "\"");
+    const v1::ParameterGroup& group = config.optimizer().groups(i);
+    for (int k = 0; k < group.parameters_size(); ++k) {
+      if (exists(group.parameters(k))) continue;
+      return InvalidArgument("optimizer.groups[", i, "].parameters[", k, "]: must name a parameter, got \"",
+                             group.parameters(k), "\"");
     }
+  }
+  return absl::OkStatus();
+}
+
+// Outputs by name, before anything is built on them.
+absl::Status CheckOutputs(const v1::Model& model, const v1::TrainingConfig& config) {
+  for (int i = 0; i < config.objectives_size(); ++i) {
+    const v1::Objective& o = config.objectives(i);
+    const std::string path = absl::StrCat("objectives[", i, "]");
+    STRATA_RETURN_IF_ERROR(FindOutput(path + ".output", model, o.output(), i).status());
+    for (int k = 0; k < o.more_outputs_size(); ++k) {
+      const std::string at = absl::StrCat(path, ".more_outputs[", k, "]");
+      STRATA_RETURN_IF_ERROR(FindOutput(at, model, o.more_outputs(k), std::nullopt).status());
+    }
+  }
+  for (int i = 0; i < config.metrics_size(); ++i) {
+    const std::string output = PlaceOf(config.metrics(i), config).output;
+    STRATA_RETURN_IF_ERROR(FindOutput(absl::StrCat("metrics[", i, "].output"), model, output, 0).status());
   }
   return absl::OkStatus();
 }
@@ -173,7 +194,7 @@ absl::StatusOr<v1::TrainingConfig> CompleteConfig(const v1::Model& model, const 
   for (const nn::Definitions* list : {&given.custom_components(), &model.custom_components()}) {
     STRATA_RETURN_IF_ERROR(nn::Resolve(*list, &config));
   }
-  if (config.objectives().empty()) return InvalidArgument("objectives: must have at least one");
+  if (config.objectives().empty()) return InvalidArgument("objectives: must not be empty, got none");
   for (int i = 0; i < config.objectives_size(); ++i) {
     STRATA_RETURN_IF_ERROR(
         nn::Fill(dialect, absl::StrCat("objectives[", i, "].loss"), config.mutable_objectives(i)->mutable_loss()));
@@ -183,14 +204,22 @@ absl::StatusOr<v1::TrainingConfig> CompleteConfig(const v1::Model& model, const 
                              "].loss: must be negative_log_likelihood on the output log_prob of a layer "
                              "adaptive_log_softmax, which owns the weights, got adaptive_log_softmax");
     }
+    const int further = nn::FurtherPredictions(config.objectives(i).loss());
+    if (further >= 0 && config.objectives(i).more_outputs_size() != further) {
+      return InvalidArgument("objectives[", i, "].more_outputs: must name the ", further,
+                             " further outputs that the loss compares, got ", config.objectives(i).more_outputs_size());
+    }
     for (const auto& [argument, tensor] : config.objectives(i).arguments()) {
       const std::vector<std::string> known = nn::ArgumentsOf(config.objectives(i).loss());
       if (std::find(known.begin(), known.end(), argument) == known.end()) {
-        return InvalidArgument("objectives[", i, "].arguments: must name arguments of the loss, got \"", argument,
-                               "\"");
+        return InvalidArgument("objectives[", i, "].arguments[\"", argument, "\"]: must be ",
+                               known.empty() ? "absent: the loss takes no further argument"
+                                             : absl::StrCat("one of ", absl::StrJoin(known, ", ")),
+                               ", got \"", argument, "\"");
       }
     }
   }
+  STRATA_RETURN_IF_ERROR(CheckOutputs(model, config));
   for (int i = 0; i < config.metrics_size(); ++i) {
     STRATA_RETURN_IF_ERROR(
         nn::Fill(dialect, absl::StrCat("metrics[", i, "].metric"), config.mutable_metrics(i)->mutable_metric()));

@@ -120,7 +120,9 @@ TEST(Ctc, RefusesBadLengths) {
     NamedViews batch;
     const char* words;
   } kRows[] = {
-      {"missing", {{"target", targets.view()}, {"target_lengths", one.view()}}, "tensors.input_lengths: is missing"},
+      {"missing",
+       {{"target", targets.view()}, {"target_lengths", one.view()}},
+       "tensors[\"input_lengths\"]: must be given"},
       {"steps",
        {{"target", targets.view()}, {"input_lengths", many.view()}, {"target_lengths", one.view()}},
        "input_lengths: must be in [0, 5]"},

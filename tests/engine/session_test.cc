@@ -234,14 +234,16 @@ struct BadBatch {
 TEST(Session, RefusesBadBatches) {
   auto session = MakeSession(kMlp, kConfig);
   const BadBatch rows[] = {
-      {"missing input", {{"target", {4, 1}}}, "tensors.input: is missing"},
-      {"missing target", {{"input", {4, 2}}}, "tensors.target: is missing"},
-      {"wrong width", {{"input", {4, 3}}, {"target", {4, 1}}}, "tensors.input.shape: must be [?, 2], got [4, 3]"},
-      {"wrong rank", {{"input", {4}}, {"target", {4, 1}}}, "tensors.input.shape: must be [?, 2], got [4]"},
-      {"rows differ", {{"input", {4, 2}}, {"target", {3, 1}}}, "tensors.target.shape: must have 4 rows"},
+      {"missing input", {{"target", {4, 1}}}, "tensors[\"input\"]: must be given"},
+      {"missing target", {{"input", {4, 2}}}, "tensors[\"target\"]: must be given"},
+      {"wrong width", {{"input", {4, 3}}, {"target", {4, 1}}}, "tensors[\"input\"].shape: must be [?, 2], got [4, 3]"},
+      {"wrong rank", {{"input", {4}}, {"target", {4, 1}}}, "tensors[\"input\"].shape: must be [?, 2], got [4]"},
+      {"rows differ", {{"input", {4, 2}}, {"target", {3, 1}}}, "tensors[\"target\"].shape: must have 4 rows"},
       {"no rows", {{"input", {0, 2}}, {"target", {0, 1}}}, "tensors: must have at least one sample"},
-      {"stranger", {{"input", {4, 2}}, {"target", {4, 1}}, {"z", {4}}}, "tensors.z: is no input"},
-      {"target shape", {{"input", {4, 2}}, {"target", {4, 2}}}, "objectives[0].loss: "},
+      {"stranger",
+       {{"input", {4, 2}}, {"target", {4, 1}}, {"z", {4}}},
+       "tensors[\"z\"]: must be one of input, target, got \"z\""},
+      {"target shape", {{"input", {4, 2}}, {"target", {4, 2}}}, "objectives[0].loss.mean_squared_error."},
   };
   for (const BadBatch& row : rows) {
     std::vector<Tensor> owned;
@@ -261,13 +263,15 @@ TEST(Session, RefusesArgumentsOfOtherNames) {
   };
   const Row rows[] = {
       {"lstm { units: 2 }", "mask", ""},
-      {"lstm { units: 2 }", "masks", "a.named_args[\"masks\"]: must be one of mask, got \"masks\""},
+      {"lstm { units: 2 }", "masks",
+       "calls[0].named_args[\"masks\"]: must be one of mask for layers[0].lstm, got \"masks\""},
       {"linear { units: 2 }", "mask",
-       "a.named_args[\"mask\"]: must be absent: the layer takes no argument by name, got \"mask\""},
+       "calls[0].named_args[\"mask\"]: must be absent: layers[0].linear takes no argument by name, got \"mask\""},
       {"keras_multi_head_attention { num_heads: 1 key_dim: 2 }", "mask",
-       "a.named_args[\"mask\"]: must be one of attention_mask, got \"mask\""},
+       "calls[0].named_args[\"mask\"]: must be one of attention_mask for layers[0].keras_multi_head_attention, got "
+       "\"mask\""},
       {"model { inputs { name: \"i\" } layers { linear { units: 2 } } }", "mask",
-       "a.named_args[\"mask\"]: must be absent: the layer takes no argument by name, got \"mask\""},
+       "calls[0].named_args[\"mask\"]: must be absent: layers[0].model takes no argument by name, got \"mask\""},
   };
   for (const Row& row : rows) {
     const bool attention = std::string(row.layer).find("attention") != std::string::npos;

@@ -42,12 +42,12 @@ Object ObjectOf(const google::protobuf::Value& v, v1::Hyperparameter::Type type,
   }
 }
 
-// Puts "body:" or the like and the scope's path before an error of the language.
+// Puts "body:" or the like and the scope's place before an error of the language.
 void FailText(Scope& s, const std::string& field, const absl::Status& status) {
   if (s.ok()) {
     s.Fail(absl::StrCat(field, ":", status.message()));
   } else {
-    s.graph()->PrefixError(absl::StrCat(s.path(), s.path().empty() ? "" : ".", field, ":"));
+    s.graph()->PrefixError(absl::StrCat(s.place(), s.place().empty() ? "" : ".", field, ":"));
   }
 }
 

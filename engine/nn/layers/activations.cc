@@ -117,7 +117,8 @@ Value OverAxes(Scope& s, const std::vector<int64_t>& given, Value x) {
   std::sort(axes.begin(), axes.end());
   for (size_t i = 0; i < axes.size(); ++i) {
     if (axes[i] < 0 || axes[i] >= x.rank() || (i > 0 && axes[i] == axes[i - 1])) {
-      return s.Fail(absl::StrCat("axis: must name different axes of ", ShapeString(x.shape())));
+      return s.Fail(absl::StrCat("axis|axes: must name different axes of ", ShapeString(x.shape()), ", got ",
+                                 ShapeString(given)));
     }
   }
   const Value e = Exp(x - ReduceMax(x, axes, true));
@@ -145,7 +146,8 @@ Outputs BuildSoftmax(Scope& s, const v1::Softmax& a, const Args& args) {
   const Value mask = args[0].mask;
   if (!s.pytorch() && mask) {
     if (!BroadcastShape(mask.shape(), x.shape()).ok()) {
-      return {s.Fail(absl::StrCat("mask: ", ShapeString(mask.shape()), " does not fit ", ShapeString(x.shape())))};
+      return {s.Fail(
+          absl::StrCat("mask: must fit the input ", ShapeString(x.shape()), ", got ", ShapeString(mask.shape())))};
     }
     x = x + (1.0 - Cast(mask, x.dtype())) * -1e9;
   }

@@ -25,7 +25,7 @@ Pads PadsOf(Scope& s, const v1::Conv& a, const std::vector<int64_t>& sizes, cons
   Pads pads{std::vector<int64_t>(axes, 0), std::vector<int64_t>(axes, 0)};
   if (a.padding().kind_case() == v1::Padding::kSize) {
     if (!s.pytorch()) {
-      s.Fail("padding: must be \"valid\", \"same\" or \"causal\"");
+      s.Fail("padding: must be VALID, SAME or CAUSAL, got numbers");
       return pads;
     }
     pads.lo = pads.hi = PerAxis(s, "padding", a.padding().size().values(), axes, pads.lo);
@@ -48,7 +48,7 @@ Pads PadsOf(Scope& s, const v1::Conv& a, const std::vector<int64_t>& sizes, cons
         }
         break;
       case v1::Padding::CAUSAL:
-        if (axes != 1 || s.pytorch()) s.Fail("padding: \"causal\" is for Conv1D of the Keras dialect");
+        if (axes != 1 || s.pytorch()) s.Fail("padding: must be VALID or SAME but for Keras' Conv1D, got CAUSAL");
         pads.lo[i] = reach - 1;
         break;
       default:
@@ -108,7 +108,8 @@ Outputs Build(Scope& s, const v1::Conv& a, const Args& args, int axes) {
   at.dilation = PerAxis(s, "dilation", a.dilation(), axes, std::vector<int64_t>(axes, 1));
   at.groups = a.groups();
   if (!s.pytorch() && NumElements(at.stride) != 1 && NumElements(at.dilation) != 1) {
-    return {s.Fail("strides|dilation_rate: at most one of them may differ from 1")};
+    return {s.Fail(absl::StrCat("strides|dilation_rate: at most one may differ from 1, got ", ShapeString(at.stride),
+                                " and ", ShapeString(at.dilation)))};
   }
   const std::vector<int64_t> sizes(x.shape().begin() + 1, x.shape().end() - 1);
   const Pads pads = PadsOf(s, a, sizes, kernel, at);

@@ -30,9 +30,10 @@ Outputs Build(Scope& s, const v1::ConvLstm& a, const Args& args) {
   input.pad_lo = input.pad_hi = state.pad_lo = state.pad_hi = std::vector<int64_t>(kAxes, 0);
   state.stride = state.dilation = ones;
   if (NumElements(input.stride) != 1 && NumElements(input.dilation) != 1)
-    s.Fail("strides|dilation_rate: at most one of them may differ from 1");
+    s.Fail(absl::StrCat("strides|dilation_rate: at most one may differ from 1, got ", ShapeString(input.stride),
+                        " and ", ShapeString(input.dilation)));
   if (a.padding().kind_case() == v1::Padding::kSize || a.padding().mode() == v1::Padding::CAUSAL)
-    s.Fail("padding: must be \"valid\" or \"same\"");
+    s.Fail(absl::StrCat("padding: must be VALID or SAME, got ", a.padding().has_size() ? "numbers" : "CAUSAL"));
   for (int i = 0; i < kAxes; ++i) {
     SamePadding(1, kernel[i], 1, &state.pad_lo[i], &state.pad_hi[i]);
     const int64_t reach = input.dilation[i] * (kernel[i] - 1) + 1;

@@ -19,7 +19,7 @@ void PytorchSizes(Scope& s, const v1::ConvTranspose& a, Value x, const std::vect
   const int axes = static_cast<int>(kernel.size());
   const std::vector<int64_t> zeros(axes, 0);
   if (a.padding().kind_case() != v1::Padding::kSize) {
-    s.Fail("padding: must be a number or a list");
+    s.Fail(absl::StrCat("padding: must be numbers, got ", v1::Padding::Mode_Name(a.padding().mode())));
     return;
   }
   at->pad_lo = at->pad_hi = PerAxis(s, "padding", a.padding().size().values(), axes, zeros);
@@ -31,7 +31,7 @@ void PytorchSizes(Scope& s, const v1::ConvTranspose& a, Value x, const std::vect
     }
     const int64_t reach = at->dilation[i] * (kernel[i] - 1) + 1;
     const int64_t out = (x.dim(i + 1) - 1) * at->stride[i] - 2 * at->pad_lo[i] + reach + extra[i];
-    if (out <= 0) s.Fail(absl::StrCat("padding|input: nothing of axis ", i, " is left"));
+    if (out <= 0) s.Fail(absl::StrCat("padding|input: must leave something of axis ", i, ", got ", out));
     if (extra[i] >= at->stride[i]) at->pad_hi[i] -= extra[i];
     result->push_back(out);
   }
@@ -43,7 +43,7 @@ void KerasSizes(Scope& s, const v1::ConvTranspose& a, Value x, const std::vector
   const int axes = static_cast<int>(kernel.size());
   const bool same = a.padding().mode() == v1::Padding::SAME;
   if (a.padding().kind_case() == v1::Padding::kSize || a.padding().mode() == v1::Padding::CAUSAL) {
-    s.Fail("padding: must be \"valid\" or \"same\"");
+    s.Fail(absl::StrCat("padding: must be VALID or SAME, got ", a.padding().has_size() ? "numbers" : "CAUSAL"));
     return;
   }
   const std::vector<int64_t> extra =
@@ -54,7 +54,7 @@ void KerasSizes(Scope& s, const v1::ConvTranspose& a, Value x, const std::vector
       s.Fail(absl::StrCat("output_padding|strides: must be smaller than the stride ", stride, ", got ", extra[i]));
     int64_t out = same ? in * stride : in * stride + std::max<int64_t>(reach - stride, 0);
     if (extra[i] >= 0) out = (in - 1) * stride + reach - 2 * (same ? reach / 2 : 0) + extra[i];
-    if (out <= 0) s.Fail(absl::StrCat("padding|input: nothing of axis ", i, " is left"));
+    if (out <= 0) s.Fail(absl::StrCat("padding|input: must leave something of axis ", i, ", got ", out));
     const int64_t total = same ? std::max<int64_t>((in - 1) * stride + reach - out, 0) : 0;
     at->pad_lo.push_back(total / 2);
     at->pad_hi.push_back(total - total / 2);

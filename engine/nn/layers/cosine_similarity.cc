@@ -21,7 +21,7 @@ Outputs BuildCosineSimilarity(Scope& s, const v1::CosineSimilarity& a, const Arg
   const auto shape = BroadcastShape(x.shape(), y.shape());
   if (!shape.ok()) {
     return {s.Fail(
-        absl::StrCat("x1|x2|input: shapes ", ShapeString(x.shape()), " and ", ShapeString(y.shape()), " do not fit"))};
+        absl::StrCat("x1|x2|input: shapes must fit, got ", ShapeString(x.shape()), " and ", ShapeString(y.shape())))};
   }
   const int64_t rank = static_cast<int64_t>(shape->size());
   if (a.axis() < -rank || a.axis() >= rank) {

@@ -21,14 +21,15 @@ ConvAttrs AttrsOf(Scope& s, const M& a, Value x, int axes, std::vector<int64_t>*
   at.groups = x.dim(-1);
   at.pad_lo = at.pad_hi = std::vector<int64_t>(axes, 0);
   if (NumElements(at.stride) != 1 && NumElements(at.dilation) != 1)
-    s.Fail("strides|dilation_rate: at most one of them may differ from 1");
-  if (a.padding().kind_case() == v1::Padding::kSize) s.Fail("padding: must be \"valid\" or \"same\"");
+    s.Fail(absl::StrCat("strides|dilation_rate: at most one may differ from 1, got ", ShapeString(at.stride), " and ",
+                        ShapeString(at.dilation)));
+  if (a.padding().kind_case() == v1::Padding::kSize) s.Fail("padding: must be VALID or SAME, got numbers");
   for (int i = 0; i < axes; ++i) {
     const int64_t reach = at.dilation[i] * ((*kernel)[i] - 1) + 1;
     if (a.padding().mode() == v1::Padding::SAME)
       SamePadding(x.dim(i + 1), reach, at.stride[i], &at.pad_lo[i], &at.pad_hi[i]);
     if (a.padding().mode() == v1::Padding::CAUSAL) {
-      if (axes != 1) s.Fail("padding: \"causal\" needs one spatial axis");
+      if (axes != 1) s.Fail(absl::StrCat("padding: must be VALID or SAME with ", axes, " spatial axes, got CAUSAL"));
       at.pad_lo[i] = reach - 1;
     }
   }

@@ -91,7 +91,8 @@ Outputs Build(Scope& s, const v1::LocallyConnected& a, const Args& args) {
   const bool channels_first = a.data_format() == v1::CHANNELS_FIRST, same = a.padding().mode() == v1::Padding::SAME;
   if (a.padding().kind_case() == v1::Padding::kSize || a.padding().mode() == v1::Padding::CAUSAL ||
       (same && a.implementation() == 1)) {
-    return {s.Fail("padding: must be \"valid\" (\"same\" needs implementation 2 or 3)")};
+    return {s.Fail(absl::StrCat("padding: must be VALID (or SAME with implementation 2 or 3), got ",
+                                a.padding().has_size() ? "numbers" : v1::Padding::Mode_Name(a.padding().mode())))};
   }
   if (channels_first) x = ToChannelsLast(x);
   const std::vector<int64_t> ones(kAxes, 1);
@@ -110,7 +111,8 @@ Outputs Build(Scope& s, const v1::LocallyConnected& a, const Args& args) {
   if (!s.ok()) return {Value{s.graph(), -1}};
   const std::vector<int64_t> places = grid.Places();
   if (NumElements(places) <= 0)
-    return {s.Fail(absl::StrCat("kernel_size|input: no window fits ", ShapeString(grid.size)))};
+    return {s.Fail(
+        absl::StrCat("kernel_size|input: must fit ", ShapeString(grid.size), ", got ", ShapeString(grid.kernel)))};
   Value y = a.implementation() == 1 ? ByPlace(s, a, x, grid, channels_first) : AsMatrix(s, a, x, grid, channels_first);
   Shape shape{x.dim(0)}, bias_shape;
   shape.insert(shape.end(), places.begin(), places.end());

@@ -61,7 +61,8 @@ Outputs BuildFractional(Scope& s, const v1::FractionalMaxPool& a, const Args& ar
   if (x.rank() != kAxes + 2)
     return {s.Fail(absl::StrCat("input: must have ", kAxes + 2, " axes, got ", ShapeString(x.shape())))};
   if (a.output_size().empty() == a.output_ratio().empty())
-    return {s.Fail("output_size|output_ratio: exactly one of them must be given")};
+    return {s.Fail(absl::StrCat("output_size|output_ratio: exactly one must be given, got ",
+                                a.output_size().empty() ? "none" : "both"))};
   const std::vector<int64_t> kernel = PerAxis(s, "kernel_size", a.kernel_size(), kAxes, std::vector<int64_t>(kAxes, 1));
   std::vector<int64_t> size = PerAxis(s, "output_size", a.output_size(), kAxes, {});
   if (size.empty()) {
@@ -73,8 +74,8 @@ Outputs BuildFractional(Scope& s, const v1::FractionalMaxPool& a, const Args& ar
   const int64_t batch = x.dim(0), channels = x.dim(1), maps = batch * channels;
   for (int i = 0; i < kAxes && s.ok(); ++i) {
     if (size[i] < 1 || size[i] + kernel[i] - 1 > x.dim(i + 2)) {
-      s.Fail(absl::StrCat("output_size|output_ratio|kernel_size|input: ", size[i], " windows of ", kernel[i],
-                          " do not fit ", x.dim(i + 2), " cells"));
+      s.Fail(absl::StrCat("output_size|output_ratio|kernel_size|input: windows must fit ", x.dim(i + 2), " cells, got ",
+                          size[i], " of ", kernel[i]));
     }
   }
   if (!s.ok()) return {Value{s.graph(), -1}};

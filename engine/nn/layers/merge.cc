@@ -92,7 +92,8 @@ Outputs BuildMinimum(Scope& s, const v1::Minimum&, const Args& args) {
 // Batched product contracted over one axis of each operand; (N, D) operands give (N, 1).
 Outputs BuildDot(Scope& s, const v1::Dot& a, const Args& args) {
   Value x = args[0].value, y = args[1].value;
-  if (a.axes_size() < 1 || a.axes_size() > 2) return {s.Fail("axes: must have one or two entries")};
+  if (a.axes_size() < 1 || a.axes_size() > 2)
+    return {s.Fail(absl::StrCat("axes: must have one or two entries, got ", a.axes_size()))};
   if (x.rank() < 2 || y.rank() < 2 || x.rank() > 3 || y.rank() > 3) {
     return {s.Fail(absl::StrCat("inputs: must have two or three axes, got ", ShapeString(x.shape()), " and ",
                                 ShapeString(y.shape())))};
@@ -100,9 +101,11 @@ Outputs BuildDot(Scope& s, const v1::Dot& a, const Args& args) {
   const int ax = static_cast<int>(a.axes(0) < 0 ? a.axes(0) + x.rank() : a.axes(0));
   const int64_t last = a.axes(a.axes_size() - 1);
   const int ay = static_cast<int>(last < 0 ? last + y.rank() : last);
-  if (ax < 1 || ax >= x.rank() || ay < 1 || ay >= y.rank()) return {s.Fail("axes: must name an axis behind the batch")};
+  if (ax < 1 || ax >= x.rank() || ay < 1 || ay >= y.rank()) {
+    return {s.Fail(absl::StrCat("axes: must name axes behind the batch, got ", a.axes(0), " and ", last))};
+  }
   if (x.dim(ax) != y.dim(ay)) {
-    return {s.Fail(absl::StrCat("inputs|axes: contracted sizes differ, ", x.dim(ax), " and ", y.dim(ay)))};
+    return {s.Fail(absl::StrCat("inputs|axes: contracted sizes must be equal, got ", x.dim(ax), " and ", y.dim(ay)))};
   }
   if (a.normalize()) {
     const auto unit = [](Value v, int axis) { return v / Sqrt(Max(ReduceSum(Square(v), {axis}, true), 1e-12)); };

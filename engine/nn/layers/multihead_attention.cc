@@ -179,7 +179,7 @@ Outputs Build(Scope& s, const v1::MultiheadAttention& a, const Args& args) {
   o.attn_mask = args.Named("attn_mask");
   o.key_padding_mask = args.Named("key_padding_mask");
   if (a.is_causal() && !o.attn_mask) {
-    s.Fail("is_causal|attn_mask: needs attn_mask");
+    s.Fail("is_causal|attn_mask: must come with attn_mask, got none");
     return nothing;
   }
   if (o.key_padding_mask && unbatched) o.key_padding_mask = ExpandDims(o.key_padding_mask, 0);

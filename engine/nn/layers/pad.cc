@@ -13,7 +13,8 @@ namespace {
 Value Crop(Scope& s, Value x, int axis, int64_t lo, int64_t hi) {
   const int64_t size = x.dim(axis) - lo - hi;
   if (size <= 0 || lo < 0 || hi < 0) {
-    s.Fail(absl::StrCat("padding|cropping|input: nothing of axis ", axis, " of ", ShapeString(x.shape()), " is left"));
+    s.Fail(absl::StrCat("padding|cropping|input: must leave something of axis ", axis, " of ", ShapeString(x.shape()),
+                        ", got ", lo, " and ", hi));
     return {s.graph(), -1};
   }
   return SliceAxis(x, axis, lo, size);
@@ -32,7 +33,8 @@ Value PadAxis(Scope& s, PadKind kind, Value x, int axis, int64_t lo, int64_t hi,
   if (!x) return x;
   if (kind == PadKind::kZero) {
     if (x.dim(axis) + lo + hi <= 0)
-      return s.Fail(absl::StrCat("padding|input: nothing of axis ", axis, " of ", ShapeString(x.shape()), " is left"));
+      return s.Fail(absl::StrCat("padding|input: must leave something of axis ", axis, " of ", ShapeString(x.shape()),
+                                 ", got ", lo, " and ", hi));
     std::vector<int64_t> los(x.rank(), 0), his(x.rank(), 0);
     los[axis] = lo;
     his[axis] = hi;

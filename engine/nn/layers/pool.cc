@@ -26,8 +26,8 @@ Windows WindowsOf(Scope& s, const Rule& r, int i, int64_t in) {
   const int64_t room = in + r.lo[i] + r.hi[i] - reach;
   // Rounded up, a window that is larger than the padded input still has its first cells.
   if (room < 0 && (!r.ceil || room + r.stride[i] <= 0)) {
-    s.Fail(absl::StrCat("kernel_size|pool_size|input: window of ", reach, " does not fit the padded input of ",
-                        in + r.lo[i] + r.hi[i]));
+    s.Fail(absl::StrCat("kernel_size|pool_size|input: windows must fit the padded input, ", in + r.lo[i] + r.hi[i],
+                        ", got ", reach));
     return w;
   }
   int64_t count = room < 0 ? 1 : (r.ceil ? room + r.stride[i] - 1 : room) / r.stride[i] + 1;
@@ -51,7 +51,7 @@ Rule RuleOf(Scope& s, const M& a, Value x, int axes) {
   const std::vector<int64_t> zeros(axes, 0), ones(axes, 1);
   r.size = PerAxis(s, s.pytorch() ? "kernel_size" : "pool_size", a.pool_size(), axes, {});
   if (r.size.empty()) {
-    s.Fail("kernel_size: must be given");
+    s.Fail("kernel_size: must be given, got nothing");
     return r;
   }
   r.stride = PerAxis(s, "stride", a.stride(), axes, r.size);
@@ -149,7 +149,7 @@ Outputs BuildAvg(Scope& s, const v1::AvgPool& a, const Args& args) {
   }
   if (!s.ok()) return {Value{s.graph(), -1}};
   if (a.has_divisor_override()) {
-    if (a.divisor_override() == 0) return {s.Fail("divisor_override: must not be 0")};
+    if (a.divisor_override() == 0) return {s.Fail("divisor_override: must not be 0, got 0")};
     return {f.Back(SumPool(f.x, at) * (1.0 / static_cast<double>(a.divisor_override())))};
   }
   return {f.Back(Mean(f.x, at, counted))};

@@ -102,7 +102,8 @@ Outputs BuildUpsample(Scope& s, const v1::Upsample& a, const Args& args) {
   const int axes = x.rank() - 2;
   if (axes < 1 || axes > 3) return {s.Fail(absl::StrCat("input: must have 3 to 5 axes, got ", ShapeString(x.shape())))};
   if (a.size().empty() == a.scale_factor().empty())
-    return {s.Fail("size|scale_factor: exactly one of them must be given")};
+    return {
+        s.Fail(absl::StrCat("size|scale_factor: exactly one must be given, got ", a.size().empty() ? "none" : "both"))};
   const std::string& mode = a.mode();
   const bool nearest = mode == "nearest" || mode == "nearest-exact";
   const int wanted = mode == "linear"                          ? 1
@@ -111,7 +112,8 @@ Outputs BuildUpsample(Scope& s, const v1::Upsample& a, const Args& args) {
                                                                : axes;
   if (wanted != axes)
     return {s.Fail(absl::StrCat("mode|input: ", mode, " needs ", wanted + 2, " axes, got ", ShapeString(x.shape())))};
-  if (nearest && a.has_align_corners()) return {s.Fail("align_corners: has no meaning for nearest")};
+  if (nearest && a.has_align_corners())
+    return {s.Fail(absl::StrCat("align_corners: must be absent with mode ", mode, ", got ", a.align_corners()))};
   for (const auto* list : {&a.size()}) {
     if (list->size() > 1 && list->size() != axes)
       return {s.Fail(absl::StrCat("size: must have 1 or ", axes, " entries, got ", list->size()))};
@@ -125,7 +127,8 @@ Outputs BuildUpsample(Scope& s, const v1::Upsample& a, const Args& args) {
     const double factor = a.scale_factor().empty() ? 0 : a.scale_factor(a.scale_factor_size() == 1 ? 0 : i);
     const int64_t out = factor > 0 ? static_cast<int64_t>(std::floor(static_cast<double>(in) * factor))
                                    : a.size(a.size_size() == 1 ? 0 : i);
-    if (out < 1 || in < 1) return {s.Fail(absl::StrCat("scale_factor|size|input: nothing of axis ", axis, " is left"))};
+    if (out < 1 || in < 1)
+      return {s.Fail(absl::StrCat("scale_factor|size|input: must leave something of axis ", axis, ", got ", out))};
     double ratio =
         factor > 0 && !a.recompute_scale_factor() ? 1 / factor : static_cast<double>(in) / static_cast<double>(out);
     if (nearest) {
@@ -145,7 +148,8 @@ Outputs BuildUpSampling(Scope& s, const v1::UpSampling& a, const Args& args) {
   Value x = args[0];
   if (x.rank() != kAxes + 2)
     return {s.Fail(absl::StrCat("input: must have ", kAxes + 2, " axes, got ", ShapeString(x.shape())))};
-  if (kAxes != 2 && a.interpolation() != "nearest") return {s.Fail("interpolation: must be \"nearest\" here")};
+  if (kAxes != 2 && a.interpolation() != "nearest")
+    return {s.Fail(absl::StrCat("interpolation: must be nearest here, got ", a.interpolation()))};
   const std::vector<int64_t> size = PerAxis(s, "size", a.size(), kAxes, std::vector<int64_t>(kAxes, 2));
   const int first = a.data_format() == v1::CHANNELS_FIRST ? 2 : 1;
   for (int i = 0; i < kAxes && s.ok(); ++i) {

@@ -15,14 +15,14 @@ namespace {
 Outputs BuildRnn(Scope& s, const v1::Rnn& a, const Args& args) {
   Value x = args[0];
   if (x.rank() < 3) return {s.Fail(absl::StrCat("input: must have 3 axes or more, got ", ShapeString(x.shape())))};
-  if (a.cells().empty()) return {s.Fail("cell: must be given")};
+  if (a.cells().empty()) return {s.Fail("cell|cells: must not be empty, got none")};
   if (!a.time_major()) x = SwapBatchAndTime(x);
   if (a.time_major()) s.MixRows();
   std::vector<Shape> shapes;
   std::vector<size_t> counts;
   for (const v1::Layer& cell : a.cells()) {
     const std::vector<Shape> own = StateShapes(cell, x.dim(1));
-    if (own.empty()) return {s.Fail("cell: must be a cell")};
+    if (own.empty()) return {s.Fail("cell|cells: must be cells, got another layer")};
     counts.push_back(own.size());
     shapes.insert(shapes.end(), own.begin(), own.end());
   }
@@ -41,7 +41,8 @@ Outputs BuildRnn(Scope& s, const v1::Rnn& a, const Args& args) {
     Value input = x_t[0];
     size_t first = 0;
     for (int i = 0; i < a.cells_size(); ++i) {
-      Scope cell = a.cells_size() == 1 ? body : body.WithPrefix(absl::StrCat("cells.", i, "."));
+      Scope cell = (a.cells_size() == 1 ? body : body.WithPrefix(absl::StrCat("cells.", i, ".")))
+                       .At(absl::StrCat("cells[", i, "]"));
       Args cell_args;
       cell_args.positional.push_back(input);
       for (size_t k = 0; k < counts[i]; ++k) cell_args.positional.push_back(states[first + k]);
@@ -118,7 +119,8 @@ Outputs BuildBidirectional(Scope& s, const v1::Bidirectional& a, const Args& arg
     forward_args.positional.push_back(args[1 + i]);
     backward_args.positional.push_back(args[1 + half + i]);
   }
-  Scope forward_scope = s.WithPrefix("forward_"), backward_scope = s.WithPrefix("backward_");
+  Scope forward_scope = s.WithPrefix("forward_").At("layer");
+  Scope backward_scope = s.WithPrefix("backward_").At(a.has_backward_layer() ? "backward_layer" : "layer");
   const Outputs y = BuildLayer(forward_scope, a.layer(), forward_args);
   const Outputs z = BuildLayer(backward_scope, backward, backward_args);
   if (!s.ok()) return {Value{s.graph(), -1}};
@@ -162,7 +164,8 @@ Outputs BuildTimeDistributed(Scope& s, const v1::TimeDistributed& a, const Args&
     // A mask of steps is not the layer's; one with further axes is.
     if (mask.size() > 1) inner.positional[0].mask = Reshape(args[0].mask, mask);
   }
-  Outputs out = BuildLayer(s, a.layer(), inner);
+  Scope inner_scope = s.At("layer");
+  Outputs out = BuildLayer(inner_scope, a.layer(), inner);
   if (!s.ok()) return {Value{s.graph(), -1}};
   for (Annotated& o : out) {
     if (o.value.rank() == 0 || o.value.dim(0) != batch * steps) return {s.Fail("layer: must keep the batch axis")};

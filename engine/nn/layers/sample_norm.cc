@@ -61,7 +61,8 @@ Outputs BuildGroup(Scope& s, const v1::GroupNorm& a, const Args& args) {
   const int64_t given = s.pytorch() ? 1 : a.axis();
   const int axis = static_cast<int>(given < 0 ? given + x.rank() : given);
   if (x.rank() < 2 || axis < 1 || axis >= x.rank()) {
-    return {s.Fail(absl::StrCat("axis|input: must name an axis behind the batch of ", ShapeString(x.shape())))};
+    return {s.Fail(
+        absl::StrCat("axis|input: must name an axis behind the batch of ", ShapeString(x.shape()), ", got ", given))};
   }
   const int64_t channels = x.dim(axis);
   if (a.has_num_channels() && a.num_channels() != channels) {
@@ -88,7 +89,8 @@ Outputs BuildGroup(Scope& s, const v1::GroupNorm& a, const Args& args) {
   }
   const Value mask = args[0].mask;
   if (mask && BroadcastShape(mask.shape(), x.shape()).value_or(Shape{}) != x.shape()) {
-    return {s.Fail(absl::StrCat("mask: ", ShapeString(mask.shape()), " does not fit ", ShapeString(x.shape())))};
+    return {
+        s.Fail(absl::StrCat("mask: must fit the input ", ShapeString(x.shape()), ", got ", ShapeString(mask.shape())))};
   }
   const Value weights = mask ? Reshape(Broadcast(Cast(mask, x.dtype()), x.shape()), split) : Value{};
   // The parameters too are laid out by group, so that everything is one pass over the same space.
@@ -114,7 +116,7 @@ std::vector<int64_t> LastAxes(Scope& s, const List& sizes, Value x) {
     }
     axes.push_back(axis);
   }
-  if (axes.empty()) s.Fail("normalized_shape: must be given");
+  if (axes.empty()) s.Fail("normalized_shape: must not be empty, got none");
   return axes;
 }
 
@@ -136,7 +138,7 @@ Outputs BuildLayerNorm(Scope& s, const v1::LayerNorm& a, const Args& args) {
   std::sort(axes.begin(), axes.end());
   for (size_t i = 0; i < axes.size(); ++i) {
     if (axes[i] < 0 || axes[i] >= x.rank() || (i > 0 && axes[i] == axes[i - 1])) {
-      return {s.Fail(absl::StrCat("axis: must name different axes of ", ShapeString(x.shape())))};
+      return {s.Fail(absl::StrCat("axis: must name different axes of ", ShapeString(x.shape()), ", got ", axes[i]))};
     }
     spread[axes[i]] = x.dim(static_cast<int>(axes[i]));
     if (axes[i] == 0) s.MixRows();

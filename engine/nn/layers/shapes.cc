@@ -16,7 +16,7 @@ Outputs BuildFlatten(Scope& s, const v1::Flatten& a, const Args& args) {
       p.push_back(1);
       x = Transpose(x, p);
     }
-    if (x.rank() == 0) return {s.Fail("x: needs a batch axis")};
+    if (x.rank() == 0) return {s.Fail("x|input: must have a batch axis, got []")};
     return {Reshape(x, {x.dim(0), x.dim(0) == 0 ? 0 : x.num_elements() / x.dim(0)})};
   }
   if (x.rank() == 0) return {Reshape(x, {1})};
@@ -36,7 +36,7 @@ Outputs BuildFlatten(Scope& s, const v1::Flatten& a, const Args& args) {
 
 Outputs BuildReshape(Scope& s, const v1::Reshape& a, const Args& args) {
   const Value x = args[0];
-  if (x.rank() == 0) return {s.Fail("x: needs a batch axis")};
+  if (x.rank() == 0) return {s.Fail("x|input: must have a batch axis, got []")};
   int64_t known = 1, wild = 0;
   Shape shape{x.dim(0)};
   for (int64_t d : a.target_shape()) {
@@ -48,7 +48,7 @@ Outputs BuildReshape(Scope& s, const v1::Reshape& a, const Args& args) {
     shape.push_back(d);
   }
   const int64_t row = NumElements(std::span(x.shape()).subspan(1));
-  if (wild > 1) return {s.Fail("target_shape: must have at most one -1")};
+  if (wild > 1) return {s.Fail(absl::StrCat("target_shape: must have at most one -1, got ", wild))};
   if (wild == 1 ? (known == 0 || row % known != 0) : known != row) {
     return {s.Fail(
         absl::StrCat("target_shape: must have ", row, " elements, got ", ShapeString(std::span(shape).subspan(1))))};
@@ -65,7 +65,8 @@ Outputs BuildPermute(Scope& s, const v1::Permute& a, const Args& args) {
   std::vector<bool> seen(p.size(), false);
   for (int64_t d : p) {
     if (static_cast<int>(p.size()) != x.rank() || d < 0 || d >= x.rank() || seen[d]) {
-      return {s.Fail(absl::StrCat("dims: must be a permutation of 1 to ", x.rank() - 1))};
+      return {s.Fail(absl::StrCat("dims: must be a permutation of 1 to ", x.rank() - 1, ", got ",
+                                  ShapeString(std::span(a.dims().data(), static_cast<size_t>(a.dims_size())))))};
     }
     seen[d] = true;
   }

@@ -78,7 +78,7 @@ Outputs BuildStackedRnn(Scope& s, const StackedRnn& rnn, const Args& args) {
   if (unbatched || !rnn.batch_first) s.MixRows();  // axis 0 is time
   const int64_t batch = x.dim(1), directions = rnn.bidirectional ? 2 : 1;
   if (x.dim(0) == 0) {
-    s.Fail("input: must have at least one step");
+    s.Fail("input: must have at least one step, got 0");
     return out;
   }
   if (!CheckStates(s, rnn, args, directions, unbatched, batch)) return out;

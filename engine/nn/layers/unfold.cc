@@ -21,7 +21,8 @@ WindowGrid GridOf(Scope& s, const M& a, std::vector<int64_t> size) {
   grid.stride = PerAxis(s, "stride", a.stride(), kAxes, ones);
   for (int64_t places : grid.Places()) {
     if (places < 1 && s.ok())
-      s.Fail(absl::StrCat("kernel_size|input|output_size: no window fits ", ShapeString(grid.size)));
+      s.Fail(absl::StrCat("kernel_size|input|output_size: must fit ", ShapeString(grid.size), ", got ",
+                          ShapeString(grid.kernel)));
   }
   return grid;
 }

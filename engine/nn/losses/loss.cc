@@ -55,7 +55,8 @@ Value Weigh(Scope& s, Value values, const LossArgs& args, v1::Reduction reductio
   const auto check = [&](const char* name, Value w) {
     absl::StatusOr<Shape> joined = BroadcastShape(values.shape(), w.shape());
     if (joined.ok() && *joined == values.shape()) return true;
-    s.Fail(absl::StrCat(name, ": ", ShapeString(w.shape()), " does not fit losses of ", ShapeString(values.shape())));
+    s.Fail(
+        absl::StrCat(name, ": must fit the losses, ", ShapeString(values.shape()), ", got ", ShapeString(w.shape())));
     return false;
   };
   if (args.sample_weight) {
@@ -103,12 +104,18 @@ std::vector<std::string> ArgumentsOf(const v1::Loss& loss) {
   return loss.has_ctc() ? std::vector<std::string>{"input_lengths", "target_lengths"} : std::vector<std::string>();
 }
 
+int FurtherPredictions(const v1::Loss& loss) {
+  if (loss.has_triplet_margin()) return 2;
+  if (loss.has_margin_ranking() || loss.has_cosine_embedding()) return 1;
+  return loss.has_custom() ? -1 : 0;
+}
+
 Value LikePrediction(const LossArgs& args) { return Cast(args.target, args.prediction.value.dtype()); }
 
 bool CheckBroadcast(Scope& s, const LossArgs& args) {
   const Shape &p = args.prediction.value.shape(), &t = args.target.shape();
   if (BroadcastShape(p, t).ok()) return true;
-  s.Fail(absl::StrCat("target|input|y_true|y_pred: shapes ", ShapeString(p), " and ", ShapeString(t), " do not fit"));
+  s.Fail(absl::StrCat("target|input|y_true|y_pred: shapes must fit, got ", ShapeString(t), " and ", ShapeString(p)));
   return false;
 }
 
@@ -116,7 +123,7 @@ Value BuildLoss(Scope& s, const v1::Loss& loss, const LossArgs& given) {
   const LossComponent* component = Find(loss);
   if (component == nullptr) return s.Fail("loss.kind: must be set");
   if (!s.ok() || !given.prediction.value) return {s.graph(), -1};
-  if (!given.target && !loss.has_triplet_margin()) return s.Fail("target: is missing");
+  if (!given.target && !loss.has_triplet_margin()) return s.Fail("target: must be given, got nothing");
   LossArgs args = given;
   const bool keras = !s.pytorch();
   if (keras && !loss.function_form()) Squeeze(&args);

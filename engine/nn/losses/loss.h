@@ -45,6 +45,8 @@ const std::vector<LossComponent>& Losses();
 
 // Names of the further arguments that a loss needs (LossArgs::named).
 std::vector<std::string> ArgumentsOf(const v1::Loss& loss);
+// How many predictions a loss compares besides the first (LossArgs::more); -1: as many as its definition uses.
+int FurtherPredictions(const v1::Loss& loss);
 
 // The element type of predictions, applied to a target.
 Value LikePrediction(const LossArgs& args);

@@ -20,7 +20,8 @@ Value Factor(Scope& s, const char* name, const v1::Doubles& values, const ShapeL
   Shape dims(shape.begin(), shape.end());
   if (dims.empty()) dims = {values.values_size()};
   if (NumElements(dims) != values.values_size() || !BroadcastShape(dims, like.shape()).ok()) {
-    return s.Fail(absl::StrCat(name, ": ", values.values_size(), " values do not fit ", ShapeString(like.shape())));
+    return s.Fail(
+        absl::StrCat(name, ": must fit ", ShapeString(like.shape()), ", got ", values.values_size(), " values"));
   }
   return Constant(s.graph(),
                   Tensor::Of(DType::kF32, dims, std::vector<double>(values.values().begin(), values.values().end())));

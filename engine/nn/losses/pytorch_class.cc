@@ -76,7 +76,7 @@ LossTerms BuildCrossEntropy(Scope& s, const v1::Loss& loss, const LossArgs& args
   const ClassOptions o{a.has_weight() ? &a.weight() : nullptr, a.ignore_index(), a.label_smoothing()};
   const Value x = args.prediction.value;
   if (x.rank() < 1) {
-    s.Fail("input: must have an axis of classes");
+    s.Fail("input: must have an axis of classes, got none");
     return {};
   }
   const Value log_p = LogSoftmax(ClassesLast(x), -1);

@@ -27,7 +27,7 @@ Value Int(Value v, double value) { return Like(v, value); }
 // A vector of lengths, one for each sequence.
 Value Lengths(Scope& s, const LossArgs& args, const char* name, int64_t n) {
   const auto it = args.named.find(name);
-  if (it == args.named.end() || !it->second) return s.Fail(absl::StrCat(name, ": is missing"));
+  if (it == args.named.end() || !it->second) return s.Fail(absl::StrCat(name, ": must be given, got nothing"));
   if (IsFloat(it->second.dtype()) || it->second.num_elements() != n) {
     return s.Fail(absl::StrCat(name, ": must be ", n, " whole numbers, got ", DTypeName(it->second.dtype()),
                                ShapeString(it->second.shape())));

@@ -124,7 +124,8 @@ Value Weights(Scope& s, const v1::Auc& a, const Shape& shape, Value weight) {
     Value w = Cast(weight, DType::kF32);
     while (w.rank() < static_cast<int>(shape.size())) w = ExpandDims(w, -1);
     if (!BroadcastShape(w.shape(), shape).ok()) {
-      return s.Fail(absl::StrCat("sample_weight: ", ShapeString(weight.shape()), " does not fit ", ShapeString(shape)));
+      return s.Fail(
+          absl::StrCat("sample_weight: must fit ", ShapeString(shape), ", got ", ShapeString(weight.shape())));
     }
     all = Broadcast(w, shape);
   }

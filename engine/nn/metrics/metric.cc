@@ -34,8 +34,8 @@ Value AsFloat(Value v) { return Cast(v, DType::kF32); }
 
 bool CheckSameSize(Scope& s, Value t, Value p) {
   if (BroadcastShape(t.shape(), p.shape()).ok()) return true;
-  s.Fail(absl::StrCat("target|y_true|y_pred: shapes ", ShapeString(t.shape()), " and ", ShapeString(p.shape()),
-                      " do not fit"));
+  s.Fail(absl::StrCat("target|y_true|y_pred: shapes must fit, got ", ShapeString(t.shape()), " and ",
+                      ShapeString(p.shape())));
   return false;
 }
 
