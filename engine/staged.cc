@@ -1,6 +1,8 @@
 #include "engine/staged.h"
 
+#include <map>
 #include <set>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -13,9 +15,11 @@ namespace {
 // Turns a batch of raw features into a batch of the model of numbers.
 class Front {
  public:
-  Front(const v1::Model& model, FeatureStage stage) : stage_(std::move(stage)) {
+  // `list` is what errors call the batch: tensors, inputs.
+  Front(const v1::Model& model, FeatureStage stage, std::string list)
+      : stage_(std::move(stage)), list_(std::move(list)) {
     for (const v1::Input& input : model.inputs()) {
-      if (input.dtype() == v1::BYTES) texts_.insert(input.name());
+      inputs_[input.name()] = input;
       raw_only_.insert(input.name());
     }
     for (const v1::Input& input : stage_.model().inputs()) raw_only_.erase(input.name());
@@ -24,12 +28,23 @@ class Front {
   // `ids` owns what the views of derived inputs borrow.
   absl::StatusOr<NamedViews> Apply(const NamedViews& batch, NamedTensors* ids) const {
     Features features;
+    int64_t rows = -1;
     for (const std::string& name : stage_.features()) {
+      const std::string path = absl::StrCat(list_, "[\"", name, "\"]");
       const auto it = batch.find(name);
-      if (it == batch.end()) return InvalidArgument(name, ": must be given, got nothing");
-      STRATA_ASSIGN_OR_RETURN(features[name], FeatureOf(name, it->second));
+      if (it == batch.end()) return InvalidArgument(path, ": must be given, got nothing");
+      const TensorView& view = it->second;
+      STRATA_RETURN_IF_ERROR(CheckInput(path, inputs_.at(name), {name, view.dtype, view.shape}));
+      if (view.shape.empty()) return InvalidArgument(path, ".shape: must have a batch axis, got []");
+      if (rows >= 0 && view.shape[0] != rows) {
+        return InvalidArgument(path, ".shape: must have ", rows, " rows like the other features, got ", view.shape[0]);
+      }
+      rows = view.shape[0];
+      features[name] = FeatureOf(view);
     }
-    STRATA_ASSIGN_OR_RETURN(*ids, stage_.Apply(features));
+    absl::StatusOr<NamedTensors> applied = stage_.Apply(features);
+    if (!applied.ok()) return InvalidArgument(list_, std::string(applied.status().message()));
+    *ids = *std::move(applied);
     NamedViews out;
     for (const auto& [name, view] : batch) {
       if (raw_only_.count(name) == 0) out[name] = view;
@@ -39,35 +54,28 @@ class Front {
   }
 
  private:
-  absl::StatusOr<Feature> FeatureOf(const std::string& name, const TensorView& view) const {
+  static Feature FeatureOf(const TensorView& view) {
     Feature feature;
     feature.shape = view.shape;
     feature.numbers = view;
-    if (texts_.count(name) == 0) return feature;
-    if (view.dtype != DType::kU8 || view.shape.size() < 2) {
-      return InvalidArgument(name, ": must be texts as rows of bytes (u8), got ", DTypeName(view.dtype),
-                             ShapeString(view.shape));
-    }
-    feature.is_text = true;
-    const auto width = static_cast<size_t>(view.shape.back());
-    feature.shape.pop_back();
-    const char* bytes = static_cast<const char*>(view.data);
-    for (int64_t i = 0, n = NumElements(feature.shape); i < n; ++i) {
-      std::string_view text(bytes + static_cast<size_t>(i) * width, width);
-      text = text.substr(0, text.find_last_not_of('\0') + 1);
-      feature.texts.push_back(text);
+    feature.is_text = view.dtype == DType::kText;
+    if (feature.is_text) {
+      const auto* texts = view.as<std::string_view>();
+      feature.texts.assign(texts, texts + view.num_elements());
     }
     return feature;
   }
 
   const FeatureStage stage_;
-  std::set<std::string> texts_, raw_only_;
+  const std::string list_;
+  std::map<std::string, v1::Input> inputs_;
+  std::set<std::string> raw_only_;
 };
 
 class StagedSession final : public TrainSession {
  public:
   StagedSession(const v1::Model& model, FeatureStage stage, std::unique_ptr<TrainSession> inner)
-      : front_(model, std::move(stage)), inner_(std::move(inner)) {}
+      : front_(model, std::move(stage), "tensors"), inner_(std::move(inner)) {}
 
   absl::StatusOr<StepOutcome> Step(const NamedViews& batch, const StepOptions& options) override {
     NamedTensors ids;
@@ -107,7 +115,7 @@ class StagedSession final : public TrainSession {
 class StagedVersion final : public Version {
  public:
   StagedVersion(const v1::Model& model, FeatureStage stage, std::unique_ptr<Version> inner)
-      : front_(model, std::move(stage)), inner_(std::move(inner)), inputs_(RawPorts(model)) {}
+      : front_(model, std::move(stage), "inputs"), inner_(std::move(inner)), inputs_(RawPorts(model)) {}
 
   absl::StatusOr<NamedTensors> Predict(const NamedViews& inputs) const override {
     NamedTensors ids;
@@ -132,11 +140,9 @@ class StagedVersion final : public Version {
 std::vector<PortSpec> RawPorts(const v1::Model& model) {
   std::vector<PortSpec> ports;
   for (const v1::Input& input : model.inputs()) {
-    const bool text = input.dtype() == v1::BYTES;
-    PortSpec& port = ports.emplace_back(PortSpec{input.name(), text ? DType::kU8 : ElementType(input.dtype()), {}});
+    PortSpec& port = ports.emplace_back(PortSpec{input.name(), ElementType(input.dtype()), {}});
     if (!input.has_batched() || input.batched()) port.shape.push_back(input.has_batch_size() ? input.batch_size() : -1);
     for (int64_t d : input.shape()) port.shape.push_back(d);
-    if (text) port.shape.push_back(-1);
   }
   return ports;
 }

@@ -1,7 +1,6 @@
 // Sessions and versions of models with feature columns: the input stage in front of the model of numbers.
 //
-// Features come by name. A text feature (an input of type BYTES) is u8 with one axis more than its values: each text a
-// row of bytes, padded with zeros.
+// Features come by name; a text feature (an input of type BYTES) is a tensor of DType::kText.
 #pragma once
 
 #include <memory>

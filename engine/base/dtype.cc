@@ -30,6 +30,8 @@ const char* DTypeName(DType t) {
       return "f32";
     case DType::kF64:
       return "f64";
+    case DType::kText:
+      return "BYTES";
   }
   return "?";
 }

@@ -49,6 +49,8 @@ double LoadAs(DType t, const void* p, int64_t i) {
       return Load<float>(p, i);
     case DType::kF64:
       return Load<double>(p, i);
+    case DType::kText:
+      break;
   }
   return 0;
 }
@@ -96,6 +98,8 @@ void StoreAs(DType t, void* p, int64_t i, double v) {
       return Store(p, i, static_cast<float>(v));
     case DType::kF64:
       return Store(p, i, v);
+    case DType::kText:
+      break;
   }
 }
 

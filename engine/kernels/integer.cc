@@ -54,6 +54,8 @@ void WithType(DType t, F f) {
       return f(float{});
     case DType::kF64:
       return f(double{});
+    case DType::kText:
+      break;
   }
 }
 

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <set>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/status.h"
@@ -15,6 +17,26 @@ namespace {
 
 absl::Status UnknownModel(const std::string& name) {
   return absl::NotFoundError(absl::StrCat("model: must exist, got ", Quote(name)));
+}
+
+// Names are unique; a digest that is given is the content's, one that is not is filled in.
+absl::Status CompleteAssets(v1::Model* model) {
+  std::set<std::string> names;
+  for (int i = 0; i < model->assets_size(); ++i) {
+    v1::Asset* asset = model->mutable_assets(i);
+    const std::string path = absl::StrCat("assets[", i, "]");
+    if (asset->name().empty()) return InvalidArgument(path, ".name: must be given, got \"\"");
+    if (!names.insert(asset->name()).second) {
+      return InvalidArgument(path, ".name: must be unique, got ", Quote(asset->name()));
+    }
+    const std::string digest = Sha256Hex(asset->content());
+    if (!asset->digest().empty() && !absl::EqualsIgnoreCase(asset->digest(), digest)) {
+      return InvalidArgument(path, ".digest: must be the content's SHA-256, ", digest, ", got ",
+                             Quote(asset->digest()));
+    }
+    asset->set_digest(digest);
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -90,6 +112,7 @@ v1::TrainingConfig ModelRegistry::WithComponents(const v1::TrainingConfig& confi
 
 absl::StatusOr<v1::Model> ModelRegistry::CompleteModel(const v1::Model& model) const {
   v1::Model whole = model;
+  STRATA_RETURN_IF_ERROR(CompleteAssets(&whole));
   options_.engine->AddComponents(Components(), &whole);
   return options_.engine->Complete(whole);
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "engine/base/status.h"
@@ -15,6 +16,12 @@ namespace {
 
 std::map<std::string, double> ToMap(const google::protobuf::Map<std::string, double>& map) {
   return {map.begin(), map.end()};
+}
+
+// The engine calls a batch's tensors by the name of their list; here they stand in a field of the request.
+absl::Status InField(absl::string_view field, const absl::Status& status) {
+  if (!absl::StartsWith(status.message(), "tensors")) return status;
+  return absl::Status(status.code(), absl::StrCat(field, ".", status.message()));
 }
 
 void FillEpoch(const EpochOutcome& outcome, v1::EpochResult* result) {
@@ -83,10 +90,10 @@ absl::Status Run::DoBatch(const v1::Batch& batch, v1::TrainResponse* response) {
   if (batch.sequence() > next) {
     return absl::OutOfRangeError(absl::StrCat("batch.sequence: must be ", next, ", got ", batch.sequence()));
   }
-  STRATA_ASSIGN_OR_RETURN(const NamedViews views, ViewsOf("batch.tensors", batch.tensors()));
+  STRATA_ASSIGN_OR_RETURN(const BatchViews parsed, ViewsOf("batch.tensors", batch.tensors()));
   evaluating_ = false;
   const absl::Time began = absl::Now();
-  const absl::StatusOr<StepOutcome> outcome = session_->Step(views, {.end_of_epoch = batch.end_of_epoch()});
+  const absl::StatusOr<StepOutcome> outcome = session_->Step(parsed.views, {.end_of_epoch = batch.end_of_epoch()});
   if (!outcome.ok()) {
     // The engine refuses a batch (nothing has changed, the number is not used up) or the run cannot go on: a step that
     // is not finite under FAIL_RUN, or a bug.
@@ -95,7 +102,7 @@ absl::Status Run::DoBatch(const v1::Batch& batch, v1::TrainResponse* response) {
       SetState(v1::FAILED, std::string(outcome.status().message()), /*journal=*/true);
       DropSession();
     }
-    return outcome.status();
+    return InField("batch", outcome.status());
   }
   RecordStep(*outcome, absl::Now() - began, response->mutable_step());
   if (step_ - record_.durable_through >= checkpoint_every_ && !checkpoint_in_flight_) {
@@ -148,10 +155,12 @@ void Run::RecordStep(const StepOutcome& outcome, absl::Duration took, v1::StepRe
 absl::Status Run::DoEvaluate(const v1::Evaluate& evaluate, v1::TrainResponse* response) {
   const std::string name = evaluate.name().empty() ? "validation" : evaluate.name();
   STRATA_RETURN_IF_ERROR(CheckText("evaluate.name", name, 64));
-  STRATA_ASSIGN_OR_RETURN(const NamedViews views, ViewsOf("evaluate.tensors", evaluate.tensors()));
+  STRATA_ASSIGN_OR_RETURN(const BatchViews parsed, ViewsOf("evaluate.tensors", evaluate.tensors()));
   const bool first = !evaluating_ || name != evaluation_name_;
   evaluating_ = false;
-  STRATA_ASSIGN_OR_RETURN(const EvalOutcome outcome, session_->Evaluate(views, first));
+  const absl::StatusOr<EvalOutcome> evaluated = session_->Evaluate(parsed.views, first);
+  if (!evaluated.ok()) return InField("evaluate", evaluated.status());
+  const EvalOutcome& outcome = *evaluated;
   evaluating_ = !evaluate.last();
   evaluation_name_ = name;
   last_step_time_ = absl::InfinitePast();  // the next step's rate does not count the evaluation

@@ -1,6 +1,7 @@
 #include "service/core/wire.h"
 
 #include <array>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -18,7 +19,7 @@ struct TypeRow {
   absl::string_view oip;
 };
 
-constexpr std::array<TypeRow, 13> kTypes = {{
+constexpr std::array<TypeRow, 14> kTypes = {{
     {DType::kBool, v1::BOOL, "BOOL"},
     {DType::kU8, v1::UINT8, "UINT8"},
     {DType::kI8, v1::INT8, "INT8"},
@@ -32,6 +33,7 @@ constexpr std::array<TypeRow, 13> kTypes = {{
     {DType::kBF16, v1::BFLOAT16, "BF16"},
     {DType::kF32, v1::FLOAT32, "FP32"},
     {DType::kF64, v1::FLOAT64, "FP64"},
+    {DType::kText, v1::BYTES, "BYTES"},
 }};
 
 constexpr size_t kMaxRank = 16;
@@ -78,27 +80,63 @@ absl::StatusOr<int64_t> CheckedSize(absl::string_view path, const Shape& shape, 
   return count * static_cast<int64_t>(SizeOf(dtype));
 }
 
-absl::StatusOr<NamedViews> ViewsOf(absl::string_view path,
+absl::StatusOr<Tensor> ParseTexts(absl::string_view path, const Shape& shape, absl::string_view data) {
+  constexpr size_t kPrefix = sizeof(uint32_t);
+  const int64_t count = NumElements(shape);
+  // Nothing is allocated for texts that were not sent.
+  if (static_cast<uint64_t>(count) > data.size() / kPrefix) {
+    return InvalidArgument(path, ": needs at least ", count, " times ", kPrefix, " bytes for BYTES ", ShapeText(shape),
+                           ", got ", data.size());
+  }
+  Tensor texts(DType::kText, shape);
+  size_t at = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    if (data.size() - at < kPrefix) {
+      return InvalidArgument(path, ": must have ", kPrefix, " bytes of length before text ", i, ", got ",
+                             data.size() - at);
+    }
+    const auto byte = [&](size_t k) { return static_cast<uint32_t>(static_cast<unsigned char>(data[at + k])); };
+    const size_t length = byte(0) | byte(1) << 8 | byte(2) << 16 | byte(3) << 24;
+    at += kPrefix;
+    if (length > data.size() - at) {
+      return InvalidArgument(path, ": text ", i, " must end within the data, ", data.size() - at,
+                             " bytes further, got a length of ", length);
+    }
+    texts.data<std::string_view>()[i] = std::string_view(data.data() + at, length);
+    at += length;
+  }
+  if (at != data.size()) {
+    return InvalidArgument(path, ": must end after ", count, " texts, BYTES ", ShapeText(shape), ", got ",
+                           data.size() - at, " bytes more");
+  }
+  return texts;
+}
+
+absl::StatusOr<BatchViews> ViewsOf(absl::string_view path,
                                    const google::protobuf::Map<std::string, v1::Tensor>& tensors) {
   if (tensors.empty()) return InvalidArgument(path, ": must not be empty");
   if (tensors.size() > kMaxTensors)
     return InvalidArgument(path, ": at most ", kMaxTensors, " tensors, got ", tensors.size());
-  NamedViews views;
+  BatchViews result;
   for (const auto& [name, tensor] : tensors) {
     const std::string where = absl::StrCat(path, "[", Quote(name), "]");
-    if (tensor.dtype() == v1::BYTES)
-      return absl::UnimplementedError(absl::StrCat(where, ".dtype: BYTES is not supported yet"));
     const std::optional<DType> dtype = FromWire(tensor.dtype());
     if (!dtype) return InvalidArgument(where, ".dtype: must be a known type, got ", static_cast<int>(tensor.dtype()));
     Shape shape(tensor.shape().begin(), tensor.shape().end());
+    if (*dtype == DType::kText) {
+      STRATA_RETURN_IF_ERROR(CheckedSize(where, shape, *dtype).status());
+      STRATA_ASSIGN_OR_RETURN(result.texts[name], ParseTexts(where + ".data", shape, tensor.data()));
+      result.views[name] = result.texts[name].view();
+      continue;
+    }
     STRATA_ASSIGN_OR_RETURN(const int64_t bytes, CheckedSize(where, shape, *dtype));
     if (static_cast<uint64_t>(bytes) != tensor.data().size()) {
       return InvalidArgument(where, ".data: needs ", bytes, " bytes for ", v1::DataType_Name(tensor.dtype()), " ",
                              ShapeText(shape), ", got ", tensor.data().size());
     }
-    views[name] = TensorView{*dtype, std::move(shape), tensor.data().data()};
+    result.views[name] = TensorView{*dtype, std::move(shape), tensor.data().data()};
   }
-  return views;
+  return result;
 }
 
 google::protobuf::Timestamp ToTimestamp(absl::Time time) {

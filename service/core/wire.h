@@ -25,8 +25,17 @@ absl::string_view OipName(DType type);
 // Elements of a shape from outside; INVALID_ARGUMENT on a negative size, too many axes or an absurd product.
 absl::StatusOr<int64_t> CheckedSize(absl::string_view path, const Shape& shape, DType dtype);
 
-// Views of a batch's tensors: no copy, valid while `tensors` lives. `path` names the field in errors.
-absl::StatusOr<NamedViews> ViewsOf(absl::string_view path,
+// BYTES of a shape that CheckedSize takes: each text is its length (4 bytes, little-endian) and its content. The
+// tensor's texts borrow from `data`. INVALID_ARGUMENT for lengths that do not end where `data` ends.
+absl::StatusOr<Tensor> ParseTexts(absl::string_view path, const Shape& shape, absl::string_view data);
+
+// The tensors of a batch without a copy: valid while the message lives.
+struct BatchViews {
+  NamedViews views;
+  NamedTensors texts;  // what views of texts look at
+};
+// `path` names the field in errors.
+absl::StatusOr<BatchViews> ViewsOf(absl::string_view path,
                                    const google::protobuf::Map<std::string, v1::Tensor>& tensors);
 
 google::protobuf::Timestamp ToTimestamp(absl::Time time);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <set>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -61,6 +62,16 @@ absl::Status Copy(const std::string& where, const List& list, Tensor* tensor) {
   return absl::OkStatus();
 }
 
+// Borrows the texts.
+absl::Status CopyTexts(const std::string& where, const google::protobuf::RepeatedPtrField<std::string>& list,
+                       Tensor* tensor) {
+  if (list.size() != tensor->num_elements()) {
+    return InvalidArgument(where, ".contents: needs ", tensor->num_elements(), " elements, got ", list.size());
+  }
+  std::copy(list.begin(), list.end(), tensor->data<std::string_view>());
+  return absl::OkStatus();
+}
+
 absl::Status FromContents(const std::string& where, const inference::InferTensorContents& contents, Tensor* tensor) {
   switch (tensor->dtype()) {
     case DType::kBool:
@@ -85,6 +96,8 @@ absl::Status FromContents(const std::string& where, const inference::InferTensor
       return Copy<float>(where, contents.fp32_contents(), tensor);
     case DType::kF64:
       return Copy<double>(where, contents.fp64_contents(), tensor);
+    case DType::kText:
+      return CopyTexts(where, contents.bytes_contents(), tensor);
     case DType::kF16:
     case DType::kBF16:
       return InvalidArgument(where, ".contents: ", OipName(tensor->dtype()), " travels in raw_input_contents only");
@@ -106,6 +119,13 @@ absl::Status ParseInput(const std::string& where, const Input& input, const std:
     if (input.has_contents()) {
       return InvalidArgument(where, ".contents: must be empty when raw_input_contents are given");
     }
+    if (port.dtype == DType::kText) {
+      result->bytes += raw->size();
+      STRATA_ASSIGN_OR_RETURN(Tensor texts, ParseTexts(where + ".raw_input_contents", shape, *raw));
+      const Tensor& kept = result->converted[port.name] = std::move(texts);
+      result->views[port.name] = kept.view();
+      return absl::OkStatus();
+    }
     if (raw->size() != static_cast<size_t>(bytes)) {
       return InvalidArgument(where, ": raw_input_contents needs ", bytes, " bytes for ", input.datatype(), " ",
                              ShapeText(shape), ", got ", raw->size());
@@ -114,8 +134,10 @@ absl::Status ParseInput(const std::string& where, const Input& input, const std:
     return absl::OkStatus();
   }
   // Nothing is allocated for a shape whose elements were not sent.
-  if (input.contents().ByteSizeLong() == 0 && bytes > 0) return InvalidArgument(where, ".contents: must be given");
-  if (static_cast<uint64_t>(bytes) > input.contents().ByteSizeLong() * 8) {
+  const size_t sent = input.contents().ByteSizeLong();
+  if (port.dtype == DType::kText) result->bytes += sent;
+  if (sent == 0 && bytes > 0) return InvalidArgument(where, ".contents: must be given");
+  if (static_cast<uint64_t>(bytes) > sent * 8) {
     return InvalidArgument(where, ".contents: needs ", bytes / static_cast<int64_t>(SizeOf(port.dtype)),
                            " elements, got fewer");
   }

@@ -2,6 +2,8 @@
 #include <google/protobuf/text_format.h>
 #include <gtest/gtest.h>
 
+#include <string_view>
+
 #include "engine/import/framework.h"
 #include "engine/session.h"
 
@@ -19,12 +21,10 @@ constexpr char kModel[] = R"({"class_name": "Sequential", "config": {"name": "ta
       {"class_name": "categorical_column_with_hash_bucket", "config": {"key": "city", "hash_bucket_size": 5}}}}]}},
   {"class_name": "Dense", "config": {"name": "out", "units": 1}}]}})";
 
-// Texts as rows of bytes.
-Tensor Texts(const std::vector<std::string>& texts, int64_t width) {
-  Tensor t(DType::kU8, {static_cast<int64_t>(texts.size()), 1, width});
-  for (size_t i = 0; i < texts.size(); ++i) {
-    std::copy(texts[i].begin(), texts[i].end(), t.data<char>() + static_cast<int64_t>(i) * width);
-  }
+// One text a row; the texts must outlive the tensor.
+Tensor Texts(const std::vector<std::string_view>& texts) {
+  Tensor t(DType::kText, {static_cast<int64_t>(texts.size()), 1});
+  std::copy(texts.begin(), texts.end(), t.data<std::string_view>());
   return t;
 }
 
@@ -37,7 +37,7 @@ TEST(FeatureModels, TrainAndPredictWithNamedFeatures) {
   const auto session = TrainSession::Create(*model, config, {});
   ASSERT_TRUE(session.ok()) << session.status();
   const Tensor age = Tensor::Of<double>(DType::kF32, {4, 1}, {0.1, 0.2, 0.3, 0.4});
-  const Tensor city = Texts({"rome", "oslo", "paris", ""}, 6);
+  const Tensor city = Texts({"rome", "oslo", "paris", ""});
   const Tensor target = Tensor::Of<double>(DType::kF32, {4, 1}, {1, -1, 0.5, 0});
   const NamedViews batch = {{"age", age.view()}, {"city", city.view()}, {"target", target.view()}};
   double first = 0, last = 0;
@@ -51,20 +51,37 @@ TEST(FeatureModels, TrainAndPredictWithNamedFeatures) {
   const auto version = Version::Create(*model, (*session)->Weights(), {});
   ASSERT_TRUE(version.ok()) << version.status();
   ASSERT_EQ((*version)->inputs().size(), 2u);
-  EXPECT_EQ((*version)->inputs()[1].dtype, DType::kU8);
+  EXPECT_EQ((*version)->inputs()[1].dtype, DType::kText);
+  EXPECT_EQ((*version)->inputs()[1].shape, (Shape{-1, 1}));
   const auto one = (*version)->Predict({{"age", age.view()}, {"city", city.view()}});
   ASSERT_TRUE(one.ok()) << one.status();
-  // Wider rows of bytes are the same texts.
-  const Tensor wide = Texts({"rome", "oslo", "paris", ""}, 11);
-  const auto two = (*version)->Predict({{"age", age.view()}, {"city", wide.view()}});
+  // A zero byte is a byte like any other: at the end, too.
+  const std::string_view zero("rome\0", 5), inside("ro\0me", 5);
+  const Tensor odd = Texts({zero, "oslo", inside, ""});
+  const auto two = (*version)->Predict({{"age", age.view()}, {"city", odd.view()}});
   ASSERT_TRUE(two.ok()) << two.status();
-  for (int64_t i = 0; i < 4; ++i) EXPECT_EQ(one->at("out").At(i), two->at("out").At(i));
+  EXPECT_NE(one->at("out").At(0), two->at("out").At(0));
+  EXPECT_EQ(one->at("out").At(1), two->at("out").At(1));
+  EXPECT_NE(one->at("out").At(2), two->at("out").At(2));
   EXPECT_NEAR(one->at("out").At(0), 1, 0.3);
   EXPECT_NEAR(one->at("out").At(1), -1, 0.3);
 
-  const absl::Status missing = (*version)->Predict({{"age", age.view()}}).status();
-  EXPECT_EQ(missing.code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(missing.message(), "city: must be given, got nothing");
+  const Tensor three = Texts({"a", "b", "c"});
+  const struct {
+    NamedViews inputs;
+    const char* message;
+  } kBad[] = {
+      {{{"age", age.view()}}, "inputs[\"city\"]: must be given, got nothing"},
+      {{{"age", age.view()}, {"city", age.view()}}, "inputs[\"city\"].dtype: must be BYTES, got f32"},
+      {{{"age", city.view()}, {"city", city.view()}}, "inputs[\"age\"].dtype: must be f32, got BYTES"},
+      {{{"age", age.view()}, {"city", three.view()}},
+       "inputs[\"city\"].shape: must have 4 rows like the other features, got 3"},
+  };
+  for (const auto& bad : kBad) {
+    const absl::Status status = (*version)->Predict(bad.inputs).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(status.message(), bad.message);
+  }
 }
 
 TEST(FeatureModels, VocabularyFilesAreAssets) {
@@ -75,19 +92,30 @@ TEST(FeatureModels, VocabularyFilesAreAssets) {
         vocabulary_file { key: "city" vocabulary_file: "cities.txt" } } } } } })",
                                                             &model));
   EXPECT_EQ(Version::Create(model, {}, {}).status().message(),
-            "vocabulary_file: must be an asset of the model, got \"cities.txt\"");
+            "layers[0].dense_features.feature_columns[0].indicator.categorical_column.vocabulary_file.vocabulary_file: "
+            "must be an asset of the model, got \"cities.txt\"");
   v1::Asset* asset = model.add_assets();
   asset->set_name("cities.txt");
   asset->set_content("rome\noslo\r\nlima\n");
   const auto version = Version::Create(model, {}, {});
   ASSERT_TRUE(version.ok()) << version.status();
-  const Tensor city = Texts({"oslo", "lima", "x"}, 4);
+  const Tensor city = Texts({"oslo", "lima", "x"});
   const auto out = (*version)->Predict({{"city", city.view()}});
   ASSERT_TRUE(out.ok()) << out.status();
   const std::vector<double> want = {0, 1, 0, 0, 0, 1, 0, 0, 0};
   const Tensor& y = out->begin()->second;
   ASSERT_EQ(y.shape(), (Shape{3, 3}));
   for (int64_t i = 0; i < 9; ++i) EXPECT_EQ(y.At(i), want[static_cast<size_t>(i)]) << i;
+}
+
+TEST(FeatureModels, TextsAreForCategoricalColumnsOnly) {
+  v1::Model model;
+  ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(R"(
+      name: "m" dialect: KERAS inputs { name: "x" shape: 2 } inputs { name: "city" dtype: BYTES shape: 1 }
+      layers { name: "join" concatenate {} })",
+                                                            &model));
+  EXPECT_EQ(Inspect(model, nullptr, 1).status().message(),
+            "inputs[1].dtype: must be of numbers where no categorical column alone reads it, got BYTES");
 }
 
 }  // namespace

@@ -2,6 +2,8 @@
 // size.
 
 #include <cstdint>
+#include <string>
+#include <string_view>
 
 #include "engine/base/status.h"
 #include "service/rpc/oip.h"
@@ -21,8 +23,11 @@ class AllTypes final : public strata::Version {
   int64_t memory_bytes() const override { return 0; }
 
  private:
-  const std::vector<strata::PortSpec> inputs_{
-      {"a", DType::kF32, {-1, 2}}, {"b", DType::kI8, {-1}}, {"c", DType::kI64, {-1, -1}}, {"d", DType::kBool, {-1, 1}}};
+  const std::vector<strata::PortSpec> inputs_{{"a", DType::kF32, {-1, 2}},
+                                              {"b", DType::kI8, {-1}},
+                                              {"c", DType::kI64, {-1, -1}},
+                                              {"d", DType::kBool, {-1, 1}},
+                                              {"e", DType::kText, {-1, -1}}};
   const std::vector<strata::PortSpec> outputs_{{"y", DType::kF32, {-1}}};
 };
 
@@ -36,5 +41,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!inputs.ok()) return 0;
   STRATA_CHECK(inputs->views.size() == version.inputs().size());
   for (const auto& [name, view] : inputs->views) STRATA_CHECK(view.shape[0] == inputs->rows);
+  const strata::TensorView& texts = inputs->views.at("e");
+  std::string all;  // reads every text to its end
+  for (int64_t i = 0; i < texts.num_elements(); ++i) all += texts.as<std::string_view>()[i];
+  STRATA_CHECK(all.size() <= size);
   return 0;
 }

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <string_view>
+
 #include "absl/synchronization/blocking_counter.h"
 #include "absl/synchronization/notification.h"
 #include "service/batching/rows.h"
@@ -53,6 +56,20 @@ TEST(Policy, Decides) {
     EXPECT_EQ(decision.run, c.run) << c.name;
     EXPECT_EQ(decision.wake, c.wake) << c.name;
   }
+}
+
+TEST(Rows, TextsOfAnyLengthAreJoined) {
+  Tensor one(DType::kText, {1, 2}), two(DType::kText, {2, 2});
+  const std::string_view words[] = {"a", "", "much longer", std::string_view("z\0", 2), "b", "c"};
+  std::copy(words, words + 2, one.data<std::string_view>());
+  std::copy(words + 2, words + 6, two.data<std::string_view>());
+  const NamedViews first{{"t", one.view()}}, second{{"t", two.view()}};
+  const NamedViews* requests[] = {&first, &second};
+  const NamedTensors joined = GatherRows(requests, 4);
+  const Tensor& t = joined.at("t");
+  ASSERT_EQ(t.shape(), (Shape{4, 2}));
+  for (int i = 0; i < 6; ++i) EXPECT_EQ(t.data<std::string_view>()[i], words[i]) << i;
+  EXPECT_EQ(t.data<std::string_view>()[7], "c");  // the last row again
 }
 
 TEST(Policy, PaddedRowsAreFew) {
