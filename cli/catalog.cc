@@ -5,9 +5,12 @@
 #include <iostream>
 #include <memory>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "cli/commands.h"
+#include "cli/json.h"
 #include "cli/terminal.h"
 #include "engine/base/status.h"
 #include "google/protobuf/wrappers.pb.h"
@@ -47,24 +50,86 @@ void PrintDetail(const v1::ComponentInfo& info) {
   if (!rows.empty()) std::cout << "\n" << Table({"FIELD", "TYPE", "DEFAULT", "ONLY", "MEANING"}, rows);
 }
 
-absl::Status Components(Client& client, const std::string& family, const std::string& name) {
+absl::StatusOr<v1::ListComponentsResponse> ListOf(Client& client, const std::string& family) {
   v1::ListComponentsRequest request;
   request.set_family(family);
-  STRATA_ASSIGN_OR_RETURN(v1::ListComponentsResponse response,
-                          client.Call(client.catalog(), &v1::Catalog::Stub::ListComponents, request));
-  if (!name.empty()) {
-    for (const auto& info : response.components()) {
-      if (info.name() != name) continue;
-      PrintDetail(info);
-      return absl::OkStatus();
-    }
-    return absl::NotFoundError(absl::StrCat("family \"", family, "\" has no component \"", name, "\""));
-  }
+  return client.Call(client.catalog(), &v1::Catalog::Stub::ListComponents, request);
+}
+
+std::string KindOf(const v1::CustomComponent& component) {
+  return absl::AsciiStrToLower(v1::CustomComponent::Kind_Name(component.kind()));
+}
+
+absl::Status List(Client& client, const std::string& family) {
+  STRATA_ASSIGN_OR_RETURN(const v1::ListComponentsResponse response, ListOf(client, family));
   std::vector<std::vector<std::string>> rows;
   for (const auto& info : response.components()) {
     rows.push_back({info.family(), info.name(), Frameworks(info.schema()), info.schema().doc()});
   }
+  // The server sends those of all families; a cell and a block stand where layers do.
+  for (const auto& info : response.custom()) {
+    const v1::CustomComponent& c = info.component();
+    const std::string kind = KindOf(c);
+    const std::string& of = kind == "cell" || kind == "block" ? "layer" : kind;
+    if (!family.empty() && family != of) continue;
+    rows.push_back({of, absl::StrCat(c.name(), "@", c.version()), absl::StrCat("registered ", kind), c.doc()});
+  }
   std::cout << Table({"FAMILY", "NAME", "FRAMEWORKS", "MEANING"}, rows);
+  return absl::OkStatus();
+}
+
+// NAME or NAME@VERSION of a registered component.
+struct Reference {
+  std::string name, version;
+};
+absl::StatusOr<Reference> ParseReference(const std::string& text) {
+  const std::vector<std::string> parts = absl::StrSplit(text, '@');
+  if (parts.size() > 2 || parts[0].empty() || (parts.size() == 2 && parts[1].empty())) {
+    return InvalidArgument("NAME: must be NAME or NAME@VERSION, got \"", text, "\"");
+  }
+  return Reference{parts[0], parts.size() == 2 ? parts[1] : ""};
+}
+
+absl::Status Get(Client& client, const std::string& text, const std::string& family) {
+  STRATA_ASSIGN_OR_RETURN(const Reference reference, ParseReference(text));
+  bool found = false;
+  if (reference.version.empty()) {
+    STRATA_ASSIGN_OR_RETURN(const v1::ListComponentsResponse response, ListOf(client, family));
+    // A name may stand in several families: a loss and a metric.
+    for (const auto& info : response.components()) {
+      if (info.name() != reference.name) continue;
+      if (found) std::cout << "\n";
+      PrintDetail(info);
+      found = true;
+    }
+  }
+  if (found) return absl::OkStatus();
+  v1::GetComponentRequest request;
+  request.set_name(reference.name);
+  request.set_version(reference.version);
+  STRATA_ASSIGN_OR_RETURN(const v1::CustomComponentInfo info,
+                          client.Call(client.catalog(), &v1::Catalog::Stub::GetComponent, request));
+  std::cout << ToJson(info);
+  return absl::OkStatus();
+}
+
+absl::Status Register(Client& client, const std::string& file) {
+  v1::RegisterComponentRequest request;
+  STRATA_RETURN_IF_ERROR(ReadJson(file, request.mutable_component()));
+  STRATA_ASSIGN_OR_RETURN(const v1::CustomComponentInfo info,
+                          client.Call(client.catalog(), &v1::Catalog::Stub::RegisterComponent, request));
+  std::cout << "registered " << KindOf(info.component()) << " " << info.component().name() << "@"
+            << info.component().version() << "\n";
+  return absl::OkStatus();
+}
+
+absl::Status Delete(Client& client, const std::string& text) {
+  STRATA_ASSIGN_OR_RETURN(const Reference reference, ParseReference(text));
+  v1::DeleteComponentRequest request;
+  request.set_name(reference.name);
+  request.set_version(reference.version);
+  STRATA_RETURN_IF_ERROR(client.Call(client.catalog(), &v1::Catalog::Stub::DeleteComponent, request).status());
+  std::cout << "deleted component " << text << "\n";
   return absl::OkStatus();
 }
 
@@ -111,16 +176,33 @@ absl::Status Health(Client& client, const std::string& service) {
 
 void AddComponents(CLI::App& app, Command& command) {
   CLI::App* components =
-      app.add_subcommand("components", "Layers, losses, metrics, optimizers and more, with their fields");
+      app.add_subcommand("components", "Layers, losses, metrics, optimizers and more; registering your own")
+          ->require_subcommand(1);
   struct Flags {
-    std::string family, name;
+    std::string family, name, file;
   };
   auto flags = std::make_shared<Flags>();
-  components->add_option("FAMILY", flags->family,
-                         "layer, loss, metric, optimizer, initializer, constraint or activation");
-  components->add_option("NAME", flags->name, "One component: its fields and defaults");
-  components->callback(
-      [&command, flags] { command.run = [flags](Client& c) { return Components(c, flags->family, flags->name); }; });
+  const std::string families = "layer, loss, metric, optimizer, schedule, initializer, constraint or activation";
+
+  CLI::App* list = components->add_subcommand("list", "All components, or those of a family");
+  list->add_option("FAMILY", flags->family, families);
+  list->callback([&command, flags] { command.run = [flags](Client& c) { return List(c, flags->family); }; });
+
+  CLI::App* get =
+      components->add_subcommand("get", "One component: its fields and defaults, or its registered definition");
+  get->add_option("NAME", flags->name, "Name; NAME@VERSION of a registered one")->required();
+  get->add_option("--family", flags->family, families);
+  get->callback([&command, flags] { command.run = [flags](Client& c) { return Get(c, flags->name, flags->family); }; });
+
+  CLI::App* add = components->add_subcommand("register", "Makes a custom component known to all models created later");
+  add->add_option("FILE", flags->file, "Definition as JSON (strata.v1.CustomComponent)")
+      ->required()
+      ->check(CLI::ExistingFile);
+  add->callback([&command, flags] { command.run = [flags](Client& c) { return Register(c, flags->file); }; });
+
+  CLI::App* remove = components->add_subcommand("delete", "Forgets a registered component; models keep its definition");
+  remove->add_option("NAME", flags->name, "NAME: all versions; NAME@VERSION")->required();
+  remove->callback([&command, flags] { command.run = [flags](Client& c) { return Delete(c, flags->name); }; });
 }
 
 void AddHealth(CLI::App& app, Command& command) {

@@ -1,5 +1,5 @@
-// strata infer: the accuracy of a published version, measured through the Open Inference Protocol like any other client
-// would.
+// strata infer: predictions for rows of JSON, or the accuracy of a published version on images, through the Open
+// Inference Protocol like any other client would.
 
 #include <algorithm>
 #include <cstring>
@@ -11,6 +11,8 @@
 #include "absl/strings/str_format.h"
 #include "cli/commands.h"
 #include "cli/dataset.h"
+#include "cli/json.h"
+#include "cli/rows.h"
 #include "cli/terminal.h"
 #include "engine/base/status.h"
 
@@ -21,6 +23,7 @@ struct Flags {
   std::string model;
   std::string version;
   std::string data = "fashion-mnist";
+  std::string json;
   int64_t batch = 100;
   int64_t limit = 0;
   int concurrency = 4;
@@ -139,12 +142,27 @@ double Percentile(std::vector<double>& sorted, double share) {
   return sorted[std::min(sorted.size() - 1, static_cast<size_t>(share * static_cast<double>(sorted.size())))];
 }
 
+// The outputs of the rows in a file, as JSON.
+absl::Status Predict(Client& client, const Flags& flags, const inference::ModelMetadataResponse& metadata) {
+  STRATA_ASSIGN_OR_RETURN(const std::string json, ReadFile(flags.json == "-" ? "/dev/stdin" : flags.json));
+  inference::ModelInferRequest request;
+  request.set_model_name(flags.model);
+  request.set_model_version(flags.version);
+  STRATA_RETURN_IF_ERROR(AddRows(json, metadata, &request));
+  STRATA_ASSIGN_OR_RETURN(const auto response,
+                          client.Call(client.inference(), &inference::GRPCInferenceService::Stub::ModelInfer, request));
+  STRATA_ASSIGN_OR_RETURN(const std::string rows, RowsOf(response));
+  std::cout << rows << "\n";
+  return absl::OkStatus();
+}
+
 absl::Status Run(Client& client, const Flags& flags) {
   inference::ModelMetadataRequest ask;
   ask.set_name(flags.model);
   ask.set_version(flags.version);
   STRATA_ASSIGN_OR_RETURN(const auto metadata,
                           client.Call(client.inference(), &inference::GRPCInferenceService::Stub::ModelMetadata, ask));
+  if (!flags.json.empty()) return Predict(client, flags, metadata);
   STRATA_ASSIGN_OR_RETURN(const Dataset data, LoadDataset(flags.data, Part::kTest));
   const int64_t rows = flags.limit > 0 ? std::min(flags.limit, data.num_samples()) : data.num_samples();
 
@@ -171,9 +189,12 @@ absl::Status Run(Client& client, const Flags& flags) {
 
 void AddInfer(CLI::App& app, Command& command) {
   auto flags = std::make_shared<Flags>();
-  CLI::App* infer = app.add_subcommand("infer", "Measures the accuracy of a published version on test images");
+  CLI::App* infer =
+      app.add_subcommand("infer", "Predicts rows of JSON, or measures a published version's accuracy on images");
   infer->add_option("MODEL", flags->model, "Name of the model")->required();
   infer->add_option("--version", flags->version, "Version; default: the one that serves");
+  infer->add_option("--json", flags->json,
+                    "File of rows, {\"input\": [[...], ...], ...}; -: standard input; prints outputs");
   infer->add_option("--data", flags->data, "Folder of IDX files (t10k-images-idx3-ubyte[.gz], ...), or fashion-mnist");
   infer->add_option("--batch", flags->batch, "Images of a request")->check(CLI::PositiveNumber);
   infer->add_option("--concurrency", flags->concurrency, "Requests in flight")->check(CLI::PositiveNumber);
