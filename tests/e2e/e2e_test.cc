@@ -6,11 +6,14 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <functional>
+#include <map>
 #include <memory>
 
 #include "strata/v1/services.grpc.pb.h"
 #include "tests/e2e/process.h"
+#include "tests/e2e/python.h"
 #include "tests/service/temp_dir.h"
 
 namespace strata::e2e {
@@ -261,18 +264,81 @@ TEST_F(EndToEnd, TheClientsExitCodes) {
   Run("127.0.0.1:1", {"models", "list"}, 3);
 }
 
-// An unmodified client of another project, where its package is installed (pip install tritonclient[grpc]).
-TEST_F(EndToEnd, TritonsPythonClient) {
-  const char* asked = std::getenv("STRATA_TEST_PYTHON");
-  const std::string python = asked != nullptr ? asked : "/usr/bin/python3";
-  if (!std::filesystem::exists(python)) GTEST_SKIP() << python << " is missing";
-  Process probe({python, "-c", "import tritonclient.grpc, numpy"}, dir_ / "probe");
-  if (probe.Wait(60) != 0) GTEST_SKIP() << "tritonclient is not installed for " << python;
+// An unmodified client of another project asks a model that is training.
+TEST_F(EndToEnd, TritonsPythonClientWhileTheModelTrains) {
+  const std::string python = PythonWithTriton();
   ServerProcess server(dir_ / "data", dir_ / "server");
   Run(server.grpc(), {"models", "create", kModel}, 0);
   Run(server.grpc(), TrainCommand(), 0);
+  Process trainer(Client(server.grpc(), {"train", "fashion_mlp", "--epochs", "1000", "--run", "long"}),
+                  dir_ / "trainer");
+  Api api(server.grpc());
+  uint64_t before = 0;
+  api.Watch("long", 1, [&](const v1::RunEvent& event) { return (before = event.step().step()) > 0; });
+  ASSERT_GT(before, 0u) << trainer.Errors();
   Process client({python, STRATA_SOURCE "/tests/e2e/triton_client.py", server.grpc()}, dir_ / "triton");
   EXPECT_EQ(client.Wait(120), 0) << client.Output() << client.Errors();
+  const v1::RunInfo after = api.GetRun("long");
+  EXPECT_EQ(after.state(), v1::RUNNING);
+  EXPECT_GT(after.step(), before);
+  Run(server.grpc(), {"runs", "cancel", "long"}, 0);
+}
+
+TEST_F(EndToEnd, ComponentsOfTheCommandLine) {
+  ServerProcess server(dir_ / "data", dir_ / "server");
+  const auto write = [&](const std::string& name, const std::string& text) {
+    std::ofstream(dir_ / name) << text;
+    return dir_ / name;
+  };
+  const std::string one =
+      write("one.json", R"({"name": "Twice", "kind": "LAYER", "doc": "Two of it.", "body": "x * 2"})");
+  const std::string two = write("two.json", R"({"name": "Twice", "version": "2", "kind": "LAYER", "body": "x + x"})");
+  const auto says = [&](const std::vector<std::string>& words, const std::string& want) {
+    const std::string output = Run(server.grpc(), words, 0).Output();
+    EXPECT_NE(output.find(want), std::string::npos) << output;
+    return output;
+  };
+  says({"components", "list", "loss"}, "cross_entropy");
+  says({"components", "get", "mean_squared_error"}, "metric mean_squared_error");
+  says({"components", "get", "mean_squared_error", "--family", "loss"}, "MSELoss");
+  says({"components", "register", one}, "registered layer Twice@1");
+  says({"components", "register", two}, "registered layer Twice@2");
+  EXPECT_NE(says({"components", "list", "layer"}, "Twice@1").find("Twice@2"), std::string::npos);
+  EXPECT_EQ(says({"components", "list", "loss"}, "huber").find("Twice"), std::string::npos);
+  says({"components", "get", "Twice"}, "x + x");
+  says({"components", "get", "Twice@1"}, "x * 2");
+  says({"components", "delete", "Twice@2"}, "deleted component Twice@2");
+  says({"components", "get", "Twice"}, "x * 2");
+  says({"components", "delete", "Twice"}, "deleted component Twice");
+  Run(server.grpc(), {"components", "get", "Twice"}, 1);
+  Run(server.grpc(), {"components", "delete", "Twice@1@2"}, 1);
+  Run(server.grpc(),
+      {"components", "register", write("bad.json", R"({"name": "Bad", "kind": "LAYER", "body": "x @@"})")}, 1);
+  Run(server.grpc(), {"components"}, 2);
+}
+
+// oneDNN's Debian build would make a pool of threads for each of ours that opens a parallel region, and they spin. None
+// does: the threads of training and inference are as many as the flags say, however many OpenMP may make.
+TEST_F(EndToEnd, NoThreadOpensAParallelRegion) {
+  ASSERT_EQ(setenv("OMP_NUM_THREADS", "16", 1), 0);
+  ServerProcess server(dir_ / "data", dir_ / "server", "127.0.0.1:0", {"--threads=2", "--inference_threads=2"});
+  unsetenv("OMP_NUM_THREADS");
+  Run(server.grpc(), {"models", "create", STRATA_SOURCE "/examples/fashion_mnist/convnet.json"}, 0);
+  Run(server.grpc(), {"train", "fashion_convnet", "--limit", "640", "--validation", "64", "--epochs", "1", "--publish"},
+      0);
+  Run(server.grpc(), {"infer", "fashion_convnet", "--limit", "200"}, 0);
+  std::map<std::string, int> threads;
+  for (const auto& task :
+       std::filesystem::directory_iterator("/proc/" + std::to_string(server.process().pid()) + "/task")) {
+    std::ifstream comm(task.path() / "comm");
+    std::string name;
+    std::getline(comm, name);
+    ++threads[name];
+  }
+  // A pool's threads have the name of the one that made it.
+  EXPECT_EQ(threads["inference"], 2);
+  EXPECT_LE(threads["train"], 2);
+  EXPECT_EQ(threads["requests"], 2);
 }
 
 }  // namespace

@@ -23,6 +23,7 @@ class Process {
   std::string AwaitLine(const std::string& prefix, int seconds);
   std::string Output() const;
   std::string Errors() const;
+  pid_t pid() const { return pid_; }
 
  private:
   const std::string log_;
