@@ -8,7 +8,6 @@
 
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <string>
 #include <thread>
 
@@ -36,18 +35,6 @@ ABSL_FLAG(absl::Duration, lame_duck, absl::ZeroDuration(),
 ABSL_FLAG(absl::Duration, drain, absl::Seconds(20), "How long calls and checkpoints may take at the end");
 
 namespace {
-
-// libgomp reads its environment when it is loaded, before main. Its default spins so long that a neighbour on the
-// machine makes steps tens of times slower; a short spin costs nothing on a quiet one.
-void SetOpenMpEnvironment(char** argv) {
-  if (getenv("GOMP_SPINCOUNT") != nullptr || getenv("OMP_WAIT_POLICY") != nullptr) return;
-  char path[4096];
-  const ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - 1);
-  if (length <= 0) return;  // without /proc the default stays
-  path[length] = '\0';
-  setenv("GOMP_SPINCOUNT", "2000", 0);
-  execv(path, argv);
-}
 
 void RaiseFileLimit() {
   rlimit limit{};
@@ -92,7 +79,6 @@ const char* BadFlag() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  SetOpenMpEnvironment(argv);
   absl::SetProgramUsageMessage("Trains and serves neural networks over gRPC.\n  strata-server --data_dir=DIR");
   const auto positional = absl::ParseCommandLine(argc, argv);
   const char* bad = positional.size() > 1 ? "takes no arguments but flags" : BadFlag();

@@ -123,7 +123,7 @@ Batcher::Work Batcher::Take(absl::Time now, absl::Time* wake) {
 }
 
 void Batcher::Loop() {
-  SetUpThread("inference", /*nice=*/0, /*trains=*/false);
+  SetUpThread("inference", /*nice=*/0);
   for (;;) {
     Work work;
     {

@@ -8,11 +8,11 @@
 
 namespace strata::service {
 
-void SetUpThread(const std::string& name, int nice, bool trains) {
+void SetUpThread(const std::string& name, int nice) {
   pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
   // Linux keeps a niceness for each thread. A refusal (a container's policy) only costs priority.
   if (nice != 0) setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), nice);
-  if (!trains) omp_set_num_threads(1);
+  omp_set_num_threads(1);
 }
 
 }  // namespace strata::service

@@ -5,8 +5,9 @@
 
 namespace strata::service {
 
-// Names the calling thread and makes it nicer. Unless it `trains`, kernels that it calls stay on it: libgomp would make
-// a pool of threads for every thread that runs a parallel region. Threads that it starts inherit the niceness.
-void SetUpThread(const std::string& name, int nice, bool trains);
+// Names the calling thread and makes it nicer. Whatever it calls opens no parallel region of OpenMP: libgomp would make
+// a pool of threads for every thread that does, while the engine shares its work among its own. Threads that it starts
+// inherit the niceness.
+void SetUpThread(const std::string& name, int nice);
 
 }  // namespace strata::service

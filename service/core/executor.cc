@@ -24,7 +24,7 @@ void Executor::Stop() {
 }
 
 void Executor::Loop() {
-  SetUpThread("train", nice_, /*trains=*/true);
+  SetUpThread("train", nice_);
   for (;;) {
     std::shared_ptr<Actor> actor;
     {

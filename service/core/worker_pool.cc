@@ -38,7 +38,7 @@ size_t WorkerPool::queued() const {
 }
 
 void WorkerPool::Loop() {
-  SetUpThread(options_.name, options_.nice, /*trains=*/false);
+  SetUpThread(options_.name, options_.nice);
   for (;;) {
     Job job;
     {
