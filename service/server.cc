@@ -34,7 +34,9 @@ int Processors(int asked) {
 // Answers of gRPC's health service for models. Before the server runs there is nobody to tell.
 class Health {
  public:
+  // A model that is called like a service does not speak for it.
   void Set(const std::string& model, bool ready) {
+    if (std::find(std::begin(kServices), std::end(kServices), model) != std::end(kServices)) return;
     absl::MutexLock lock(&mutex_);
     models_[model] = ready;
     if (server_ != nullptr) server_->GetHealthCheckService()->SetServingStatus(model, ready);

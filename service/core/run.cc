@@ -291,17 +291,22 @@ void Run::DoAttach(std::shared_ptr<TrainSink> sink, uint64_t request_id) {
     sink_ = nullptr;
   }
   evaluating_ = false;
+  // Requests are admitted before they get here, but many at a time may have found the last place free.
+  if (!attached_before && !context_->enter()) {
+    if (session_ == nullptr) SetState(v1::INTERRUPTED, "", /*journal=*/true);
+    return sink->Finish(absl::ResourceExhaustedError("runs: as many as may train have a client already"));
+  }
   if (session_ == nullptr) {
     if (const absl::Status status = OpenSession(); !status.ok()) {
       DropSession();
       // What is damaged or refused once stays so; what is full may have room later.
       const bool hopeless = absl::IsDataLoss(status) || absl::IsInvalidArgument(status) || absl::IsInternal(status);
-      if (hopeless) SetState(v1::FAILED, std::string(status.message()), /*journal=*/true);
-      if (attached_before) context_->on_active(-1);
+      SetState(hopeless ? v1::FAILED : v1::INTERRUPTED, hopeless ? std::string(status.message()) : "",
+               /*journal=*/true);
+      context_->leave();
       return sink->Finish(status);
     }
   }
-  if (!attached_before) context_->on_active(+1);
   sink_ = std::move(sink);
   last_step_time_ = absl::InfinitePast();
   SetState(v1::RUNNING, "", /*journal=*/true);
@@ -330,7 +335,7 @@ void Run::DoDetach(const std::shared_ptr<TrainSink>& sink) {
 
 void Run::Release(bool attached_before) {
   sink_ = nullptr;
-  if (attached_before) context_->on_active(-1);
+  if (attached_before) context_->leave();
   if (finishing_ || IsTerminal(record_.state)) return;
   SaveCheckpoint([self = shared_from_this()](absl::Status) {
     // Somebody may have attached meanwhile.

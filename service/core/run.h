@@ -49,8 +49,10 @@ struct RunContext {
   SessionOptions session;
   int window = 8;
   std::string build;  // kept with checkpoints: bits are equal within one build only
-  // Called after a run attached to a client or lost it.
-  std::function<void(int change)> on_active = [](int) {};
+  // A run takes a place among those that have a client before it attaches to one, and gives it back when it has none.
+  // False: there is no place.
+  std::function<bool()> enter = [] { return true; };
+  std::function<void()> leave = [] {};
 };
 
 using RunCallback = absl::AnyInvocable<void(absl::StatusOr<v1::RunInfo>)>;

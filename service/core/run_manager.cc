@@ -38,7 +38,8 @@ RunManager::RunManager(const Options& options) : options_(options) {
               .session = options_.session,
               .window = options_.window,
               .build = options_.build,
-              .on_active = [this](int change) { options_.metrics->RunsActive(active_ += change); }};
+              .enter = [this] { return Enter(); },
+              .leave = [this] { options_.metrics->RunsActive(--active_); }};
   options_.metrics->RunsActive(0);
   for (int i = 0; i < options_.executors; ++i) executors_.push_back(std::make_unique<Executor>(options_.nice));
 }
@@ -83,6 +84,15 @@ absl::Status RunManager::Admit() const {
     return absl::ResourceExhaustedError(absl::StrCat("runs: ", options_.max_active, " train already"));
   }
   return absl::OkStatus();
+}
+
+bool RunManager::Enter() {
+  int now = active_;
+  do {
+    if (now >= options_.max_active) return false;
+  } while (!active_.compare_exchange_weak(now, now + 1));
+  options_.metrics->RunsActive(now + 1);
+  return true;
 }
 
 std::string RunManager::NewName(const std::string& model) const {

@@ -80,6 +80,8 @@ class RunManager {
   absl::StatusOr<TensorFile> StartFrom(const v1::StartRun& request, v1::TrainingConfig* config,
                                        RunRecord* record) const;
   absl::Status Admit() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  // Counts one more run with a client, if there is a place.
+  bool Enter();
   std::shared_ptr<Run> Make(std::shared_ptr<const ModelEntry> model, RunRecord record, v1::TrainingConfig config);
   std::string NewName(const std::string& model) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
 

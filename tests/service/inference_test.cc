@@ -93,6 +93,11 @@ TEST_P(Inference, HealthFollowsTheModels) {
   v1::DeleteModelResponse removed;
   ASSERT_TRUE(Call(*models_, &v1::Models::Stub::Delete, remove, &removed).ok());
   EXPECT_EQ(check("m"), kNotServing);
+  // A model that is called like a service does not speak for it.
+  CreateModel("strata.v1.Training");
+  remove.set_name("strata.v1.Training");
+  ASSERT_TRUE(Call(*models_, &v1::Models::Stub::Delete, remove, &removed).ok());
+  EXPECT_EQ(check("strata.v1.Training"), kServing);
 }
 
 TEST_P(Inference, MetadataAndConfig) {

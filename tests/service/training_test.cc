@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <thread>
+
 #include "absl/strings/str_cat.h"
 #include "tests/service/server_fixture.h"
 
@@ -362,6 +365,29 @@ TEST_P(Training, OneRunDoesNotHoldUpAnother) {
   ASSERT_TRUE(Call(*training_, &v1::Training::Stub::ListRuns, request, &response).ok());
   EXPECT_EQ(response.runs(0).run(), "b");
   EXPECT_TRUE(response.next_page_token().empty());
+}
+
+// Many clients that find the last place free at the same time: as many get one as there are.
+TEST_P(Training, PlacesAreNotGivenTwice) {
+  options_.max_active_runs = 3;
+  Restart();
+  CreateModel();
+  constexpr int kClients = 24;
+  std::vector<std::unique_ptr<TrainStream>> streams;
+  for (int i = 0; i < kClients; ++i) streams.push_back(std::make_unique<TrainStream>(*training_));
+  std::atomic<int> attached{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kClients; ++i) {
+    threads.emplace_back([&, i] {
+      if (streams[static_cast<size_t>(i)]->Start("m", absl::StrCat("r", i), Config()).has_attached()) {
+        ++attached;
+      } else {
+        ExpectStatus(streams[static_cast<size_t>(i)]->End(), StatusCode::RESOURCE_EXHAUSTED, "runs: ");
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(attached, 3);
 }
 
 INSTANTIATE_TEST_SUITE_P(Transports, Training, testing::Values(Transport::kInProcess, Transport::kLoopback),
