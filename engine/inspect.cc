@@ -10,6 +10,7 @@
 #include "engine/nn/initializers/initializers.h"
 #include "engine/ops/ops.h"
 #include "engine/staged.h"
+#include "engine/train/progress.h"
 #include "engine/train/step.h"
 #include "engine/train/targets.h"
 
@@ -177,6 +178,10 @@ absl::StatusOr<ModelFacts> Inspect(const v1::Model& given, const v1::TrainingCon
     return facts;
   }
   STRATA_ASSIGN_OR_RETURN(const v1::TrainingConfig config, CompleteConfig(model, *given_config));
+  // Schedules and monitors, as a session makes them.
+  STRATA_ASSIGN_OR_RETURN(const nn::OptimizerRule rule,
+                          nn::MakeOptimizer(model.dialect(), config.optimizer(), /*decay=*/true));
+  STRATA_RETURN_IF_ERROR(Progress::Create(model.dialect(), config, rule.learning_rate).status());
   const LikelyBatch likely = GuessBatch(model, config, probe.inputs, probe.outputs, batch);
   absl::StatusOr<TrainStep> built = BuildTrainStep(model, config, likely.signature);
   // Whether a component of the user's own fits is known with the first batch.

@@ -289,6 +289,7 @@ std::vector<MetricSpec> ForwardBuilder::AddMetrics(const Forward& f) {
     const MetricPlace place = PlaceOf(m, config_);
     const nn::Annotated prediction = OutputOf(path + ".output", place.output, 0, f);
     const Value truth = TensorOf(path, place.target);
+    if (!graph_->ok()) break;
     // What Keras' mask leaves out does not count.
     nn::Scope at = s.At(absl::StrCat(path, ".metric")).At(KindName(m.metric()));
     const nn::MetricTerms terms = nn::BuildMetric(at, m.metric(), truth, prediction, prediction.mask);

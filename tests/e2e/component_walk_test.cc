@@ -177,7 +177,8 @@ TEST_F(ComponentWalk, EveryLoss) {
                            "objectives[0].loss: must be negative_log_likelihood on the output log_prob of a layer");
     }
     const auto steps = Walk(dialect, model, config, batch);
-    if (steps.size() == 2) EXPECT_NE(steps[0].loss(), steps[1].loss()) << "nothing was learned";
+    ASSERT_EQ(steps.size(), 2u);
+    EXPECT_NE(steps[0].loss(), steps[1].loss()) << "nothing was learned";
   });
 }
 
@@ -205,7 +206,8 @@ TEST_F(ComponentWalk, EveryOptimizer) {
                             absl::StrCat(kSquares, "optimizer { ", name, " { ",
                                          dialect == v1::KERAS ? s->keras : s->pytorch, " } } seed: 1"),
                             {{"x", Input()}, {"target", MakeTarget(Target::kReals)}}, 6);
-    if (steps.size() == 6) EXPECT_LT(steps[5].loss(), steps[0].loss());
+    ASSERT_EQ(steps.size(), 6u);
+    EXPECT_LT(steps[5].loss(), steps[0].loss());
   });
 }
 
