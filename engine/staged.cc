@@ -27,21 +27,9 @@ class Front {
 
   // `ids` owns what the views of derived inputs borrow.
   absl::StatusOr<NamedViews> Apply(const NamedViews& batch, NamedTensors* ids) const {
+    STRATA_RETURN_IF_ERROR(Check(batch));
     Features features;
-    int64_t rows = -1;
-    for (const std::string& name : stage_.features()) {
-      const std::string path = absl::StrCat(list_, "[\"", name, "\"]");
-      const auto it = batch.find(name);
-      if (it == batch.end()) return InvalidArgument(path, ": must be given, got nothing");
-      const TensorView& view = it->second;
-      STRATA_RETURN_IF_ERROR(CheckInput(path, inputs_.at(name), {name, view.dtype, view.shape}));
-      if (view.shape.empty()) return InvalidArgument(path, ".shape: must have a batch axis, got []");
-      if (rows >= 0 && view.shape[0] != rows) {
-        return InvalidArgument(path, ".shape: must have ", rows, " rows like the other features, got ", view.shape[0]);
-      }
-      rows = view.shape[0];
-      features[name] = FeatureOf(view);
-    }
+    for (const std::string& name : stage_.features()) features[name] = FeatureOf(batch.at(name));
     absl::StatusOr<NamedTensors> applied = stage_.Apply(features);
     if (!applied.ok()) return InvalidArgument(list_, std::string(applied.status().message()));
     *ids = *std::move(applied);
@@ -54,6 +42,27 @@ class Front {
   }
 
  private:
+  // Features that the stage reads are given; every input of the model fits its definition and the others.
+  absl::Status Check(const NamedViews& batch) const {
+    for (const std::string& name : stage_.features()) {
+      if (batch.count(name) == 0) return InvalidArgument(list_, "[\"", name, "\"]: must be given, got nothing");
+    }
+    int64_t rows = -1;
+    for (const auto& [name, input] : inputs_) {
+      const auto it = batch.find(name);
+      if (it == batch.end()) continue;  // the model of numbers asks for it
+      const std::string path = absl::StrCat(list_, "[\"", name, "\"]");
+      const Shape& shape = it->second.shape;
+      STRATA_RETURN_IF_ERROR(CheckInput(path, input, {name, it->second.dtype, shape}));
+      if (shape.empty()) return InvalidArgument(path, ".shape: must have a batch axis, got []");
+      if (rows >= 0 && shape[0] != rows) {
+        return InvalidArgument(path, ".shape: must have ", rows, " rows like the other inputs, got ", shape[0]);
+      }
+      rows = shape[0];
+    }
+    return absl::OkStatus();
+  }
+
   static Feature FeatureOf(const TensorView& view) {
     Feature feature;
     feature.shape = view.shape;

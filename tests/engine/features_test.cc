@@ -52,7 +52,7 @@ TEST(FeatureModels, TrainAndPredictWithNamedFeatures) {
   ASSERT_TRUE(version.ok()) << version.status();
   ASSERT_EQ((*version)->inputs().size(), 2u);
   EXPECT_EQ((*version)->inputs()[1].dtype, DType::kText);
-  EXPECT_EQ((*version)->inputs()[1].shape, (Shape{-1, 1}));
+  EXPECT_EQ((*version)->inputs()[1].shape, (Shape{-1, -1}));
   const auto one = (*version)->Predict({{"age", age.view()}, {"city", city.view()}});
   ASSERT_TRUE(one.ok()) << one.status();
   // A zero byte is a byte like any other: at the end, too.
@@ -75,7 +75,7 @@ TEST(FeatureModels, TrainAndPredictWithNamedFeatures) {
       {{{"age", age.view()}, {"city", age.view()}}, "inputs[\"city\"].dtype: must be BYTES, got f32"},
       {{{"age", city.view()}, {"city", city.view()}}, "inputs[\"age\"].dtype: must be f32, got BYTES"},
       {{{"age", age.view()}, {"city", three.view()}},
-       "inputs[\"city\"].shape: must have 4 rows like the other features, got 3"},
+       "inputs[\"city\"].shape: must have 4 rows like the other inputs, got 3"},
   };
   for (const auto& bad : kBad) {
     const absl::Status status = (*version)->Predict(bad.inputs).status();

@@ -243,7 +243,9 @@ TEST(Session, RefusesBadBatches) {
       {"stranger",
        {{"input", {4, 2}}, {"target", {4, 1}}, {"z", {4}}},
        "tensors[\"z\"]: must be one of input, target, got \"z\""},
-      {"target shape", {{"input", {4, 2}}, {"target", {4, 2}}}, "objectives[0].loss.mean_squared_error."},
+      {"target shape",
+       {{"input", {4, 2}}, {"target", {4, 2}}},
+       "objectives[0].loss.binary_cross_entropy_probabilities."},
   };
   for (const BadBatch& row : rows) {
     std::vector<Tensor> owned;
