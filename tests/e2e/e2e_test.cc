@@ -274,7 +274,10 @@ TEST_F(EndToEnd, TritonsPythonClientWhileTheModelTrains) {
                   dir_ / "trainer");
   Api api(server.grpc());
   uint64_t before = 0;
-  api.Watch("long", 1, [&](const v1::RunEvent& event) { return (before = event.step().step()) > 0; });
+  // The trainer needs a moment to start the run.
+  for (int i = 0; i < 60 && before == 0 && trainer.Wait(1) == -1; ++i) {
+    api.Watch("long", 1, [&](const v1::RunEvent& event) { return (before = event.step().step()) > 0; });
+  }
   ASSERT_GT(before, 0u) << trainer.Errors();
   Process client({python, STRATA_SOURCE "/tests/e2e/triton_client.py", server.grpc()}, dir_ / "triton");
   EXPECT_EQ(client.Wait(120), 0) << client.Output() << client.Errors();
