@@ -187,9 +187,12 @@ std::string KerasTable(const SummaryTable& t) {
     AppendRow(std::move(fields), ends, &out);
     absl::StrAppend(&out, std::string(width, ' '), "\n");
   };
-  if (!chain) {
-    for (const PortSpec& in : t.inputs)
-      add({in.name + " (InputLayer)", absl::StrCat("[", TupleText(in.shape), "]"), "0", "[]"});
+  if (!chain || t.model.functional()) {
+    for (const PortSpec& in : t.inputs) {
+      std::vector<std::string> fields{in.name + " (InputLayer)", absl::StrCat("[", TupleText(in.shape), "]"), "0"};
+      if (!chain) fields.push_back("[]");
+      add(std::move(fields));
+    }
   }
   std::set<std::string> listed;
   for (const SummaryRow& row : t.rows) {

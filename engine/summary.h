@@ -26,8 +26,7 @@ struct SummaryTable {
   int64_t total = 0, trainable = 0;
 };
 
-// Whether a complete model is Keras' Sequential: completion makes its calls explicit, but the name of its input still
-// tells it from a functional chain.
+// Whether a complete model is Keras' Sequential: a chain that does not say that it is functional.
 bool IsSequential(const v1::Model& model);
 
 // model.summary(): 65 columns for a chain of layers, 98 with connections.

@@ -248,9 +248,7 @@ bool IsChain(const v1::Model& model) {
 }  // namespace framework
 
 bool IsSequential(const v1::Model& model) {
-  if (model.layers().empty() || !framework::IsChain(model)) return false;
-  const std::string& input = model.inputs(0).name();
-  return input == "input" || input == model.layers(0).name() + "_input";
+  return !model.functional() && !model.layers().empty() && framework::IsChain(model);
 }
 
 absl::StatusOr<std::string> ExportKeras(const v1::Model& given) {
@@ -258,7 +256,7 @@ absl::StatusOr<std::string> ExportKeras(const v1::Model& given) {
   if (model.dialect() != v1::KERAS) {
     return InvalidArgument("dialect: must be KERAS, got ", v1::Dialect_Name(model.dialect()));
   }
-  const bool sequential = model.inputs_size() == 1 && (given.calls().empty() || IsSequential(model));
+  const bool sequential = IsSequential(model);
   STRATA_ASSIGN_OR_RETURN(Json config, framework::ModelConfig(model, sequential, framework::DeclaredShapes(model)));
   const Json json = {{"class_name", sequential ? "Sequential" : "Functional"},
                      {"config", std::move(config)},

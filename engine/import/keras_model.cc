@@ -374,6 +374,7 @@ absl::StatusOr<v1::Model> ModelFrom(const std::string& path, const Json& json, i
   }
   if (class_name != "Sequential") {
     if (!config->is_object()) return WrongValue(at, "an object", *config);
+    model.set_functional(true);
     STRATA_RETURN_IF_ERROR(Functional(at, depth, &model).Read(*config));
     return model;
   }

@@ -6,6 +6,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/status.h"
+#include "engine/summary.h"
 #include "google/protobuf/descriptor.h"
 
 namespace strata::service {
@@ -33,20 +34,6 @@ std::string Snake(const std::string& name) {
     out += static_cast<char>(std::tolower(static_cast<unsigned char>(name[i])));
   }
   return out;
-}
-
-bool IsSequential(const v1::Model& model) {
-  if (model.inputs_size() != 1 || model.outputs_size() != 1 || model.calls_size() != model.layers_size()) return false;
-  std::string previous = model.inputs(0).name();
-  for (int i = 0; i < model.calls_size(); ++i) {
-    const v1::Call& call = model.calls(i);
-    if (call.layer() != model.layers(i).name() || call.args_size() != 1 || !call.named_args().empty() ||
-        call.args(0).call() != previous) {
-      return false;
-    }
-    previous = call.name();
-  }
-  return true;
 }
 
 std::string ClassOf(const v1::Layer& layer) {

@@ -39,6 +39,29 @@ _________________________________________________________________
 )");
 }
 
+// Model(inputs, outputs) of a chain lists its input.
+TEST(Summary, KerasFunctionalChain) {
+  ExpectText(R"(name: "outer" dialect: KERAS functional: true inputs { name: "x" shape: 8 }
+                layers { name: "inner" model { functional: true inputs { name: "i" } layers { name: "a" linear { units: 4 } } } }
+                layers { name: "o" linear { units: 2 } })",
+             "keras", R"(Model: "outer"
+_________________________________________________________________
+ Layer (type)                Output Shape              Param #   
+=================================================================
+ x (InputLayer)              [(None, 8)]               0         
+                                                                 
+ inner (Functional)          (None, 4)                 36        
+                                                                 
+ o (Dense)                   (None, 2)                 10        
+                                                                 
+=================================================================
+Total params: 46 (184.00 Byte)
+Trainable params: 46 (184.00 Byte)
+Non-trainable params: 0 (0.00 Byte)
+_________________________________________________________________
+)");
+}
+
 TEST(Summary, KerasGraph) {
   ExpectText(R"(name: "two_branch" dialect: KERAS
                 inputs { name: "left" shape: 4 } inputs { name: "right" shape: 3 }
