@@ -1,10 +1,8 @@
 #include "engine/base/tensor.h"
 
-#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
-#include <new>
 
 #include "engine/base/half.h"
 #include "engine/base/status.h"
@@ -105,12 +103,22 @@ void StoreAs(DType t, void* p, int64_t i, double v) {
 
 }  // namespace
 
-void Tensor::Free::operator()(std::byte* p) const { ::operator delete[](p, std::align_val_t{kAlignment}); }
+// What calloc gave stands before the elements.
+void Tensor::Free::operator()(std::byte* p) const {
+  void* base = nullptr;
+  std::memcpy(&base, p - sizeof(base), sizeof(base));
+  std::free(base);
+}
 
+// calloc, for the pages of large tensors are then zeros that take no memory until they are written: a file's announced
+// size is not spent before its bytes arrive, and no pass over the memory fills it.
 Tensor::Tensor(DType dtype, Shape shape) : dtype_(dtype), shape_(std::move(shape)) {
-  const size_t bytes = std::max(size_bytes(), size_t{1});
-  data_.reset(static_cast<std::byte*>(::operator new[](bytes, std::align_val_t{kAlignment})));
-  std::memset(data_.get(), 0, bytes);
+  void* const base = std::calloc(1, size_bytes() + kAlignment + sizeof(base));
+  STRATA_CHECK(base != nullptr);
+  std::byte* p = static_cast<std::byte*>(base) + sizeof(base);
+  p += (kAlignment - reinterpret_cast<uintptr_t>(p) % kAlignment) % kAlignment;
+  std::memcpy(p - sizeof(base), &base, sizeof(base));
+  data_.reset(p);
 }
 
 Tensor Tensor::CopyOf(const TensorView& view) {
