@@ -1,10 +1,12 @@
 // The versions of ModelRegistry: publishing, rolling back, loading.
 
 #include <algorithm>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status.h"
+#include "service/batching/thread.h"
 #include "service/core/names.h"
 #include "service/core/registry.h"
 #include "service/core/wire.h"
@@ -25,6 +27,14 @@ void WarmUp(const Version& version) {
   }
   // Values that a model refuses (class indices, lengths) are no fault of the version.
   version.Predict(views).status().IgnoreError();
+}
+
+// What a version's file says besides weights and buffers, so that its digest is one of the whole content: equal for
+// equal weights of equal definitions, whenever, from where and under which name they are published.
+Metadata ContentMetadata(const v1::Model& definition) {
+  v1::Model content = definition;
+  content.clear_name();
+  return {{"format", "strata"}, {"definition_digest", Sha256Hex(CanonicalBytes(content))}};
 }
 
 absl::Status UnknownVersion(const std::string& model, int64_t version) {
@@ -107,13 +117,20 @@ absl::StatusOr<v1::VersionInfo> ModelRegistry::Publish(const std::string& name, 
                                                        const TensorFile* training) {
   STRATA_RETURN_IF_ERROR(CheckText("description", description, 1024));
   STRATA_ASSIGN_OR_RETURN(const std::shared_ptr<const ModelEntry> entry, Find(name));
-  STRATA_ASSIGN_OR_RETURN(std::shared_ptr<const Version> version, Instantiate(entry->definition, std::move(weights)));
+  STRATA_ASSIGN_OR_RETURN(std::shared_ptr<const Version> version,
+                          options_.engine->CreateVersion(entry->definition, std::move(weights), {.threads = 1}));
   VersionRecord record{
       .model_id = entry->id, .run = run, .step = step, .created = options_.clock->Now(), .description = description};
+  // Compiling and the disk do not wait for each other.
+  std::thread warm_up([&version] {
+    SetUpThread("warm-up", 0, /*trains=*/false);
+    WarmUp(*version);
+  });
   absl::MutexLock change(&change_mutex_);
-  STRATA_RETURN_IF_ERROR(options_.store->AddVersion(
-      &record, version->weights(), {{"model", name}, {"run", run}, {"step", absl::StrCat(step)}, {"format", "strata"}},
-      training));
+  const absl::Status added =
+      options_.store->AddVersion(&record, version->weights(), ContentMetadata(entry->definition), training);
+  warm_up.join();
+  STRATA_RETURN_IF_ERROR(added);
   v1::VersionInfo info;
   {
     absl::MutexLock lock(&mutex_);
