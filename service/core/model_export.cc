@@ -51,19 +51,26 @@ bool Equal(const NamedTensors& a, const NamedTensors& b) {
   return true;
 }
 
-// The bytes in the order in which they are sent.
-void Put(NamedTensors tensors, const Metadata& metadata, ExportedFile* out) {
+// The bytes in the order in which they are sent; the tensors live as long as `owner`.
+void Put(const NamedViews& tensors, const Metadata& metadata, std::shared_ptr<const void> owner, ExportedFile* out) {
   std::vector<std::string> order;
   out->head = TensorFilePrefix(tensors, metadata, &order);
-  for (const std::string& name : order) out->tensors.push_back(std::move(tensors[name]));
+  for (const std::string& name : order) out->tensors.push_back(tensors.at(name));
+  out->owner = std::move(owner);
+}
+
+void Put(NamedTensors tensors, const Metadata& metadata, ExportedFile* out) {
+  auto owner = std::make_shared<const NamedTensors>(std::move(tensors));
+  const NamedViews views = ViewsOf(*owner);
+  Put(views, metadata, std::move(owner), out);
 }
 
 void Seal(ExportedFile* out) {
   Sha256 hash;
   hash.Add(out->head.data(), out->head.size());
   int64_t size = static_cast<int64_t>(out->head.size());
-  for (const Tensor& t : out->tensors) {
-    hash.Add(t.raw(), t.size_bytes());
+  for (const TensorView& t : out->tensors) {
+    hash.Add(t.data, t.size_bytes());
     size += static_cast<int64_t>(t.size_bytes());
   }
   out->header.set_size(size);
@@ -79,12 +86,7 @@ absl::StatusOr<ModelFiles::Content> ModelFiles::ContentOf(const v1::ExportReques
     content.definition = entry->definition;
     if (IsDefinition(request.format())) return content;
     STRATA_ASSIGN_OR_RETURN(content.version, options_.registry->DescribeVersion(request.model(), request.version()));
-    const int64_t number = content.version.version();
-    STRATA_ASSIGN_OR_RETURN(TensorFile file, options_.registry->ReadWeights(request.model(), number));
-    content.weights = std::move(file.tensors);
-    content.run = content.version.run();
-    content.step = static_cast<int64_t>(content.version.step());
-    STRATA_ASSIGN_OR_RETURN(content.training, options_.registry->ReadTraining(request.model(), number));
+    STRATA_RETURN_IF_ERROR(ReadVersion(request, &content));
     return content;
   }
   if (request.version() != 0) return InvalidArgument("version: must be 0 for a run, got ", request.version());
@@ -101,6 +103,22 @@ absl::StatusOr<ModelFiles::Content> ModelFiles::ContentOf(const v1::ExportReques
   content.training.emplace().config = std::move(saved.config);
   SplitCheckpoint(std::move(saved.file.tensors), &content.weights, &content.training->tensors);
   return content;
+}
+
+absl::Status ModelFiles::ReadVersion(const v1::ExportRequest& request, Content* content) const {
+  const int64_t number = content->version.version();
+  content->run = content->version.run();
+  content->step = static_cast<int64_t>(content->version.step());
+  if (request.format() == v1::PYTORCH_STATE_DICT) {
+    STRATA_ASSIGN_OR_RETURN(const LoadedVersion found,
+                            options_.registry->Resolve(request.model(), absl::StrCat(number)));
+    content->loaded = found.version;
+    if (content->loaded != nullptr) return absl::OkStatus();
+  }
+  STRATA_ASSIGN_OR_RETURN(TensorFile file, options_.registry->ReadWeights(request.model(), number));
+  content->weights = std::move(file.tensors);
+  STRATA_ASSIGN_OR_RETURN(content->training, options_.registry->ReadTraining(request.model(), number));
+  return absl::OkStatus();
 }
 
 // A version that a run has published goes with the run's configuration, and with its optimizer's state where that is
@@ -234,6 +252,9 @@ absl::StatusOr<ExportedFile> ModelFiles::Export(const v1::ExportRequest& given) 
     STRATA_ASSIGN_OR_RETURN(out.head, options_.engine->Export(model, format));
   } else if (format == v1::NATIVE) {
     STRATA_RETURN_IF_ERROR(PutNative(std::move(content), &out));
+  } else if (format == v1::PYTORCH_STATE_DICT && content.loaded != nullptr) {
+    const NamedViews views = content.loaded->weights();
+    Put(views, {{"format", "pt"}}, std::move(content.loaded), &out);
   } else if (format == v1::PYTORCH_STATE_DICT) {
     Put(std::move(content.weights), {{"format", "pt"}}, &out);
   } else {

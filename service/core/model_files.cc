@@ -193,14 +193,16 @@ void ModelFiles::ParseKerasTraining(const v1::ImportStart& start, const std::str
   }
 }
 
-absl::Status ModelFiles::Check(const Parsed& parsed) const {
-  if (!parsed.training.has_value() || parsed.training->tensors.empty()) return absl::OkStatus();
+absl::Status ModelFiles::Check(Parsed* parsed) const {
+  if (!parsed->training.has_value() || parsed->training->tensors.empty()) return absl::OkStatus();
   STRATA_ASSIGN_OR_RETURN(const std::unique_ptr<TrainSession> session,
-                          options_.engine->CreateSession(parsed.definition, parsed.training->config, {.threads = 1}));
-  NamedTensors checkpoint;
-  for (const auto& [name, tensor] : parsed.weights) checkpoint[checkpoint::kWeight + name] = tensor.Clone();
-  for (const auto& [name, tensor] : parsed.training->tensors) checkpoint[name] = tensor.Clone();
-  return session->Load(checkpoint);
+                          options_.engine->CreateSession(parsed->definition, parsed->training->config, {.threads = 1}));
+  NamedTensors checkpoint = JoinCheckpoint(std::move(parsed->weights), std::move(parsed->training->tensors));
+  const absl::Status status = session->Load(checkpoint);
+  parsed->weights.clear();
+  parsed->training->tensors.clear();
+  SplitCheckpoint(std::move(checkpoint), &parsed->weights, &parsed->training->tensors);
+  return status;
 }
 
 absl::StatusOr<ModelFiles::Parsed> ModelFiles::Parse(const v1::ImportStart& start, v1::FileFormat format,
@@ -241,7 +243,7 @@ absl::StatusOr<v1::ImportResponse> ModelFiles::Import(const v1::ImportStart& sta
   STRATA_RETURN_IF_ERROR(file.Finish());
   STRATA_ASSIGN_OR_RETURN(const v1::FileFormat format, FormatOf(start, file));
   STRATA_ASSIGN_OR_RETURN(Parsed parsed, Parse(start, format, &file));
-  if (const absl::Status fits = Check(parsed); !fits.ok()) {
+  if (const absl::Status fits = Check(&parsed); !fits.ok()) {
     // A checkpoint of ours is whole or broken; a model of Keras is good without its training.
     if (format == v1::NATIVE) return fits;
     parsed.training.reset();

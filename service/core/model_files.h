@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -17,11 +18,12 @@
 
 namespace strata::service {
 
-// A file to send: `head`, then the tensors in order.
+// A file to send: `head`, then the tensors in order, which belong to `owner`.
 struct ExportedFile {
   v1::ExportHeader header;
   std::string head;
-  std::vector<Tensor> tensors;
+  std::vector<TensorView> tensors;
+  std::shared_ptr<const void> owner;
 };
 
 // Thread-safe. Functions block on the disk, the engine and the file tool.
@@ -65,8 +67,8 @@ class ModelFiles {
   absl::Status ParseKeras(const v1::ImportStart& start, const std::string& bytes, Parsed* parsed) const;
   void ParseKerasTraining(const v1::ImportStart& start, const std::string& text,
                           const std::vector<ParameterSpec>& parameters, const TensorFile& file, Parsed* parsed) const;
-  // The engine takes the weights, and the training goes on from its state.
-  absl::Status Check(const Parsed& parsed) const;
+  // The engine takes the weights, and the training goes on from its state. `parsed` is as before afterwards.
+  absl::Status Check(Parsed* parsed) const;
 
   // What an export sends: a version or a run's checkpoint.
   struct Content {
@@ -75,9 +77,11 @@ class ModelFiles {
     std::string run;
     int64_t step = 0;
     NamedTensors weights;
+    std::shared_ptr<const Version> loaded;  // in place of `weights`: a version in memory, whose bytes need no reading
     std::optional<TrainingState> training;
     Metadata metadata;  // of a run's checkpoint
   };
+  absl::Status ReadVersion(const v1::ExportRequest& request, Content* content) const;
   absl::StatusOr<Content> ContentOf(const v1::ExportRequest& request) const;
   void AddTrainingOfRun(Content* content) const;
   absl::StatusOr<std::string> KerasBytes(v1::FileFormat format, Content content) const;

@@ -1,11 +1,13 @@
 #include "service/core/native_file.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/status.h"
 #include "google/protobuf/util/json_util.h"
+#include "service/core/names.h"
 #include "service/core/training_state.h"
 #include "service/core/wire.h"
 #include "service/store/files.h"
@@ -129,6 +131,11 @@ absl::StatusOr<NativeFile> ReadNative(TensorFile tensors) {
     file.run = text("run");
     file.version = whole("version");
     file.step = whole("step");
+    // Lineage is shown and kept: it must look like what a server writes.
+    if (!file.run.empty()) STRATA_RETURN_IF_ERROR(CheckName("strata.lineage.run", file.run));
+    if (file.step < 0 || file.version < 0) {
+      return InvalidArgument(kLineageKey, ": must count from 0 on, got ", std::min(file.step, file.version));
+    }
   }
   STRATA_ASSIGN_OR_RETURN(const std::string digest, Value(tensors.metadata, kDigestKey));
   if (const std::string got = DigestOf(tensors.tensors); got != digest) {

@@ -139,7 +139,7 @@ class ExportReactor final : public grpc::ServerWriteReactor<v1::ExportResponse>,
     while (chunk->size() < kChunkBytes && part_ <= file_.tensors.size()) {
       const absl::string_view whole = part_ == 0
                                           ? absl::string_view(file_.head)
-                                          : absl::string_view(static_cast<const char*>(file_.tensors[part_ - 1].raw()),
+                                          : absl::string_view(static_cast<const char*>(file_.tensors[part_ - 1].data),
                                                               file_.tensors[part_ - 1].size_bytes());
       const absl::string_view some = whole.substr(sent_, kChunkBytes - chunk->size());
       chunk->append(some.data(), some.size());
