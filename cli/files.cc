@@ -10,6 +10,7 @@
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <random>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -108,10 +109,11 @@ absl::Status Import(Client& client, const FileFlags& flags) {
 
 // Receives a file beside its name, then moves it there.
 absl::Status Receive(Client& client, const v1::ExportRequest& request, const std::string& path) {
-  grpc::ClientContext context;
-  const auto reader = client.models().Export(&context, request);
   const std::string temporary = absl::StrCat(path, ".part");
   std::ofstream out(temporary, std::ios::binary | std::ios::trunc);
+  if (!out) return InvalidArgument("FILE: must be a file that can be written, got ", path);
+  grpc::ClientContext context;
+  const auto reader = client.models().Export(&context, request);
   v1::ExportResponse response;
   v1::ExportHeader header;
   int64_t size = 0;
@@ -157,10 +159,15 @@ absl::Status Export(Client& client, const FileFlags& given) {
   request.set_model(parts[0]);
   request.set_run(flags.run);
   int64_t version = 0;
-  if (parts.size() > 2 || (parts.size() == 2 && parts[1].empty())) {
+  const bool marked = parts.size() == 2;
+  if (parts.size() > 2 || (marked && (parts[0].empty() || parts[1].empty()))) {
     return InvalidArgument("MODEL: must be NAME, NAME@VERSION or NAME@RUN, got ", flags.model);
   }
-  if (parts.size() == 2 && !absl::SimpleAtoi(parts[1], &version)) request.set_run(parts[1]);
+  if (marked && !flags.run.empty()) return InvalidArgument("MODEL: must be NAME beside --run, got ", flags.model);
+  if (marked && !absl::SimpleAtoi(parts[1], &version)) request.set_run(parts[1]);
+  if (version < 0 || (marked && version == 0 && request.run().empty())) {
+    return InvalidArgument("MODEL: must have a version from 1 on, got ", flags.model);
+  }
   request.set_version(version);
   if (request.model().empty()) {
     v1::GetRunRequest run;
@@ -183,10 +190,16 @@ absl::Status Remove(Client& client, const std::string& name) {
   return client.Call(client.models(), &v1::Models::Stub::Delete, remove).status();
 }
 
+// A name that no model has: what is made under it goes again, and a model of somebody's must not.
+std::string PassingName() {
+  std::random_device random;
+  return absl::StrCat("convert-", absl::Hex(random(), absl::kZeroPad8), absl::Hex(random(), absl::kZeroPad8));
+}
+
 // Imports the file, converts it if another dialect is asked for, and exports it. `names` are those of the models that
 // this leaves behind.
 absl::Status ImportAndExport(Client& client, FileFlags flags, std::vector<std::string>* names) {
-  flags.name = absl::StrCat("convert-", getpid());
+  flags.name = PassingName();
   STRATA_ASSIGN_OR_RETURN(const v1::ImportResponse imported, Send(client, flags));
   names->push_back(flags.name);
   v1::Dialect dialect = imported.model().definition().dialect();
@@ -275,11 +288,14 @@ absl::Status InspectFile(const FileFlags& flags) {
   STRATA_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(flags.file));
   const bool container =
       absl::StartsWith(bytes, absl::string_view("\x89HDF\r\n\x1a\n", 8)) || absl::StartsWith(bytes, "PK\x03\x04");
+  // torch.save writes a zip whose first entry is <name>/data.pkl.
+  const bool zipped = absl::StartsWith(bytes, "PK") && absl::StrContains(bytes.substr(0, 512), ".pkl");
+  const bool tensors = bytes.size() > 8 && bytes[8] == '{';
+  if (zipped || (!tensors && !bytes.empty() && bytes[0] == '\x80')) {
+    return InvalidArgument("file: must not be pickled (reading it would execute code), got a pickle");
+  }
   if (!container) {
-    if (bytes.size() > 8 && bytes[8] == '{') return PrintTensors(bytes);
-    if (!bytes.empty() && bytes[0] == '\x80') {
-      return InvalidArgument("file: must not be pickled (reading it would execute code), got a pickle");
-    }
+    if (tensors) return PrintTensors(bytes);
     const auto json = nlohmann::json::parse(bytes, nullptr, false);
     if (json.is_discarded()) return InvalidArgument("file: must be safetensors, HDF5, a .keras archive or JSON");
     std::cout << json.dump(2) << "\n";
