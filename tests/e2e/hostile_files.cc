@@ -136,9 +136,9 @@ std::vector<HostileFile> HostileArchives(const std::string& weights, const std::
       {"no_config", Zip({good_weights}), "config.json"},
       {"no_weights", Zip({good_config}), "model.weights.h5"},
       {"weights_are_no_hdf5", Zip({good_config, {"model.weights.h5", std::string(4096, 'x')}}), "hdf5"},
-      {"config_is_no_json", Zip({{"config.json", "{"}, good_weights}), ""},
-      {"deep_config", Zip({{"config.json", std::string(2000000, '[')}, good_weights}), ""},
-      {"empty", Zip({}), ""},
+      {"config_is_no_json", Zip({{"config.json", "{"}, good_weights}), "json: must be a JSON text"},
+      {"deep_config", Zip({{"config.json", std::string(2000000, '[')}, good_weights}), "must be nested <= 256 deep"},
+      {"empty", Zip({}), "must be safetensors, HDF5, a .keras archive or JSON"},
   };
 }
 
@@ -151,18 +151,20 @@ std::vector<HostileFile> HostileTexts() {
   std::string messages = R"({"name":"m","dialect":"KERAS","layers":[)";
   for (int i = 0; i < 5000; ++i) messages += R"({"model":{"layers":[)";
   return {
-      {"deep_lists", lists + std::string(3000000, '[') + std::string(3000000, ']') + "}}", ""},
-      {"deep_unclosed_lists", lists + std::string(3000000, '['), ""},
-      {"deep_models_unclosed", models, ""},
-      {"deep_messages", messages, ""},
-      {"not_utf8", "{\"class_name\":\"\xff\xfe\"}", ""},
-      {"wrong_types", R"({"class_name":["Sequential"],"config":7,"keras_version":"2"})", ""},
+      {"deep_lists", lists + std::string(3000000, '[') + std::string(3000000, ']') + "}}",
+       "must be nested <= 256 deep"},
+      {"deep_unclosed_lists", lists + std::string(3000000, '['), "file: must be a JSON object"},
+      {"deep_models_unclosed", models, "file: must be a JSON object"},
+      {"deep_messages", messages, "file: must be a JSON object"},
+      {"not_utf8", "{\"class_name\":\"\xff\xfe\"}", "file: must be a JSON object"},
+      {"wrong_types", R"({"class_name":["Sequential"],"config":7,"keras_version":"2"})",
+       "class_name: must be a string, got [\"Sequential\"]"},
       {"huge_layer",
        R"({"name":"m","dialect":"PYTORCH","inputs":[{"shape":["9007199254740992"]}],"layers":[{"linear":{"units":"9007199254740992"}}]})",
-       ""},
+       "inputs.input.shape: is too large"},
       {"huge_input",
        R"({"name":"m","dialect":"PYTORCH","inputs":[{"shape":["4611686018427387904","4611686018427387904"]}],"layers":[{"relu":{}}]})",
-       ""},
+       "inputs.input.shape: is too large"},
   };
 }
 

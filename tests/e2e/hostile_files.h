@@ -9,7 +9,7 @@ namespace strata::e2e {
 struct HostileFile {
   std::string name;
   std::string bytes;
-  // One of these words must be in the refusal.
+  // They must be in the refusal.
   std::string words;
 };
 

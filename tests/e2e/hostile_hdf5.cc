@@ -155,8 +155,8 @@ std::vector<HostileFile> HostileHdf5(const std::string& scratch) {
       {"texts_as_data", Made(scratch, &Texts), "must hold numbers"},
       {"committed_type", Made(scratch, &NamedType), "group or a dataset"},
       {"long_name", Made(scratch, &LongNames), "name"},
-      {"no_weights_at_all", Made(scratch, [](hid_t) {}), ""},
-      {"parent_name", Made(scratch, &ParentName), ""},
+      {"no_weights_at_all", Made(scratch, [](hid_t) {}), "must have layer_names or layers, got neither"},
+      {"parent_name", Made(scratch, &ParentName), "must have layer_names or layers, got neither"},
       {"head_alone", std::string("\x89HDF\r\n\x1a\n", 8), "hdf5"},
       {"head_and_zeros", std::string("\x89HDF\r\n\x1a\n", 8) + std::string(4096, '\0'), "hdf5"},
   };
