@@ -126,14 +126,19 @@ def workload(name):
     return model, {f"x{i}": np.asarray(v) for i, v in enumerate(x)}, [np.asarray(y)]
 
 
+def jobs():
+    """(name, library, function that makes (model, inputs, targets))"""
+    for c, t in golden(os.path.join(strata.ROOT, "tests", "parity", "cases")):
+        yield f"{c['row']}/{c['case']}", keras, lambda c=c, t=t: golden_model(c, t)
+    for name in ("convnet", "resnet20", "lstm", "encoder"):
+        yield name, keras3, lambda n=name: workload(n)
+
+
 def main():
     report = circle.Report()
     with strata.Server(sys.argv[1]) as server, tempfile.TemporaryDirectory() as folder:
         client = strata.Client(server.address)
-        jobs = [(f"{c['row']}/{c['case']}", keras, lambda c=c, t=t: golden_model(c, t))
-                for c, t in golden(os.path.join(strata.ROOT, "tests", "parity", "cases"))]
-        jobs += [(name, keras3, lambda n=name: workload(n)) for name in ("convnet", "resnet20", "lstm", "encoder")]
-        for name, library, make in jobs:
+        for name, library, make in jobs():
             for ending in (".h5", ".keras"):
                 try:
                     model, inputs, targets = make()

@@ -27,7 +27,8 @@ def torch_side(python, *arguments):
     return [json.loads(line) for line in out.stdout.splitlines() if line.startswith("{")]
 
 
-def one(client, base, report):
+def imported(client, base):
+    """The model of one of torch_side.py's state dicts: its name, the inputs by name, PyTorch's predictions."""
     with open(base + ".json") as f:
         job = json.load(f)
     name, case = circle.usable(job["name"]), load_file(base + ".case.safetensors")
@@ -43,7 +44,11 @@ def one(client, base, report):
         definition = {"dialect": 1, "json": json.dumps(job["framework"]),
                       "inputs": [{"name": "input", "shape": x.shape[1:], "dtype": kind["INT64" if integers else "FLOAT32"].number}]}
         info = client.import_file(base + ".state.safetensors", name=name, definition=definition)
-    feed = {info.model.definition.inputs[0].name: x}
+    return name, {info.model.definition.inputs[0].name: x}, wants
+
+
+def one(client, base, report):
+    name, feed, wants = imported(client, base)
     report.add(name, "predictions of the state dict", circle.difference(client.infer(name, feed), wants), 1e-6)
     config = {"optimizer": {"adam": {"learning_rate": 0.001}}, "objectives": [{"loss": {"mean_squared_error": {}}}]}
     target = np.random.default_rng(1).standard_normal(wants[0].shape).astype(np.float32)

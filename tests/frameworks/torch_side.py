@@ -1,7 +1,8 @@
 """The PyTorch side of the circle, in PyTorch's own environment.
 
   torch_side.py write FOLDER CASES    state dicts, definitions, inputs and predictions of every model
-  torch_side.py check FOLDER          loads what Strata exported; prints one line of JSON for each model
+  torch_side.py check FOLDER CASES    loads what Strata exported; prints one line of JSON for each model
+  torch_side.py run FOLDER            runs source texts that Strata wrote, with their state dicts; prints likewise
 """
 import glob
 import json
@@ -143,5 +144,29 @@ def check(folder, cases):
             [o.numpy() for o in outputs], [want[f"y.{k}"].numpy() for k in range(len(want))])}))
 
 
+def run(folder):
+    for path in sorted(glob.glob(os.path.join(folder, "*.json"))):
+        base = path[:-5]
+        with open(path) as f:
+            name = json.load(f)["name"]
+        try:
+            with open(base + ".py") as f:
+                scope = {}
+                exec(compile(f.read(), base + ".py", "exec"), scope)
+            module, case = scope["Model"](), load_file(base + ".case.safetensors")
+            x = [case[f"x.{k}"] for k in range(sum(k.startswith("x.") for k in case))]
+            module.eval()
+            with torch.no_grad():
+                module(*x)  # lazy modules take their sizes
+                module.load_state_dict(load_file(base + ".state.safetensors"), strict=True)
+                y = module(*x)
+        except Exception as e:
+            print(json.dumps({"name": name, "why": f"{type(e).__name__}: {str(e).splitlines()[0][:200]}"}))
+            continue
+        outputs = list(y) if isinstance(y, (list, tuple)) else [y]
+        wants = [case[f"y.{k}"].numpy() for k in range(sum(k.startswith("y.") for k in case))]
+        print(json.dumps({"name": name, "difference": circle.difference([o.numpy() for o in outputs], wants)}))
+
+
 if __name__ == "__main__":
-    {"write": write, "check": check}[sys.argv[1]](sys.argv[2], sys.argv[3])
+    {"write": write, "check": check, "run": run}[sys.argv[1]](*sys.argv[2:])
