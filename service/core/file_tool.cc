@@ -8,7 +8,6 @@
 
 #include <cerrno>
 #include <fstream>
-#include <sstream>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -40,10 +39,13 @@ class Scratch {
 };
 
 std::string ReadWhole(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::stringstream buffer;
-  buffer << in.rdbuf();
-  return buffer.str();
+  std::ifstream in(path, std::ios::binary | std::ios::ate);
+  std::string bytes;
+  if (!in) return bytes;
+  bytes.resize(static_cast<size_t>(in.tellg()));
+  in.seekg(0);
+  in.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  return bytes;
 }
 
 // The tool stands beside whoever runs.
@@ -88,7 +90,7 @@ absl::StatusOr<int> Await(pid_t child) {
 
 }  // namespace
 
-absl::StatusOr<std::string> FileTool::Run(const char* verb, absl::string_view bytes) const {
+absl::StatusOr<std::string> FileTool::Run(const char* verb, std::string bytes) const {
   const Scratch scratch(scratch_dir_);
   if (!scratch.ok()) return absl::InternalError("file: no scratch folder can be made");
   {
@@ -96,6 +98,7 @@ absl::StatusOr<std::string> FileTool::Run(const char* verb, absl::string_view by
     out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
     if (!out.flush()) return absl::ResourceExhaustedError("file: no space for a copy");
   }
+  bytes = std::string();
   const std::string tool = ToolPath(), in = scratch.File("in"), to = scratch.File("out"), errors = scratch.File("err");
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
@@ -118,8 +121,8 @@ absl::StatusOr<std::string> FileTool::Run(const char* verb, absl::string_view by
   return ReadWhole(to);
 }
 
-absl::StatusOr<TensorFile> FileTool::Unpack(absl::string_view bytes) const {
-  STRATA_ASSIGN_OR_RETURN(const std::string tensors, Run("unpack", bytes));
+absl::StatusOr<TensorFile> FileTool::Unpack(std::string bytes) const {
+  STRATA_ASSIGN_OR_RETURN(const std::string tensors, Run("unpack", std::move(bytes)));
   return ParseTensors(tensors);
 }
 

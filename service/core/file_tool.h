@@ -4,7 +4,6 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
 #include "service/store/safetensors.h"
 
 namespace strata::service {
@@ -17,11 +16,12 @@ class FileTool {
 
   // The content of an HDF5 file or a .keras archive (files/containers.h). The tool's own status if it refuses;
   // DATA_LOSS if it dies of the file, RESOURCE_EXHAUSTED if it takes too long.
-  absl::StatusOr<TensorFile> Unpack(absl::string_view bytes) const;
+  // The bytes are given up before the content is read, so that a file is in memory twice at most.
+  absl::StatusOr<TensorFile> Unpack(std::string bytes) const;
   absl::StatusOr<std::string> Pack(const NamedTensors& tensors, const Metadata& metadata) const;
 
  private:
-  absl::StatusOr<std::string> Run(const char* verb, absl::string_view in) const;
+  absl::StatusOr<std::string> Run(const char* verb, std::string in) const;
   const std::string scratch_dir_;
 };
 

@@ -25,6 +25,7 @@ class IncomingFile {
   bool is_tensors() const { return tensors_.has_value(); }
   TensorFile& tensors() { return *tensors_; }
   const std::string& bytes() const { return bytes_; }
+  std::string TakeBytes() { return std::move(bytes_); }
   // SHA-256 of the whole file. Before Finish.
   std::string Digest() const;
 

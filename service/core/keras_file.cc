@@ -37,55 +37,57 @@ std::vector<const ParameterSpec*> TrainedFirst(const std::vector<const Parameter
   return sorted;
 }
 
-absl::Status Take(const std::string& layer, const std::string& name, const Tensor& tensor, const ParameterSpec& p,
-                  NamedTensors* weights) {
-  if (tensor.shape() != p.shape) {
+// Moves a tensor of the file among the weights: no two weights can be the same tensor.
+absl::Status Take(const std::string& layer, const std::string& name, NamedTensors::iterator it, const ParameterSpec& p,
+                  TensorFile* file, NamedTensors* weights) {
+  if (it->second.shape() != p.shape) {
     return InvalidArgument(layer, ".", name, ": must have shape ", ShapeString(p.shape), " (", p.name, "), got ",
-                           ShapeString(tensor.shape()));
+                           ShapeString(it->second.shape()));
   }
-  (*weights)[p.name] = AsWeight(tensor.Clone());
+  (*weights)[p.name] = AsWeight(std::move(it->second));
+  file->tensors.erase(it);
   return absl::OkStatus();
 }
 
 absl::StatusOr<NamedTensors> FromLayers(const v1::Model& model, const std::vector<ParameterSpec>& parameters,
-                                        const TensorFile& file, const std::string& root) {
+                                        TensorFile* file, const std::string& root) {
   NamedTensors weights;
   for (const LayerParameters& layer : ParametersByLayer(model, parameters)) {
     const std::vector<const ParameterSpec*> wanted = TrainedFirst(layer.parameters);
     const std::string group = Join(root, layer.layer->name());
     bool found = false;
-    const std::vector<std::string> names = TextList(file, group, "weight_names", &found);
+    const std::vector<std::string> names = TextList(*file, group, "weight_names", &found);
     if (names.size() != wanted.size()) {
       return InvalidArgument(layer.layer->name(), ": must have ", wanted.size(), " weights in the file, got ",
                              names.size());
     }
     for (size_t i = 0; i < names.size(); ++i) {
-      const auto it = file.tensors.find(Join(group, names[i]));
-      if (it == file.tensors.end()) {
+      const auto it = file->tensors.find(Join(group, names[i]));
+      if (it == file->tensors.end()) {
         return absl::DataLossError(absl::StrCat(layer.layer->name(), ".", names[i], ": is listed and not in the file"));
       }
-      STRATA_RETURN_IF_ERROR(Take(layer.layer->name(), names[i], it->second, *wanted[i], &weights));
+      STRATA_RETURN_IF_ERROR(Take(layer.layer->name(), names[i], it, *wanted[i], file, &weights));
     }
   }
   return weights;
 }
 
 absl::StatusOr<NamedTensors> FromPaths(const v1::Model& model, const std::vector<ParameterSpec>& parameters,
-                                       const TensorFile& file) {
+                                       TensorFile* file) {
   NamedTensors weights;
   STRATA_ASSIGN_OR_RETURN(const std::vector<WeightPath> paths, PathsOf(model, parameters));
   for (const WeightPath& path : paths) {
-    auto it = file.tensors.find(path.path);
+    auto it = file->tensors.find(path.path);
     // Older releases have another name for the same container.
-    if (it == file.tensors.end() && absl::StartsWith(path.path, "layers/")) {
-      it = file.tensors.find(absl::StrCat("_layer_checkpoint_dependencies/", path.path.substr(7)));
+    if (it == file->tensors.end() && absl::StartsWith(path.path, "layers/")) {
+      it = file->tensors.find(absl::StrCat("_layer_checkpoint_dependencies/", path.path.substr(7)));
     }
     // Keras 3 names a layer's own layers without the underscore.
-    if (it == file.tensors.end()) it = file.tensors.find(absl::StrReplaceAll(path.path, {{"/_", "/"}}));
-    if (it == file.tensors.end()) {
+    if (it == file->tensors.end()) it = file->tensors.find(absl::StrReplaceAll(path.path, {{"/_", "/"}}));
+    if (it == file->tensors.end()) {
       return InvalidArgument(path.path, ": must be in the file (it is ", path.parameter->name, "), got nothing");
     }
-    STRATA_RETURN_IF_ERROR(Take(path.path, path.parameter->name, it->second, *path.parameter, &weights));
+    STRATA_RETURN_IF_ERROR(Take(path.path, path.parameter->name, it, *path.parameter, file, &weights));
   }
   return weights;
 }
@@ -133,12 +135,12 @@ bool HasPathLayout(const TensorFile& file) {
 }
 
 absl::StatusOr<NamedTensors> KerasWeights(const v1::Model& model, const std::vector<ParameterSpec>& parameters,
-                                          const TensorFile& file) {
+                                          TensorFile* file) {
   if (parameters.empty()) return NamedTensors();
-  if (HasPathLayout(file)) return FromPaths(model, parameters, file);
+  if (HasPathLayout(*file)) return FromPaths(model, parameters, file);
   for (const char* root : {"model_weights", ""}) {
     bool found = false;
-    TextList(file, root, "layer_names", &found);
+    TextList(*file, root, "layer_names", &found);
     if (found) return FromLayers(model, parameters, file, root);
   }
   return absl::InvalidArgumentError("hdf5: must have layer_names or layers, got neither: no weights of a Keras model");

@@ -25,10 +25,10 @@ std::vector<std::string> TextList(const TensorFile& file, const std::string& gro
 // Whether the weights are in the layout of .weights.h5 (layers/<class>/vars/0) and not in the older one (layer_names).
 bool HasPathLayout(const TensorFile& file);
 
-// Weights by the model's names: those that the file has for the layers of `model` (complete). INVALID_ARGUMENT names
-// the layer whose weights are missing, too many or of another shape.
+// Weights by the model's names: those that the file has for the layers of `model` (complete); they leave it.
+// INVALID_ARGUMENT names the layer whose weights are missing, too many or of another shape.
 absl::StatusOr<NamedTensors> KerasWeights(const v1::Model& model, const std::vector<ParameterSpec>& parameters,
-                                          const TensorFile& file);
+                                          TensorFile* file);
 
 // The other direction: tensors and attributes of model_weights (prefix "model_weights/", or none) in the older layout,
 // or of .weights.h5.

@@ -145,8 +145,8 @@ absl::Status ModelFiles::ParseStateDict(const v1::ImportStart& start, TensorFile
   return absl::OkStatus();
 }
 
-absl::Status ModelFiles::ParseKeras(const v1::ImportStart& start, const std::string& bytes, Parsed* parsed) const {
-  STRATA_ASSIGN_OR_RETURN(const TensorFile file, tool_.Unpack(bytes));
+absl::Status ModelFiles::ParseKeras(const v1::ImportStart& start, std::string bytes, Parsed* parsed) const {
+  STRATA_ASSIGN_OR_RETURN(TensorFile file, tool_.Unpack(std::move(bytes)));
   const KerasTexts texts = TextsOf(file);
   const bool weights_only = texts.architecture.empty() || start.format() == v1::KERAS_WEIGHTS;
   if (weights_only) {
@@ -158,7 +158,7 @@ absl::Status ModelFiles::ParseKeras(const v1::ImportStart& start, const std::str
     STRATA_ASSIGN_OR_RETURN(parsed->definition, options_.registry->CompleteModel(model));
   }
   STRATA_ASSIGN_OR_RETURN(const ModelFacts facts, options_.engine->Inspect(parsed->definition, nullptr, 1));
-  STRATA_ASSIGN_OR_RETURN(parsed->weights, KerasWeights(parsed->definition, facts.parameters, file));
+  STRATA_ASSIGN_OR_RETURN(parsed->weights, KerasWeights(parsed->definition, facts.parameters, &file));
   parsed->has_weights = true;
   if (!weights_only && !texts.training.empty()) {
     ParseKerasTraining(start, texts.training, facts.parameters, file, parsed);
@@ -219,7 +219,7 @@ absl::StatusOr<ModelFiles::Parsed> ModelFiles::Parse(const v1::ImportStart& star
     case v1::KERAS_HDF5:
     case v1::KERAS_WEIGHTS:
     case v1::KERAS_ARCHIVE:
-      STRATA_RETURN_IF_ERROR(ParseKeras(start, file->bytes(), &parsed));
+      STRATA_RETURN_IF_ERROR(ParseKeras(start, file->TakeBytes(), &parsed));
       break;
     default:
       STRATA_RETURN_IF_ERROR(ParseDefinition(format, start, file->bytes(), &parsed));

@@ -64,7 +64,7 @@ class ModelFiles {
                                Parsed* parsed) const;
   absl::Status ParseNative(TensorFile file, Parsed* parsed) const;
   absl::Status ParseStateDict(const v1::ImportStart& start, TensorFile file, Parsed* parsed) const;
-  absl::Status ParseKeras(const v1::ImportStart& start, const std::string& bytes, Parsed* parsed) const;
+  absl::Status ParseKeras(const v1::ImportStart& start, std::string bytes, Parsed* parsed) const;
   void ParseKerasTraining(const v1::ImportStart& start, const std::string& text,
                           const std::vector<ParameterSpec>& parameters, const TensorFile& file, Parsed* parsed) const;
   // The engine takes the weights, and the training goes on from its state. `parsed` is as before afterwards.

@@ -20,6 +20,7 @@ from safetensors.numpy import load_file, save_file
 
 import circle
 import keras_circle
+import keras_customs
 import strata
 import torch_circle
 
@@ -67,7 +68,7 @@ def to_pytorch(client, name, model, inputs, folder, index, report):
     wants = keras_circle.as_list(model(x if len(x) > 1 else x[0], training=False))
     path = os.path.join(folder, "in.keras")
     model.save(path)
-    client.import_file(path, name=name)
+    client.import_file(path, name=name, custom_components=keras_customs.components(client))
     new, answer = converted(client, name, PYTORCH, report)
     if new is None:
         return

@@ -17,6 +17,7 @@ import tf_keras as keras
 from safetensors.numpy import load_file
 
 import circle
+import keras_customs
 import strata
 
 
@@ -48,7 +49,7 @@ class Circle:
         path = os.path.join(folder, "in" + ending)
         self.model.save(path)
         strata_name = circle.usable(self.name + ending)
-        info = self.client.import_file(path, name=strata_name)
+        info = self.client.import_file(path, name=strata_name, custom_components=keras_customs.components(self.client))
         feed = self.feed(info)
         worst = circle.difference(self.client.infer(strata_name, feed), self.predict(self.model))
         self.report.add(self.name + ending, "predictions of the file", worst, 1e-6)
@@ -72,7 +73,7 @@ class Circle:
         for out in (".h5", ".keras"):
             path = os.path.join(folder, "out" + out)
             self.client.export(path, model=strata_name, format=7 if out == ".h5" else 8)
-            loaded = keras.models.load_model(path)
+            loaded = keras.models.load_model(path, custom_objects=keras_customs.OBJECTS)
             self.report.add(self.name + ending, "predictions of the trained file " + out,
                             circle.difference(self.predict(loaded), after), 1e-6)
             steps = int(loaded.optimizer.iterations.numpy()) if loaded.optimizer is not None else -1
@@ -87,11 +88,19 @@ def golden(folder):
             yield case, load_file(path[:-5] + ".safetensors")
 
 
+def loss_of(loss):
+    """From a case: a name, a configuration, or a function of the cases' own."""
+    if isinstance(loss, dict) and "function" in loss:
+        loss = loss["function"]
+    with keras.utils.custom_object_scope(keras_customs.OBJECTS):
+        return keras.losses.get(loss)
+
+
 def golden_model(case, tensors):
     component = case["component"]
     text = component if case["kind"] == "model" else component["model"]
     keras.utils.set_random_seed(3)
-    model = keras.models.model_from_json(json.dumps(text))
+    model = keras.models.model_from_json(json.dumps(text), custom_objects=keras_customs.OBJECTS)
     names = [t.name for t in model.inputs]
     inputs = {}
     for name, spec in zip(names, model.inputs):
@@ -105,10 +114,12 @@ def golden_model(case, tensors):
     targets = [rng.random(o.shape).astype(np.float32) for o in outputs]
     loss, optimizer = "mse", keras.optimizers.Adam(0.01)
     if case["kind"] == "training" and len(outputs) == 1 and isinstance(component.get("loss"), (str, dict)):
-        loss = component["loss"]
-        loss = keras.losses.get(loss) if not isinstance(loss, dict) or "class_name" in loss else loss
+        loss = loss_of(component["loss"])
         targets = [tensors["input.y.0"] if "input.y.0" in tensors else tensors["input.y"]]
-        optimizer = keras.optimizers.get(component["optimizer"])
+        # Without the flag the configuration would mean a legacy optimizer, whose RMSprop has its epsilon elsewhere.
+        optimizer = component["optimizer"]
+        optimizer = keras.optimizers.get({**optimizer, "config": {**optimizer["config"], "is_legacy_optimizer": False}}
+                                         if isinstance(optimizer, dict) else optimizer)
     assert rows == len(targets[0])
     same = len(outputs) == 1 and targets[0].shape == outputs[0].shape
     model.compile(optimizer, loss, metrics=["mae"] if same else None)
