@@ -1,12 +1,10 @@
 // The versions of ModelRegistry: publishing, rolling back, loading.
 
 #include <algorithm>
-#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status.h"
-#include "service/batching/thread.h"
 #include "service/core/names.h"
 #include "service/core/registry.h"
 #include "service/core/wire.h"
@@ -117,20 +115,12 @@ absl::StatusOr<v1::VersionInfo> ModelRegistry::Publish(const std::string& name, 
                                                        const TensorFile* training) {
   STRATA_RETURN_IF_ERROR(CheckText("description", description, 1024));
   STRATA_ASSIGN_OR_RETURN(const std::shared_ptr<const ModelEntry> entry, Find(name));
-  STRATA_ASSIGN_OR_RETURN(std::shared_ptr<const Version> version,
-                          options_.engine->CreateVersion(entry->definition, std::move(weights), {.threads = 1}));
+  STRATA_ASSIGN_OR_RETURN(std::shared_ptr<const Version> version, Instantiate(entry->definition, std::move(weights)));
   VersionRecord record{
       .model_id = entry->id, .run = run, .step = step, .created = options_.clock->Now(), .description = description};
-  // Compiling and the disk do not wait for each other.
-  std::thread warm_up([&version] {
-    SetUpThread("warm-up", 0, /*trains=*/false);
-    WarmUp(*version);
-  });
   absl::MutexLock change(&change_mutex_);
-  const absl::Status added =
-      options_.store->AddVersion(&record, version->weights(), ContentMetadata(entry->definition), training);
-  warm_up.join();
-  STRATA_RETURN_IF_ERROR(added);
+  STRATA_RETURN_IF_ERROR(
+      options_.store->AddVersion(&record, version->weights(), ContentMetadata(entry->definition), training));
   v1::VersionInfo info;
   {
     absl::MutexLock lock(&mutex_);
