@@ -176,6 +176,13 @@ Json AsKeras(const char* module, const std::string& text) {
   return framework::KerasObject(module, json["class_name"].get<std::string>(), json["config"]);
 }
 
+// A user's class, which load_model finds among its custom_objects by the registered name.
+Json AsCustom(const std::string& text) {
+  Json object = AsKeras("custom", text);
+  object["registered_name"] = object["class_name"];
+  return object;
+}
+
 // Values of the outputs: a single one as it is, several by name.
 Json ByOutput(const v1::Model& model, const std::map<std::string, Json>& values) {
   if (values.empty()) return nullptr;
@@ -203,14 +210,16 @@ absl::StatusOr<std::string> ExportKerasTraining(const v1::Model& model, const v1
     const v1::Objective& objective = config.objectives(i);
     STRATA_ASSIGN_OR_RETURN(const std::string loss, ExportLoss(v1::KERAS, objective.loss()));
     const std::string output = output_of(objective.output(), i);
-    losses[output] = AsKeras(objective.loss().has_custom() ? "custom" : "keras.losses", loss);
+    losses[output] = objective.loss().has_custom() ? AsCustom(loss) : AsKeras("keras.losses", loss);
     weights[output] = objective.has_weight() ? objective.weight() : 1.0;
   }
   for (const v1::NamedMetric& named : config.metrics()) {
     STRATA_ASSIGN_OR_RETURN(const std::string metric, ExportMetric(named.metric()));
     Json& list = metrics[output_of(named.output(), 0)];
     const Json json = Json::parse(metric);
-    list.push_back(json.is_string() ? json : AsKeras(named.metric().has_custom() ? "custom" : "keras.metrics", metric));
+    list.push_back(json.is_string()              ? json
+                   : named.metric().has_custom() ? AsCustom(metric)
+                                                 : AsKeras("keras.metrics", metric));
   }
   STRATA_ASSIGN_OR_RETURN(const std::string optimizer, ExportOptimizer(v1::KERAS, config.optimizer()));
   const bool weighted = std::any_of(weights.begin(), weights.end(), [](const auto& w) { return w.second != 1.0; });

@@ -38,6 +38,7 @@ std::string Snake(const std::string& name) {
 
 std::string ClassOf(const v1::Layer& layer) {
   if (layer.has_model()) return IsSequential(layer.model()) ? "Sequential" : "Functional";
+  if (layer.has_custom()) return layer.custom().definition().name();
   const auto* kind = KindOf(layer);
   if (kind == nullptr) return "Layer";
   const v1::ComponentSchema& schema = kind->options().GetExtension(v1::component);

@@ -67,7 +67,7 @@ class Circle:
                 self.model.reset_metrics()
                 want.append(float(np.ravel(self.model.train_on_batch(x if len(x) > 1 else x[0], y))[0]))
             # Adam's first step is as long for a gradient that is rounding as for any other.
-            self.report.add(self.name + ending, "losses of two steps", circle.difference([np.array(losses)], [np.array(want)]), 1e-4)
+            self.report.add(self.name + ending, "losses of two steps", circle.difference([np.array(losses)], [np.array(want)]), 1e-5)
         after = self.client.infer(strata_name, feed)
         # What leaves is tf.keras 2's form.
         for out in (".h5", ".keras"):

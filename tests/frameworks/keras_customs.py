@@ -26,7 +26,8 @@ class Linear(keras.layers.Layer):
         return {**super().get_config(), "units": self.units}
 
 
-def focal_loss(y_true, y_pred, gamma=2.0, alpha=0.75):
+def focal_loss(y_true, y_pred, gamma=2.0, alpha=0.75, literal=False):
+    assert not literal
     y_true = tf.cast(y_true, y_pred.dtype)
     p = tf.clip_by_value(y_pred, 1e-7, 1 - 1e-7)
     bce = -(y_true * tf.math.log(p + 1e-7) + (1 - y_true) * tf.math.log(1 - p + 1e-7))
