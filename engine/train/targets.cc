@@ -95,7 +95,9 @@ LikelyBatch GuessBatch(const v1::Model& model, const v1::TrainingConfig& config,
     Use use{.metric = &m, .prediction = output(place.output, 0)};
     if (use.prediction != nullptr) uses[place.target].push_back(use);
   }
-  for (const auto& [name, all] : uses) {
+  for (const auto& entry : uses) {
+    const std::string& name = entry.first;
+    const std::vector<Use>& all = entry.second;  // lambdas capture it
     if (known(name)) continue;
     const std::vector<PortSpec> candidates = Candidates(name, model.dialect(), all[0]);
     const auto fits = std::find_if(candidates.begin(), candidates.end(), [&](const PortSpec& target) {

@@ -17,6 +17,7 @@ class AllTypes final : public strata::Version {
   absl::StatusOr<strata::NamedTensors> Predict(const strata::NamedViews&) const override {
     return absl::UnimplementedError("not called");
   }
+  strata::NamedViews weights() const override { return {}; }
   const std::vector<strata::PortSpec>& inputs() const override { return inputs_; }
   const std::vector<strata::PortSpec>& outputs() const override { return outputs_; }
   bool rows_independent() const override { return true; }
