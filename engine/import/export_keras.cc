@@ -103,6 +103,12 @@ absl::StatusOr<Json> AnyLayer(const v1::Layer& layer, bool sequential, const Cal
   if (layer.has_model()) {
     v1::Model inner = layer.model();
     inner.set_name(layer.name());
+    // Inputs whose shapes the calls decide.
+    for (int i = 0; i < inner.inputs_size() && i < static_cast<int>(call.args.size()); ++i) {
+      v1::Input* input = inner.mutable_inputs(i);
+      if (!input->shape().empty() || call.args[i].empty()) continue;
+      input->mutable_shape()->Add(call.args[i].begin() + 1, call.args[i].end());
+    }
     STRATA_ASSIGN_OR_RETURN(Json config, ModelConfig(inner, sequential, call.args));
     if (layer.has_trainable() && !layer.trainable()) config["trainable"] = false;
     json = KerasObject("keras", sequential ? "Sequential" : "Functional", std::move(config));
