@@ -38,6 +38,7 @@ void PrintDetail(const v1::ComponentInfo& info) {
   std::cout << info.family() << " " << info.name() << ": " << info.schema().doc() << "\n";
   if (!info.schema().formula().empty()) std::cout << "  " << info.schema().formula() << "\n";
   if (const std::string names = Frameworks(info.schema()); !names.empty()) std::cout << "  " << names << "\n";
+  for (const std::string& text : info.schema().gotcha()) std::cout << "  ! " << text << "\n";
   std::vector<std::vector<std::string>> rows;
   for (const v1::FieldInfo& field : info.fields()) {
     const auto only = field.schema().only();

@@ -113,6 +113,8 @@ std::string Page(const v1::ComponentInfo& c) {
   };
   names("PyTorch", s.pytorch(), s.pytorch_function());
   names("Keras", s.keras(), s.keras_function());
+  if (!s.gotcha().empty()) absl::StrAppend(&out, "\nWhat surprises:\n\n");
+  for (const std::string& text : s.gotcha()) absl::StrAppend(&out, "* ", text, "\n");
   const Component* layer = c.family() == "layer" ? FindLayer(c.name()) : nullptr;
   if (layer != nullptr) {
     if (!layer->shapes().empty()) absl::StrAppend(&out, "\nShapes: ", layer->shapes(), "\n");
