@@ -58,7 +58,7 @@ enum class Op : uint8_t {
   kConvGradWeight,  // x, dy -> dw
   // Windows over the axes between the first and the last.
   kMaxPool,      // x -> y, position of the maximum in the flattened spatial axes
-  kMaxPoolGrad,  // dy, positions -> dx
+  kMaxPoolGrad,  // dy, positions -> dx; with near_ties dy, x, y -> dx
   kSumPool,      // x -> y
   kSumPoolGrad,  // dy -> dx
   // Reductions drop their axes.
@@ -127,6 +127,7 @@ struct ConvAttrs {
   bool residual = false;  // then the last input, of the result's shape (passes)
   bool relu = false;      // then max(0, .) (passes)
 };
+constexpr double kNearTie = 1e-5;  // TensorFlow's
 // Window i of an axis covers start[i], start[i] + dilation, ... (length[i] cells), all inside the input.
 struct PoolAttrs {
   struct Axis {
@@ -135,6 +136,8 @@ struct PoolAttrs {
   };
   std::vector<Axis> axes;
   Shape input;  // of the gradients
+  // Of a maximum: every cell within kNearTie of it gets the whole gradient, and not the first one alone.
+  bool near_ties = false;
 };
 struct PadAttrs {
   std::vector<int64_t> lo, hi;  // negative crops

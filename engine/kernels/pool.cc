@@ -1,5 +1,6 @@
 // Window operations, channels last: the channels of one cell are one vector. Any rank, any table of windows.
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "engine/base/status.h"
@@ -54,7 +55,8 @@ class PoolKernel : public Kernel {
   PoolKernel(const KernelRequest& r, Windows w)
       : op_(r.node.op), w_(std::move(w)), threads_(r.threads), v_(GetVectorOps()) {
     if (op_ == Op::kMaxPool) positions_ = IsRead(r.graph, r.node.outputs[1]);
-    if (op_ == Op::kMaxPoolGrad) own_positions_ = AreOfSameWindows(r);
+    near_ties_ = op_ == Op::kMaxPoolGrad && r.node.as<PoolAttrs>().near_ties;
+    if (op_ == Op::kMaxPoolGrad && !near_ties_) own_positions_ = AreOfSameWindows(r);
     std::vector<int> windows(static_cast<size_t>(w_.in_cells), 0);
     for (const int32_t cell : w_.cells) ++windows[cell];
     disjoint_ = std::all_of(windows.begin(), windows.end(), [](int n) { return n <= 1; });
@@ -79,6 +81,10 @@ class PoolKernel : public Kernel {
       case Op::kMaxPool:
         return MaxImage(source + in, result + out, static_cast<int32_t*>(args.out[1]) + out);
       case Op::kMaxPoolGrad:
+        if (near_ties_) {
+          return NearGradImage(source + out, static_cast<const float*>(args.in[1]) + in,
+                               static_cast<const float*>(args.in[2]) + out, result + in);
+        }
         return MaxGradImage(source + out, static_cast<const int32_t*>(args.in[1]) + out, result + in);
       case Op::kSumPool:
         return SumImage(source + in, result + out);
@@ -107,6 +113,18 @@ class PoolKernel : public Kernel {
       const int32_t k = w_.first[o], end = w_.first[o + 1];
       v_.max_cells_grad(dx, dy, position, w_.cells.data() + k, static_cast<size_t>(end - k),
                         static_cast<size_t>(w_.channels), disjoint_);
+    }
+  }
+
+  void NearGradImage(const float* dy, const float* x, const float* y, float* dx) const {
+    std::fill_n(dx, w_.in_cells * w_.channels, 0.0f);
+    for (int64_t o = 0; o < w_.out_cells; ++o, dy += w_.channels, y += w_.channels) {
+      for (int32_t k = w_.first[o]; k < w_.first[o + 1]; ++k) {
+        const int64_t cell = w_.cells[k] * w_.channels;
+        for (int64_t c = 0; c < w_.channels; ++c) {
+          dx[cell + c] += std::fabs(x[cell + c] - y[c]) < static_cast<float>(kNearTie) ? dy[c] : 0.0f;
+        }
+      }
     }
   }
 
@@ -153,6 +171,7 @@ class PoolKernel : public Kernel {
   }
 
   Op op_;
+  bool near_ties_ = false;
   bool own_positions_ = false;
   bool positions_ = false;  // somebody reads the second result
   Windows w_;

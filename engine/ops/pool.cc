@@ -1,5 +1,7 @@
 // Window operations over the axes between batch and channels. Windows are tables of start and length per axis, already
 // clipped to the input, so that padding, ceil mode, adaptive and fractional windows are all the same operation.
+#include <cmath>
+
 #include "engine/base/status.h"
 #include "engine/ops/ops.h"
 #include "engine/ops/record.h"
@@ -73,7 +75,14 @@ void RefMax(const Attrs& attrs, RefIn in, std::span<RefTensor> out, std::span<co
   });
 }
 
-void RefMaxGrad(const Attrs&, RefIn in, std::span<RefTensor> out, std::span<const DType>) {
+void RefMaxGrad(const Attrs& attrs, RefIn in, std::span<RefTensor> out, std::span<const DType>) {
+  const auto& at = std::get<PoolAttrs>(attrs);
+  if (at.near_ties) {
+    ForEachCell(at, out[0].shape, in[0]->shape, [&](int64_t y, int64_t x, int64_t) {
+      if (std::fabs(in[1]->data[x] - in[2]->data[y]) < kNearTie) out[0].data[x] += in[0]->data[y];
+    });
+    return;
+  }
   const Shape& y = in[0]->shape;
   const int64_t channels = y.back(), per_row = NumElements(y) / std::max<int64_t>(y[0], 1);
   const int64_t x_per_row = NumElements(out[0].shape) / std::max<int64_t>(y[0], 1);
@@ -96,9 +105,12 @@ void RefSumGrad(const Attrs& attrs, RefIn in, std::span<RefTensor> out, std::spa
 std::vector<Value> VjpMax(Graph* g, NodeId n, std::span<const Value> dy) {
   if (!dy[0]) return {Value{}};
   PoolAttrs at = g->nodes()[n].as<PoolAttrs>();
-  at.input = g->value(g->nodes()[n].inputs[0]).shape();
-  const Value in[] = {dy[0], g->value(g->nodes()[n].outputs[1])};
-  return {Emit(g, Op::kMaxPoolGrad, std::move(at), in)[0]};
+  const Value x = g->value(g->nodes()[n].inputs[0]);
+  at.input = x.shape();
+  const Value near[] = {dy[0], x, g->value(g->nodes()[n].outputs[0])};
+  const Value first[] = {dy[0], g->value(g->nodes()[n].outputs[1])};
+  if (at.near_ties) return {Emit(g, Op::kMaxPoolGrad, std::move(at), near)[0]};
+  return {Emit(g, Op::kMaxPoolGrad, std::move(at), first)[0]};
 }
 
 std::vector<Value> VjpSum(Graph* g, NodeId n, std::span<const Value> dy) {

@@ -36,7 +36,7 @@ Value MaskBeforePooling(Simplifier* s, const Proposal& c) {
 // The sum over all cells: every window gives its gradient to one of them.
 Value SumBeforePooling(Simplifier* s, const Proposal& c) {
   const Value& gradient = c.in[0];
-  if (ProducerOf(gradient).op != Op::kMaxPoolGrad) return {};
+  if (ProducerOf(gradient).op != Op::kMaxPoolGrad || ProducerOf(gradient).as<PoolAttrs>().near_ties) return {};
   const auto& axes = std::get<AxesAttrs>(c.attrs).axes;
   for (int64_t d = 1; d + 1 < gradient.rank(); ++d) {
     if (std::find(axes.begin(), axes.end(), d) == axes.end()) return {};

@@ -67,6 +67,7 @@ struct KeyWriter {
       Plain(axis.dilation);
     }
     List(a.input);
+    Plain(a.near_ties);
     return true;
   }
   bool operator()(const PadAttrs& a) {

@@ -179,6 +179,9 @@ TEST(PoolKernel, MaxAndSumWithGradients) {
         at.input = c.x;
         const Value for_max[] = {dy, max.position}, for_sum[] = {dy};
         g.MarkOutput("dmax", Emit(&g, Op::kMaxPoolGrad, at, for_max)[0]);
+        at.near_ties = true;
+        const Value near[] = {dy, x, max.y};
+        g.MarkOutput("dnear", Emit(&g, Op::kMaxPoolGrad, at, near)[0]);
         g.MarkOutput("dsum", Emit(&g, Op::kSumPoolGrad, at, for_sum)[0]);
       }
       SCOPED_TRACE(ShapeString(c.x));

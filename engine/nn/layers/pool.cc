@@ -108,6 +108,7 @@ Outputs BuildMax(Scope& s, const v1::MaxPool& a, const Args& args) {
   PoolAttrs at;
   for (int i = 0; i < kAxes && s.ok(); ++i) at.axes.push_back(WindowsOf(s, r, i, f.x.dim(i + 1)).axis);
   if (!s.ok()) return {Value{s.graph(), -1}};
+  at.near_ties = !s.pytorch() && kAxes == 3;
   const MaxPoolResult y = MaxPool(f.x, at);
   Outputs out{f.Back(y.y)};
   if (a.return_indices()) out.push_back(f.Back(Cast(y.position, DType::kI64)));
