@@ -1,5 +1,8 @@
 #include "engine/inspect.h"
 
+#include <algorithm>
+#include <iterator>
+
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/philox.h"
@@ -8,6 +11,7 @@
 #include "engine/features.h"
 #include "engine/nn/build.h"
 #include "engine/nn/initializers/initializers.h"
+#include "engine/nn/losses/loss.h"
 #include "engine/ops/ops.h"
 #include "engine/staged.h"
 #include "engine/train/progress.h"
@@ -131,6 +135,45 @@ absl::StatusOr<Ports> PortsOf(const v1::Model& model) {
   return ports;
 }
 
+absl::StatusOr<std::vector<nn::ParamSpec>> ObjectiveParams(const v1::Model& model, const v1::TrainingConfig& config,
+                                                           const Ports& ports) {
+  const auto owns = [](const v1::Objective& o) { return nn::OwnsWeights(o.loss()); };
+  if (std::none_of(config.objectives().begin(), config.objectives().end(), owns)) {
+    return std::vector<nn::ParamSpec>();
+  }
+  STRATA_ASSIGN_OR_RETURN(Probe probe, ProbeModel(model, 2, ports.free, false));
+  nn::Collected collected;
+  const nn::Scope root(&probe.graph, model.dialect(), true, {}, &collected);
+  const auto output = [&](const std::string& name, size_t index) -> Value {
+    for (size_t k = 0; k < probe.outputs.size(); ++k) {
+      const bool mine = name.empty() ? k == std::min(index, probe.outputs.size() - 1) : probe.outputs[k].name == name;
+      if (mine) return probe.graph.value(probe.graph.outputs()[k].value);
+    }
+    return {};
+  };
+  for (int i = 0; i < config.objectives_size(); ++i) {
+    const v1::Objective& o = config.objectives(i);
+    const std::string path = absl::StrCat("objectives[", i, "]");
+    const Value prediction = output(o.output(), static_cast<size_t>(i));
+    std::vector<nn::Annotated> more;
+    for (const std::string& name : o.more_outputs()) more.push_back(output(name, 0));
+    if (!prediction || std::any_of(more.begin(), more.end(), [](const nn::Annotated& v) { return !v.value; })) {
+      return InvalidArgument(path, ".output|more_outputs: must name outputs of the model, got \"", o.output(), "\"");
+    }
+    nn::Scope scope = nn::ScopeOfObjective(root, o.loss(), i);
+    nn::DeclareWeights(scope, o.loss(), prediction, more);
+    if (!probe.graph.ok()) probe.graph.PrefixError(absl::StrCat(path, ".loss: "));
+    STRATA_RETURN_IF_ERROR(probe.graph.status());
+  }
+  for (const nn::ParamSpec& p : collected.params) {
+    const auto same = [&](const nn::ParamSpec& other) { return other.name == p.name; };
+    if (std::any_of(ports.params.begin(), ports.params.end(), same)) {
+      return InvalidArgument("objectives: have a weight ", p.name, ", which must be no name in the model, got two");
+    }
+  }
+  return std::move(collected.params);
+}
+
 absl::StatusOr<NamedTensors> InitialWeights(const v1::Model& model, uint64_t seed) {
   STRATA_ASSIGN_OR_RETURN(const Ports ports, PortsOf(model));
   NamedTensors weights;
@@ -155,6 +198,12 @@ absl::StatusOr<ModelFacts> Inspect(const v1::Model& given, const v1::TrainingCon
   if (!stage.empty()) ports.inputs = RawPorts(complete);
   const int64_t batch = std::max<int64_t>(batch_size, 1);
   STRATA_ASSIGN_OR_RETURN(Probe probe, ProbeModel(model, batch, ports.free, false));
+  v1::TrainingConfig config;
+  if (given_config != nullptr) {
+    STRATA_ASSIGN_OR_RETURN(config, CompleteConfig(model, *given_config));
+    STRATA_ASSIGN_OR_RETURN(std::vector<nn::ParamSpec> own, ObjectiveParams(model, config, ports));
+    std::move(own.begin(), own.end(), std::back_inserter(ports.params));
+  }
   ModelFacts facts;
   facts.inputs = std::move(ports.inputs);
   facts.outputs = std::move(ports.outputs);
@@ -177,7 +226,6 @@ absl::StatusOr<ModelFacts> Inspect(const v1::Model& given, const v1::TrainingCon
     facts.activation_bytes = plan->arena_bytes;
     return facts;
   }
-  STRATA_ASSIGN_OR_RETURN(const v1::TrainingConfig config, CompleteConfig(model, *given_config));
   // Schedules and monitors, as a session makes them.
   STRATA_ASSIGN_OR_RETURN(const nn::OptimizerRule rule,
                           nn::MakeOptimizer(model.dialect(), config.optimizer(), /*decay=*/true));

@@ -28,6 +28,10 @@ struct Ports {
 };
 absl::StatusOr<Ports> PortsOf(const v1::Model& model);
 
+// Weights that losses of `config`'s objectives own, named objectives.<i>.... Both messages are complete.
+absl::StatusOr<std::vector<nn::ParamSpec>> ObjectiveParams(const v1::Model& model, const v1::TrainingConfig& config,
+                                                           const Ports& ports);
+
 // Fresh parameters and buffers, as a training with this seed begins. `model` is complete.
 absl::StatusOr<NamedTensors> InitialWeights(const v1::Model& model, uint64_t seed);
 

@@ -3,6 +3,7 @@
 #include "engine/staged.h"
 
 #include <cmath>
+#include <iterator>
 #include <optional>
 
 #include "absl/strings/str_cat.h"
@@ -58,7 +59,10 @@ class TrainSessionImpl : public TrainSession {
         evaluate_cache_(options.plan_cache_bytes) {}
 
   absl::Status Init() {
-    STRATA_ASSIGN_OR_RETURN(const Ports ports, PortsOf(model_));
+    STRATA_ASSIGN_OR_RETURN(Ports ports, PortsOf(model_));
+    STRATA_ASSIGN_OR_RETURN(std::vector<nn::ParamSpec> own, ObjectiveParams(model_, config_, ports));
+    const size_t of_model = ports.params.size();
+    std::move(own.begin(), own.end(), std::back_inserter(ports.params));
     STRATA_ASSIGN_OR_RETURN(const nn::OptimizerRule rule,
                             nn::MakeOptimizer(model_.dialect(), config_.optimizer(), true));
     STRATA_ASSIGN_OR_RETURN(progress_, Progress::Create(model_.dialect(), config_, rule.learning_rate));
@@ -74,7 +78,7 @@ class TrainSessionImpl : public TrainSession {
         for (int64_t i = 0; i < t.num_elements(); ++i) t.Set(i, p.initializer.constant().value());
       }
       if (p.adjust) p.adjust(&t);
-      variables_.AddWeight(p.name, std::move(t));
+      variables_.AddWeight(p.name, std::move(t), variables_.num_weights() >= of_model);
     }
     return absl::OkStatus();
   }

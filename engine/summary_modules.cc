@@ -29,13 +29,18 @@ std::string AttentionText(int64_t width, bool bias) {
   return Block("MultiheadAttention", {{"out_proj", LinearText("NonDynamicallyQuantizableLinear", width, width, bias)}});
 }
 
-std::string NormText(int64_t width, double epsilon, bool bias) {
+std::string NormText(int64_t width, double epsilon, bool bias, bool affine = true) {
   v1::Layer layer;
   layer.mutable_layer_norm()->add_normalized_shape(width);
   layer.mutable_layer_norm()->set_epsilon(epsilon);
-  layer.mutable_layer_norm()->set_affine(true);
+  layer.mutable_layer_norm()->set_affine(affine);
   layer.mutable_layer_norm()->set_use_bias(bias);
   return PrintPytorch(layer);
+}
+
+template <typename M>
+std::string FinalNormText(const M& a, int64_t width) {
+  return NormText(width, a.norm_eps(), a.norm_use_bias(), a.norm_affine());
 }
 
 std::string DropoutText(double rate) {
@@ -135,12 +140,12 @@ std::string PrintModules(const v1::Layer& layer) {
       return LayerText(layer.transformer_decoder_layer());
     case v1::Layer::kTransformerEncoder: {
       const auto& a = layer.transformer_encoder();
-      const std::string norm = a.has_norm_eps() ? NormText(a.encoder_layer().d_model(), a.norm_eps(), true) : "";
+      const std::string norm = a.has_norm_eps() ? FinalNormText(a, a.encoder_layer().d_model()) : "";
       return StackText("TransformerEncoder", LayerText(a.encoder_layer()), a.num_layers(), norm);
     }
     case v1::Layer::kTransformerDecoder: {
       const auto& a = layer.transformer_decoder();
-      const std::string norm = a.has_norm_eps() ? NormText(a.decoder_layer().d_model(), a.norm_eps(), true) : "";
+      const std::string norm = a.has_norm_eps() ? FinalNormText(a, a.decoder_layer().d_model()) : "";
       return StackText("TransformerDecoder", LayerText(a.decoder_layer()), a.num_layers(), norm);
     }
     case v1::Layer::kAdaptiveLogSoftmax:

@@ -7,6 +7,7 @@
 #include "absl/strings/strip.h"
 #include "engine/base/checkpoint_names.h"
 #include "engine/base/status.h"
+#include "engine/nn/losses/loss.h"
 
 namespace strata {
 namespace {
@@ -16,8 +17,9 @@ constexpr absl::string_view kKeptPrefix = checkpoint::kKept;  // "kept:<label>:<
 
 }  // namespace
 
-void Variables::AddWeight(const std::string& name, Tensor start) {
+void Variables::AddWeight(const std::string& name, Tensor start, bool optional) {
   all_[name] = std::move(start);
+  if (optional) optional_.insert(name);
   weights_.push_back(name);
 }
 
@@ -50,13 +52,18 @@ NamedTensors Variables::AveragedWeights() const {
 }
 
 absl::Status Variables::SetWeights(const NamedTensors& weights, bool strict) {
-  for (const auto& [name, t] : weights) STRATA_RETURN_IF_ERROR(CheckWeight("weights.", name, t));
+  for (const auto& [name, t] : weights) {
+    if (!IsOfOtherLoss(name)) STRATA_RETURN_IF_ERROR(CheckWeight("weights.", name, t));
+  }
   if (strict) {
     for (const std::string& name : weights_) {
-      if (weights.count(name) == 0) return InvalidArgument("weights.", name, ": is missing");
+      if (weights.count(name) == 0 && optional_.count(name) == 0)
+        return InvalidArgument("weights.", name, ": is missing");
     }
   }
-  for (const auto& [name, t] : weights) Overwrite(name, t);
+  for (const auto& [name, t] : weights) {
+    if (!IsOfOtherLoss(name)) Overwrite(name, t);
+  }
   return absl::OkStatus();
 }
 
@@ -94,6 +101,7 @@ void Variables::Save(NamedTensors* checkpoint) const {
 absl::Status Variables::Load(const NamedTensors& checkpoint, bool (*ignored)(const std::string& name)) {
   for (const std::string& name : weights_) {
     const auto it = checkpoint.find(absl::StrCat(kWeightPrefix, name));
+    if (it == checkpoint.end() && optional_.count(name) > 0) continue;
     if (it == checkpoint.end()) return InvalidArgument("checkpoint.", name, ": is missing");
     STRATA_RETURN_IF_ERROR(CheckWeight("checkpoint.", name, it->second));
   }
@@ -107,6 +115,7 @@ absl::Status Variables::Load(const NamedTensors& checkpoint, bool (*ignored)(con
   for (const auto& [name, t] : checkpoint) {
     if (ignored(name) || absl::StartsWith(name, kKeptPrefix)) continue;
     if (absl::StartsWith(name, kWeightPrefix)) {
+      if (IsOfOtherLoss(name.substr(kWeightPrefix.size()))) continue;
       STRATA_RETURN_IF_ERROR(CheckWeight("checkpoint.", name.substr(kWeightPrefix.size()), t));
     } else {
       STRATA_RETURN_IF_ERROR(CheckSlot(name, t));
@@ -115,6 +124,7 @@ absl::Status Variables::Load(const NamedTensors& checkpoint, bool (*ignored)(con
   for (const auto& [name, t] : checkpoint) {
     if (ignored(name) || absl::StartsWith(name, kKeptPrefix)) continue;
     if (absl::StartsWith(name, kWeightPrefix)) {
+      if (IsOfOtherLoss(name.substr(kWeightPrefix.size()))) continue;
       Overwrite(name.substr(kWeightPrefix.size()), t);
     } else if (all_.count(name) > 0) {
       Overwrite(name, t);
@@ -134,6 +144,12 @@ int64_t Variables::bytes() const {
   add(all_);
   for (const auto& [label, weights] : kept_) add(weights);
   return bytes;
+}
+
+bool Variables::IsOfOtherLoss(const std::string& name) const {
+  const absl::string_view prefix = nn::kObjectives;
+  return absl::StartsWith(name, prefix) && name.size() > prefix.size() &&
+         absl::StrContains("./", name[prefix.size()]) && !IsWeight(name);
 }
 
 bool Variables::IsWeight(const std::string& name) const {

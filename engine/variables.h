@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -16,7 +17,9 @@ namespace strata {
 // Thread-compatible.
 class Variables {
  public:
-  void AddWeight(const std::string& name, Tensor start);
+  // `optional`: a loss' weight, which a model that was trained otherwise lacks.
+  void AddWeight(const std::string& name, Tensor start, bool optional = false);
+  size_t num_weights() const { return weights_.size(); }
   // Adds the slots that do not exist yet.
   void AddSlots(const std::vector<SlotSpec>& slots);
 
@@ -47,12 +50,15 @@ class Variables {
 
  private:
   bool IsWeight(const std::string& name) const;
+  // Whether a weight belongs to a loss that this training does not have: a version may hold it.
+  bool IsOfOtherLoss(const std::string& name) const;
   absl::Status CheckWeight(const char* path, const std::string& name, const Tensor& t) const;
   absl::Status CheckSlot(const std::string& name, const Tensor& t) const;
   void Overwrite(const std::string& name, const Tensor& t);
 
   std::map<std::string, Tensor> all_;  // weights and slots
   std::vector<std::string> weights_;   // names, in order of declaration
+  std::set<std::string> optional_;     // of them, losses' own
   std::map<std::string, NamedTensors> kept_;
 };
 

@@ -1,4 +1,5 @@
 // Forms of a component, and a framework's arguments as fields of a message.
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/match.h"
@@ -46,7 +47,7 @@ constexpr Harmless kHarmless[] = {
     {"sparse", v1::KERAS, "false"},
     {"ragged", v1::KERAS, "false"},
     {"weights", v1::KERAS, "null"},
-    {"zero_output_for_mask", v1::KERAS, "false"},
+    {"activity_regularizer", v1::KERAS, nullptr},  // every layer's
     {"synchronized", v1::KERAS, "false"},
     {"renorm", v1::KERAS, "false"},
     {"optional", v1::KERAS, "false"},
@@ -96,30 +97,31 @@ absl::Status SetAxes(const ArgumentRules& rules, const std::string& path, const 
   return SetField(rules, path, value, axes, message);
 }
 
-// Keras' depthwise and transposed layers inherit arguments of the plain convolution that they do not use.
+// Keras' convolutions inherit arguments of the plain one, or of RNN, that they do not use.
 bool IsInherited(const google::protobuf::Descriptor* type, const std::string& key, const Json& value) {
   if (type->name() == "ConvTranspose") return key == "groups" && (value.is_null() || value == 1);
+  if (type->name() == "ConvLstm") return key == "zero_output_for_mask";
   if (type->name() != "SeparableConv" && type->name() != "DepthwiseConv") return false;
   if (key == "groups") return value.is_null() || value == 1;
   return key == "kernel_initializer" || key == "kernel_regularizer" || key == "kernel_constraint";
 }
 
-// A stack's final LayerNorm is held as its epsilon.
+// A stack's final LayerNorm is held as three fields.
 absl::Status SetFinalNorm(const ArgumentRules& rules, const std::string& path, const Json& value, Message* message) {
   if (value.is_null()) return absl::OkStatus();
   STRATA_ASSIGN_OR_RETURN(const Form form, FormOf(path, value));
   if (form.name != "LayerNorm") return WrongValue(path, "a LayerNorm", value);
-  const auto* epsilon = message->GetDescriptor()->FindFieldByName("norm_eps");
-  message->GetReflection()->SetDouble(message, epsilon, 1e-5);
+  const auto* type = message->GetDescriptor();
+  message->GetReflection()->SetDouble(message, type->FindFieldByName("norm_eps"), 1e-5);
   if (form.config == nullptr) return absl::OkStatus();
+  const std::map<std::string, const char*> fields = {
+      {"eps", "norm_eps"}, {"elementwise_affine", "norm_affine"}, {"bias", "norm_use_bias"}};
   for (const auto& [key, argument] : form.config->items()) {
     const std::string at = Below(path, key);
     if (key == "normalized_shape") continue;  // the layers' width
-    if (key == "eps") {
-      STRATA_RETURN_IF_ERROR(SetField(rules, at, argument, epsilon, message));
-    } else if ((key != "elementwise_affine" && key != "bias") || argument != true) {
-      return InvalidArgument(at, ": a final LayerNorm takes its defaults but for eps, got ", Quote(argument));
-    }
+    const auto field = fields.find(key);
+    if (field == fields.end()) return InvalidArgument(at, ": unknown argument, got ", Quote(argument));
+    STRATA_RETURN_IF_ERROR(SetField(rules, at, argument, type->FindFieldByName(field->second), message));
   }
   return absl::OkStatus();
 }

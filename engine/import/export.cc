@@ -102,6 +102,31 @@ absl::StatusOr<std::string> ExportLoss(v1::Dialect dialect, const v1::Loss& give
   return Json({{"class_name", schema.keras(0)}, {"config", config}}).dump();
 }
 
+namespace {
+
+// keras.metrics has classes of the names of most losses, and takes the functions of all.
+absl::StatusOr<std::string> MetricOfLoss(const v1::Metric& metric) {
+  const FieldDescriptor* kind = nn::KindOf(metric.loss());
+  if (kind == nullptr) return InvalidArgument("metric.loss.kind: must be set, got nothing");
+  const v1::ComponentSchema& schema = nn::SchemaOfComponent(kind);
+  const Message& message = metric.loss().GetReflection()->GetMessage(metric.loss(), kind);
+  STRATA_ASSIGN_OR_RETURN(Json config, framework::WriteConfig(v1::KERAS, kind, message));
+  config.erase("reduction");
+  const std::string& name = schema.keras().empty() ? kind->name() : schema.keras(0);
+  if (name == "Huber" || name == "BinaryFocalCrossentropy") {
+    std::unique_ptr<Message> plain(message.New());
+    STRATA_RETURN_IF_ERROR(nn::Fill(v1::KERAS, "metric", plain.get()));
+    STRATA_ASSIGN_OR_RETURN(Json defaults, framework::WriteConfig(v1::KERAS, kind, *plain));
+    defaults.erase("reduction");
+    if (defaults == config) return Json(schema.keras_function(0)).dump();
+    return absl::UnimplementedError(absl::StrCat(kind->name(), ": keras.metrics has no such class"));
+  }
+  config["name"] = metric.name().empty() ? kind->name() : metric.name();
+  return Json({{"class_name", name == "LogCosh" ? "LogCoshError" : name}, {"config", config}}).dump();
+}
+
+}  // namespace
+
 absl::StatusOr<std::string> ExportMetric(const v1::Metric& given) {
   v1::Metric metric = given;
   STRATA_RETURN_IF_ERROR(nn::Fill(v1::KERAS, "metric", &metric));
@@ -112,6 +137,7 @@ absl::StatusOr<std::string> ExportMetric(const v1::Metric& given) {
                  {"config", framework::WriteCustom(use.definition(), use.hyperparameters())}})
         .dump();
   }
+  if (metric.has_loss()) return MetricOfLoss(metric);
   const FieldDescriptor* kind = nn::KindOf(metric);
   if (kind == nullptr) return InvalidArgument("metric.kind: must be set, got nothing");
   const v1::ComponentSchema& schema = nn::SchemaOfComponent(kind);

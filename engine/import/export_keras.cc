@@ -97,6 +97,18 @@ void AddInnerBuild(const v1::Layer& layer, const CallShapes& call, Json* config)
   inner["build_config"] = {{"input_shape", BuildShape(layer.time_distributed().layer(), step)}};
 }
 
+// What get_config() has only of a layer in a model: the shapes that an attention was built with; and what it leaves
+// out, though the layer takes it, a penalty on outputs.
+void AddOfModel(const v1::Layer& layer, const CallShapes& call, Json* config) {
+  if (layer.has_activity_regularizer()) {
+    (*config)["activity_regularizer"] = WriteRegularizer(layer.activity_regularizer());
+  }
+  if (!layer.has_keras_multi_head_attention() || call.args.size() < 2) return;
+  (*config)["query_shape"] = WriteShape(call.args[0]);
+  (*config)["value_shape"] = WriteShape(call.args[1]);
+  (*config)["key_shape"] = WriteShape(call.args[call.args.size() > 2 ? 2 : 1]);
+}
+
 // A layer of a model; `sequential`: the nested model's class.
 absl::StatusOr<Json> AnyLayer(const v1::Layer& layer, bool sequential, const CallShapes& call) {
   Json json;
@@ -117,6 +129,7 @@ absl::StatusOr<Json> AnyLayer(const v1::Layer& layer, bool sequential, const Cal
     STRATA_ASSIGN_OR_RETURN(json, WriteLayer(v1::KERAS, layer));
     SettleAxes(layer, call, &json["config"]);
     AddInnerBuild(layer, call, &json["config"]);
+    AddOfModel(layer, call, &json["config"]);
   }
   json["build_config"] = {{"input_shape", BuildShape(layer, call)}};
   return json;

@@ -95,6 +95,21 @@ absl::Status SetCommon(v1::Dialect dialect, const std::string& path, const Json&
     STRATA_ASSIGN_OR_RETURN(const bool trainable, JsonBool(Below(path, "trainable"), config["trainable"]));
     if (!trainable) layer->set_trainable(false);
   }
+  const std::string penalty = "activity_regularizer";
+  const FieldDescriptor* kind = nn::KindOf(*layer);
+  if (dialect == v1::KERAS && config.contains(penalty) && !config[penalty].is_null() &&
+      kind->message_type()->FindFieldByName(penalty) == nullptr) {
+    STRATA_RETURN_IF_ERROR(SetField({.dialect = dialect}, Below(path, penalty), config[penalty],
+                                    v1::Layer::descriptor()->FindFieldByName(penalty), layer));
+  }
+  return absl::OkStatus();
+}
+
+// Keras' layer refuses what its function takes.
+absl::Status CheckReluLayer(const std::string& path, const v1::Relu& a) {
+  for (const auto& [name, value] : {std::pair{"negative_slope", a.negative_slope()}, {"threshold", a.threshold()}}) {
+    if (value < 0) return InvalidArgument(Below(path, name), ": must be >= 0, got ", value);
+  }
   return absl::OkStatus();
 }
 
@@ -125,6 +140,7 @@ absl::StatusOr<v1::Layer> LayerFrom(v1::Dialect dialect, const std::string& path
   STRATA_RETURN_IF_ERROR(SetArguments(
       {.dialect = dialect, .spatial_axes = nn::SpatialAxes(kind->name()), .layer = true}, path, config, attributes));
   STRATA_RETURN_IF_ERROR(CheckWhole(dialect, path, kind, layer));
+  if (!function && layer.has_relu()) STRATA_RETURN_IF_ERROR(CheckReluLayer(path, layer.relu()));
   STRATA_RETURN_IF_ERROR(SetCommon(dialect, path, json, config, &layer));
   return layer;
 }
@@ -207,6 +223,31 @@ absl::StatusOr<v1::Loss> ImportLoss(v1::Dialect dialect, std::string_view text, 
   return loss;
 }
 
+namespace framework {
+namespace {
+
+// Keras takes losses for metrics, by name or as a class; the class' reduction is not its.
+absl::StatusOr<v1::Metric> MetricOfLoss(const Form& given) {
+  Form form = given;
+  if (form.name == "LogCoshError") form.name = "LogCosh";
+  bool function = false;
+  const FieldDescriptor* kind = Find(v1::Loss::descriptor(), v1::KERAS, form, &function);
+  if (kind == nullptr || (form.config != nullptr && form.config->contains("reduction"))) {
+    return NoComponent(v1::KERAS, form.kind == Form::Kind::kString ? "metric" : "", given);
+  }
+  v1::Metric metric;
+  metric.mutable_loss()->set_function_form(true);
+  const Json& config = ConfigOf(form);
+  STRATA_RETURN_IF_ERROR(
+      SetArguments({.dialect = v1::KERAS, .layer = true}, "", config, MutableKind(kind, metric.mutable_loss())));
+  if (Member(config, "name").is_string()) metric.set_name(Member(config, "name").get<std::string>());
+  STRATA_RETURN_IF_ERROR(nn::Fill(v1::KERAS, "", &metric));
+  return metric;
+}
+
+}  // namespace
+}  // namespace framework
+
 absl::StatusOr<v1::Metric> ImportMetric(v1::Dialect dialect, std::string_view text, const Definitions& custom) {
   STRATA_ASSIGN_OR_RETURN(Json json, ParseJson(text));
   json = framework::WithDefinitions(std::move(json), custom, true);
@@ -220,6 +261,7 @@ absl::StatusOr<v1::Metric> ImportMetric(v1::Dialect dialect, std::string_view te
   }
   bool function = false;
   const auto* kind = framework::Find(v1::Metric::descriptor(), dialect, form, &function);
+  if (kind == nullptr && dialect == v1::KERAS) return framework::MetricOfLoss(form);
   if (kind == nullptr) return framework::NoComponent(dialect, form.kind == Form::Kind::kString ? "metric" : "", form);
   v1::Metric metric;
   const Json& config = framework::ConfigOf(form);

@@ -228,6 +228,8 @@ absl::Status SetLayers(const ArgumentRules& rules, const std::string& path, cons
     return SetLayers(rules, at, Member(config, "cells"), field, message);
   }
   if (!value.is_array()) return add(path, value);
+  const auto* stacked = message->GetDescriptor()->FindFieldByName("stacked");
+  if (value.size() == 1 && stacked != nullptr) message->GetReflection()->SetBool(message, stacked, true);
   for (size_t i = 0; i < value.size(); ++i) STRATA_RETURN_IF_ERROR(add(absl::StrCat(path, "[", i, "]"), value[i]));
   return absl::OkStatus();
 }

@@ -84,7 +84,9 @@ absl::Status WriteSpecial(const WriteRules& rules, const std::string& component,
     if ((*config)["merge_mode"] == "none") (*config)["merge_mode"] = nullptr;
     if (config->contains("backward_layer") && (*config)["backward_layer"].is_null()) config->erase("backward_layer");
   }
-  if (component == "rnn" && (*config)["cell"].size() == 1) {
+  const bool stacked = Member(*config, "stacked") == true;
+  config->erase("stacked");
+  if (component == "rnn" && (*config)["cell"].size() == 1 && !stacked) {
     (*config)["cell"] = Json((*config)["cell"][0]);
   } else if (component == "rnn") {
     Json cells = {{"cells", (*config)["cell"]}, {"name", "stacked_rnn_cells"}, {"trainable", true}};
@@ -99,6 +101,9 @@ absl::Status WriteSpecial(const WriteRules& rules, const std::string& component,
   if (config->contains("implementation") && config->value("recurrent_dropout", 0.0) > 0) {
     (*config)["implementation"] = 1;
   }
+  if (component == "keras_multi_head_attention" && Member(*config, "output_shape").size() == 1) {
+    (*config)["output_shape"] = Json((*config)["output_shape"][0]);
+  }
   if (component == "keras_multi_head_attention" && (*config)["value_dim"].is_null()) {
     (*config)["value_dim"] = (*config)["key_dim"];
   }
@@ -112,8 +117,11 @@ absl::Status WriteSpecial(const WriteRules& rules, const std::string& component,
     (*config)["negative_slope"] = (*config)["alpha"];
     config->erase("alpha");
   }
-  // An argument of old releases, written only where it is used.
-  if (Member(*config, "causal") == false) config->erase("causal");
+  // Written only where they are used.
+  for (const char* name : {"causal", "zero_output_for_mask", "robust_masking"}) {
+    const Json& value = Member(*config, name);
+    if (config->contains(name) && (value.is_null() || value == false)) config->erase(name);
+  }
   if (component == "dot" && (*config)["axes"].is_null()) return InvalidArgument("dot.axes: must be set, got nothing");
   // One axis, or several that stand in a field of their own.
   if ((component == "batch_norm" || component == "softmax") && config->contains("axes")) {
@@ -125,12 +133,17 @@ absl::Status WriteSpecial(const WriteRules& rules, const std::string& component,
     config->erase("cumulative");
     (*config)["momentum"] = nullptr;
   }
-  // A stack's final LayerNorm is held as its epsilon.
+  // A stack's final LayerNorm is held as three fields.
   if ((component == "transformer_encoder" || component == "transformer_decoder") && config->contains("norm_eps")) {
     const Json& layer = (*config)[component == "transformer_encoder" ? "encoder_layer" : "decoder_layer"];
     const Json shape = Json::array({Member(Member(layer, "config"), "d_model")});
-    (*config)["norm"] = {{"class_name", "LayerNorm"},
-                         {"config", {{"normalized_shape", shape}, {"eps", (*config)["norm_eps"]}}}};
+    Json norm = {{"normalized_shape", shape}, {"eps", (*config)["norm_eps"]}};
+    for (const auto& [ours, theirs] :
+         {std::pair{"norm_affine", "elementwise_affine"}, std::pair{"norm_use_bias", "bias"}}) {
+      if (config->contains(ours)) norm[theirs] = (*config)[ours];
+      config->erase(ours);
+    }
+    (*config)["norm"] = {{"class_name", "LayerNorm"}, {"config", norm}};
     config->erase("norm_eps");
   }
   return absl::OkStatus();

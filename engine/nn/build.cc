@@ -61,6 +61,18 @@ Args WithMask(const Scope& s, Args args) {
   return args;
 }
 
+// Keras' penalty on every output of a layer: of its message's field, or the one that every layer has.
+void PenalizeOutputs(Scope& s, const v1::Layer& layer, const Outputs& out) {
+  const google::protobuf::Message& attrs = AttributesOf(layer, KindName(layer));
+  const auto* own = attrs.GetDescriptor()->FindFieldByName("activity_regularizer");
+  const v1::Regularizer* regularizer = layer.has_activity_regularizer() ? &layer.activity_regularizer() : nullptr;
+  if (own != nullptr && attrs.GetReflection()->HasField(attrs, own)) {
+    regularizer = static_cast<const v1::Regularizer*>(&attrs.GetReflection()->GetMessage(attrs, own));
+  }
+  if (regularizer == nullptr) return;
+  for (const Annotated& v : out) s.PenalizeActivity(IsFloat(v.value.dtype()), *regularizer, v);
+}
+
 }  // namespace
 
 Outputs BuildLayer(Scope& outer, const v1::Layer& layer, const Args& args, const std::string& call) {
@@ -87,6 +99,7 @@ Outputs BuildLayer(Scope& outer, const v1::Layer& layer, const Args& args, const
   s.NameError();
   if (!s.ok()) return Nothing(s);
   if (component->mask() == MaskRule::kPass && count > 0) out[0].mask = given[0].mask;
+  if (!s.pytorch()) PenalizeOutputs(s, layer, out);
   return out;
 }
 

@@ -13,6 +13,7 @@ Component Dropout();
 Component Embedding();
 Component Gru();
 Component Lstm();
+Component Masking();
 Component MultiheadAttention();
 Component SimpleRnn();
 std::vector<Component> ActivationLayers();
@@ -51,6 +52,7 @@ std::vector<Component> MakeList() {
   list.push_back(Embedding());
   list.push_back(Gru());
   list.push_back(Lstm());
+  list.push_back(Masking());
   list.push_back(MultiheadAttention());
   list.push_back(SimpleRnn());
   for (auto family : {ActivationLayers,     TransformerLayers,

@@ -43,6 +43,18 @@ bool AnyAbove(const List& values, int64_t bound) {
   return false;
 }
 
+// Penalties on outputs are Keras'; a layer that has a field for them keeps them there.
+absl::Status Check(const Context& c, const v1::Layer& a) {
+  if (!a.has_activity_regularizer()) return absl::OkStatus();
+  if (c.pytorch()) return c.Refuse("activity_regularizer: exists in KERAS only, got one in PYTORCH");
+  if (a.has_model()) return c.Refuse("activity_regularizer: must be absent for a model, got one");
+  const auto* kind = KindOf(a);
+  if (kind != nullptr && kind->message_type()->FindFieldByName("activity_regularizer") != nullptr) {
+    return c.Refuse("activity_regularizer: must be set in ", kind->name(), ", which has this field, got one here");
+  }
+  return absl::OkStatus();
+}
+
 // Keras pads by rule, PyTorch's pooling by numbers.
 absl::Status CheckPadding(const Context& c, const v1::Padding& padding, bool pooling) {
   if (!c.pytorch() && padding.has_size()) return c.Refuse("padding: must be a rule in KERAS, got numbers");
@@ -136,6 +148,11 @@ absl::Status Check(const Context& c, const v1::Sgd& a) {
 absl::Status Check(const Context& c, const v1::Clipping& a) {
   if (!a.has_norm() || !a.has_global_norm()) return absl::OkStatus();
   return c.Refuse("norm|global_norm: at most one may be set, got both");
+}
+
+absl::Status Check(const Context& c, const v1::Metric& a) {
+  if (!a.has_loss() || !a.loss().has_custom()) return absl::OkStatus();
+  return c.Refuse("loss.custom: must be a metric of its own (custom), got one in a loss");
 }
 
 absl::Status Check(const Context& c, const v1::Auc& a) {
@@ -302,6 +319,7 @@ bool Is(const Message& message) {
 
 absl::Status CheckRules(v1::Dialect dialect, int axes, const std::string& path, const Message& m) {
   const Context c{dialect, axes, path};
+  if (Is<v1::Layer>(m)) return Check(c, static_cast<const v1::Layer&>(m));
   if (Is<v1::Conv>(m)) return Check(c, static_cast<const v1::Conv&>(m));
   if (Is<v1::MaxPool>(m)) return CheckPool(c, static_cast<const v1::MaxPool&>(m));
   if (Is<v1::AvgPool>(m)) return CheckPool(c, static_cast<const v1::AvgPool&>(m));
@@ -326,6 +344,7 @@ absl::Status CheckRules(v1::Dialect dialect, int axes, const std::string& path, 
   if (Is<v1::Rnn>(m)) return Check(c, static_cast<const v1::Rnn&>(m));
   if (Is<v1::Bidirectional>(m)) return Check(c, static_cast<const v1::Bidirectional&>(m));
   if (Is<v1::Sgd>(m)) return Check(c, static_cast<const v1::Sgd&>(m));
+  if (Is<v1::Metric>(m)) return Check(c, static_cast<const v1::Metric&>(m));
   if (Is<v1::Auc>(m)) return Check(c, static_cast<const v1::Auc&>(m));
   if (Is<v1::AdaptiveLogSoftmax>(m)) return Check(c, static_cast<const v1::AdaptiveLogSoftmax&>(m));
   if (Is<v1::PiecewiseConstantSchedule>(m)) return Check(c, static_cast<const v1::PiecewiseConstantSchedule&>(m));

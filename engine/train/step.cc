@@ -198,12 +198,6 @@ absl::StatusOr<v1::TrainingConfig> CompleteConfig(const v1::Model& model, const 
   for (int i = 0; i < config.objectives_size(); ++i) {
     STRATA_RETURN_IF_ERROR(
         nn::Fill(dialect, absl::StrCat("objectives[", i, "].loss"), config.mutable_objectives(i)->mutable_loss()));
-    if (config.objectives(i).loss().has_adaptive_log_softmax()) {
-      // Weights belong to models: so they are published, and the layer's outputs with them.
-      return InvalidArgument("objectives[", i,
-                             "].loss: must be negative_log_likelihood on the output log_prob of a layer "
-                             "adaptive_log_softmax, which owns the weights, got adaptive_log_softmax");
-    }
     const int further = nn::FurtherPredictions(config.objectives(i).loss());
     if (further >= 0 && config.objectives(i).more_outputs_size() != further) {
       return InvalidArgument("objectives[", i, "].more_outputs: must name the ", further,

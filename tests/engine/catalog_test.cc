@@ -21,6 +21,7 @@
 #include "engine/passes/passes.h"
 #include "google/protobuf/text_format.h"
 #include "google/protobuf/util/json_util.h"
+#include "tests/engine/catalog_support.h"
 
 namespace strata::nn {
 namespace {
@@ -149,10 +150,6 @@ Tensor NumbersFor(const Case& c, const std::string& name, DType dtype, const Sha
   return t;
 }
 
-struct Numbers {
-  std::vector<Tensor> inputs, variables;
-};
-
 Numbers NumbersOf(const Case& c, const Graph& g) {
   Numbers n;
   for (const NamedValue& in : g.inputs())
@@ -161,53 +158,6 @@ Numbers NumbersOf(const Case& c, const Graph& g) {
     n.variables.push_back(v.dtype == DType::kI64 ? Tensor(v.dtype, v.shape) : NumbersFor(c, v.name, v.dtype, v.shape));
   }
   return n;
-}
-
-// `library`, if given, says whether a step ran a oneDNN kernel: those split sums by the number of threads.
-std::vector<Tensor> RunPlan(const Graph& graph, const Numbers& numbers, const PlanOptions& options,
-                            bool* library = nullptr) {
-  auto plan = MakePlan(Prune(graph), options);
-  EXPECT_TRUE(plan.ok()) << plan.status();
-  for (const PlanStep& step : (*plan)->steps) {
-    if (library != nullptr && step.kernel)
-      *library |= std::string(step.kernel->name()).find("onednn") != std::string::npos;
-  }
-  Numbers mine;
-  for (const Tensor& t : numbers.variables) mine.variables.push_back(t.Clone());
-  std::vector<void*> variables;
-  for (const VariableInfo& v : (*plan)->graph.variables())
-    variables.push_back(mine.variables[graph.FindVariable(v.name)].raw());
-  Context context(plan->get(), variables);
-  std::vector<const void*> inputs;
-  for (const Tensor& t : numbers.inputs) inputs.push_back(t.raw());
-  context.Run(inputs);
-  std::vector<Tensor> out;
-  for (size_t i = 0; i < graph.outputs().size(); ++i) {
-    const ValueInfo& info = (*plan)->graph.info((*plan)->graph.outputs()[i].value);
-    out.push_back(Tensor::CopyOf({info.dtype, info.shape, context.output(i)}));
-  }
-  return out;
-}
-
-std::vector<RefTensor> RunExact(const Graph& graph, const std::vector<RefTensor>& inputs,
-                                std::vector<RefTensor> variables) {
-  return RunReference(graph, inputs, &variables);
-}
-
-std::vector<RefTensor> ToRefs(const std::vector<Tensor>& list) {
-  std::vector<RefTensor> out;
-  for (const Tensor& t : list) out.push_back(ToRef(t.view()));
-  return out;
-}
-
-void ExpectEqualBits(const std::vector<Tensor>& a, const std::vector<Tensor>& b, const char* what) {
-  ASSERT_EQ(a.size(), b.size());
-  for (size_t i = 0; i < a.size(); ++i) {
-    for (int64_t k = 0; k < a[i].num_elements(); ++k) {
-      const double x = a[i].At(k), y = b[i].At(k);
-      ASSERT_TRUE(x == y || (x != x && y != y)) << what << ": output " << i << "[" << k << "] is " << x << " and " << y;
-    }
-  }
 }
 
 void PrintTo(const Case& c, std::ostream* out) { *out << c.name << ": " << c.sample->attrs; }
@@ -219,26 +169,7 @@ TEST_P(CatalogTest, OptimisedPlanEqualsReference) {
   Built b;
   ASSERT_NO_FATAL_FAILURE(Build(c, 0, true, &b));
   const Numbers n = NumbersOf(c, b.graph);
-  const std::vector<RefTensor> want = RunExact(b.graph, ToRefs(n.inputs), ToRefs(n.variables));
-  auto optimised = Optimize(Prune(b.graph));
-  ASSERT_TRUE(optimised.ok()) << optimised.status();
-  const std::vector<Tensor> got = RunPlan(*optimised, n, {});
-  ASSERT_EQ(got.size(), want.size());
-  for (size_t i = 0; i < got.size(); ++i) {
-    const ValueInfo& inferred = b.graph.info(b.graph.outputs()[i].value);
-    ASSERT_EQ(got[i].shape(), inferred.shape);
-    ASSERT_EQ(got[i].dtype(), inferred.dtype);
-    double scale = 1;
-    for (double v : want[i].data) scale = std::max(scale, std::fabs(v));
-    for (int64_t k = 0; k < got[i].num_elements(); ++k) {
-      ASSERT_NEAR(got[i].At(k), want[i].data[k], 1e-5 * scale) << b.graph.outputs()[i].name << "[" << k << "]";
-    }
-  }
-  ExpectEqualBits(got, RunPlan(*optimised, n, {}), "run twice");
-  ExpectEqualBits(got, RunPlan(*optimised, n, {.reuse = false, .in_place = false}), "without reuse");
-  bool library = false;
-  const std::vector<Tensor> two = RunPlan(*optimised, n, {.threads = 2}, &library);
-  if (!library) ExpectEqualBits(got, two, "two threads");
+  ExpectPlanEqualsReference(b.graph, n);
 }
 
 TEST_P(CatalogTest, GradientsEqualCentralDifferences) {
@@ -344,46 +275,8 @@ TEST(Catalog, FieldsOutOfRangeAreRefusedByName) {
   for (const Component& c : Layers()) {
     const auto* kind = v1::Layer::descriptor()->FindFieldByName(c.name());
     ASSERT_NE(kind, nullptr) << c.name();
-    for (int f = 0; f < kind->message_type()->field_count(); ++f) {
-      const auto* field = kind->message_type()->field(f);
-      const v1::FieldSchema& schema = SchemaOfField(field);
-      const v1::Dialect kind_only = SchemaOfComponent(kind).only();
-      // A message that serves components of both dialects has fields of the other one.
-      if (schema.only() != v1::DIALECT_UNSPECIFIED && kind_only != v1::DIALECT_UNSPECIFIED &&
-          schema.only() != kind_only)
-        continue;
-      std::vector<double> edges;
-      if (schema.has_at_least()) edges.push_back(schema.at_least() - 1);
-      if (schema.has_above()) edges.push_back(schema.above());
-      if (schema.has_at_most()) edges.push_back(schema.at_most() + 1);
-      if (schema.has_below()) edges.push_back(schema.below());
-      for (double edge : edges) {
-        const Sample& sample = c.samples()[0];
-        v1::Layer layer = ParseLayer(c.name(), sample.attrs);
-        google::protobuf::Message* attrs = layer.GetReflection()->MutableMessage(&layer, kind);
-        const auto* r = attrs->GetReflection();
-        const bool real = field->cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_DOUBLE;
-        if (field->cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE) {
-          if (field->message_type() != v1::Ints::descriptor()) continue;  // other unions have tests of their own
-          static_cast<v1::Ints*>(r->MutableMessage(attrs, field))->add_values(static_cast<int64_t>(edge));
-        } else if (field->is_repeated()) {
-          r->ClearField(attrs, field);
-          real ? r->AddDouble(attrs, field, edge) : r->AddInt64(attrs, field, static_cast<int64_t>(edge));
-        } else {
-          real ? r->SetDouble(attrs, field, edge) : r->SetInt64(attrs, field, static_cast<int64_t>(edge));
-        }
-        const v1::Dialect dialect = schema.only() != v1::DIALECT_UNSPECIFIED    ? schema.only()
-                                    : sample.dialect != v1::DIALECT_UNSPECIFIED ? sample.dialect
-                                    : SchemaOfComponent(kind).only() != v1::DIALECT_UNSPECIFIED
-                                        ? SchemaOfComponent(kind).only()
-                                        : v1::PYTORCH;
-        const absl::Status status = Fill(dialect, "layer", &layer);
-        EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument)
-            << c.name() << "." << field->name() << " = " << edge;
-        EXPECT_NE(status.message().find(field->name()), std::string::npos) << status;
-        ++refused;
-      }
-    }
+    const Sample& sample = c.samples()[0];
+    refused += ExpectFieldsOutOfRangeRefused(kind, ParseLayer(c.name(), sample.attrs), sample.dialect);
   }
   EXPECT_GT(refused, 50);
 }

@@ -54,6 +54,24 @@ TEST(Custom, NamesResolveAndCompletionIsIdempotent) {
   EXPECT_EQ(facts->parameters[0].name, "linear/w");
 }
 
+// A definition with one hyper-parameter `n`, and a use that sets it.
+std::string Ranged(const std::string& rest) {
+  return R"j({"name": "A", "kind": "LAYER", "hyperparameters": [{"name": "n", )j" + rest + R"j(}], "body": "x"})j";
+}
+std::string UseOfN(const std::string& value) {
+  return R"j({"custom": {"component": "A", "hyperparameters": {"n": )j" + value + "}}}";
+}
+
+TEST(Custom, ValuesInRangeAreTaken) {
+  for (const auto& [range, value] :
+       {std::pair{R"j("atLeast": 1, "atMost": 1)j", "1"}, std::pair{R"j("above": 0, "below": 1)j", "0.5"},
+        std::pair{R"j("atLeast": 1)j", "null"}, std::pair{R"j("atLeast": 1, "type": "LIST")j", "[1, [2, 3]]"},
+        std::pair{R"j("oneOf": ["sum", "mean"])j", R"j("mean")j"}}) {
+    const auto model = Complete(FromJson<v1::Model>(Model(Ranged(range), UseOfN(value))));
+    EXPECT_TRUE(model.ok()) << range << " " << value << ": " << model.status();
+  }
+}
+
 TEST(Custom, Refuses) {
   const auto definition = [](const std::string& rest) { return R"j({"name": "A", "kind": "LAYER", )j" + rest + "}"; };
   const std::string use = R"j({"custom": {"component": "A"}})j";
@@ -90,6 +108,27 @@ TEST(Custom, Refuses) {
       {"type of a default",
        Model(definition(R"j("hyperparameters": [{"name": "n", "type": "INT", "default": 2.5}], "body": "x")j"), use),
        "custom_components[0].hyperparameters[0].default: must be INT, got 2.5"},
+      {"default out of range", Model(Ranged(R"j("default": 0, "atLeast": 1)j"), use),
+       "custom_components[0].hyperparameters[0].default: must be >= 1, got 0"},
+      {"default not in the list", Model(Ranged(R"j("default": "max", "oneOf": ["sum", "mean"])j"), use),
+       "custom_components[0].hyperparameters[0].default: must be one of sum, mean, got \"max\""},
+      {"range of a truth value", Model(Ranged(R"j("default": true, "type": "BOOL", "below": 1)j"), use),
+       "custom_components[0].hyperparameters[0].at_least|above|at_most|below: belong to numbers and lists, got one for "
+       "BOOL"},
+      {"list for a number", Model(Ranged(R"j("default": 1, "type": "INT", "oneOf": ["1"])j"), use),
+       "custom_components[0].hyperparameters[0].one_of: belongs to STRING, got one for INT"},
+      {"empty range", Model(Ranged(R"j("default": 1, "above": 1, "atMost": 1)j"), use),
+       "custom_components[0].hyperparameters[0].at_least|above|at_most|below: must leave a value, got 1 to 1"},
+      {"range that is no number", Model(Ranged(R"j("default": 1, "above": "NaN")j"), use),
+       "custom_components[0].hyperparameters[0].above: must be finite, got nan"},
+      {"below", Model(Ranged(R"j("atLeast": 0, "below": 1)j"), UseOfN("1")),
+       "layers[0].custom.hyperparameters.n: must be < 1, got 1"},
+      {"above", Model(Ranged(R"j("above": 0)j"), UseOfN("0")),
+       "layers[0].custom.hyperparameters.n: must be > 0, got 0"},
+      {"at most, in a list", Model(Ranged(R"j("atMost": 4)j"), UseOfN("[1, [2, 5]]")),
+       "layers[0].custom.hyperparameters.n[1][1]: must be <= 4, got 5"},
+      {"name in a list", Model(Ranged(R"j("oneOf": ["a", "b"])j"), UseOfN(R"j(["a", "c"])j")),
+       "layers[0].custom.hyperparameters.n[1]: must be one of a, b, got \"c\""},
       {"unknown argument",
        Model(definition(body), R"j({"custom": {"component": "A", "hyperparameters": {"units": 3}}})j"),
        "layers[0].custom.hyperparameters.units: unknown argument, got 3"},
@@ -97,9 +136,13 @@ TEST(Custom, Refuses) {
        "layers[0].custom.hyperparameters.n: must be set, got nothing"},
       {"a loss as a layer", Model(R"j({"name": "A", "kind": "LOSS", "body": "y_pred"})j", use),
        "layers[0].custom.component: must be of another kind, got LOSS \"A\""},
-      {"weights of a loss",
-       Model(R"j({"name": "A", "kind": "LOSS", "weights": [{"name": "w", "shape": "[1]"}], "body": "y_pred"})j", use),
-       "custom_components[0].weights: belong to a LAYER or CELL, got LOSS"},
+      {"weights of a metric",
+       Model(R"j({"name": "A", "kind": "METRIC", "weights": [{"name": "w", "shape": "[1]"}], "body": "y_pred"})j", use),
+       "custom_components[0].weights: belong to a LAYER, CELL or LOSS, got METRIC"},
+      {"weights of a loss that follow the target",
+       Model(R"j({"name": "A", "kind": "LOSS", "weights": [{"name": "w", "shape": "y_true.shape"}], "body": "w"})j",
+             use),
+       "custom_components[0].weights[0].shape:1:1: no such name, got \"y_true\""},
       {"a cell without states",
        Model(R"j({"name": "A", "kind": "CELL", "states": [{"name": "h", "shape": "[2]"}],
                                           "body": "x"})j",
@@ -228,6 +271,33 @@ TEST(Custom, LayersLossesAndMetricsTrain) {
   const auto a = (*session)->Step({{"input", x.view()}, {"target", y.view()}});
   const auto b = (*copy)->Step({{"input", x.view()}, {"target", y.view()}});
   EXPECT_EQ(a->loss, b->loss);
+}
+
+// The loss' own weights train with the model's: here the scale of a Gaussian.
+TEST(Custom, LossesOwnWeights) {
+  const std::string definition = R"j({"name": "Gaussian", "kind": "LOSS",
+      "weights": [{"name": "log_scale", "shape": "[y_pred.shape[-1]]", "initializer": {"zeros": {}}}],
+      "body": "mean(((y_pred - y_true) / exp(log_scale)) ^ 2 / 2 + log_scale, -1)"})j";
+  const auto model = FromJson<v1::Model>(R"j({"name": "m", "dialect": "KERAS", "inputs": [{"shape": [4]}],
+      "layers": [{"linear": {"units": 2}}]})j");
+  const auto config = FromJson<v1::TrainingConfig>(R"j({"customComponents": [)j" + definition + R"j(],
+      "objectives": [{"loss": {"custom": {"component": "Gaussian"}}}],
+      "optimizer": {"sgd": {"learningRate": 0.05}}, "seed": 3})j");
+  auto session = TrainSession::Create(model, config, {});
+  ASSERT_TRUE(session.ok()) << session.status();
+  const std::string name = "objectives/0/Gaussian/log_scale";
+  ASSERT_EQ((*session)->Weights().count(name), 1u);
+  Tensor x(DType::kF32, {4, 4}), y(DType::kF32, {4, 2});
+  for (int64_t i = 0; i < 16; ++i) x.Set(i, static_cast<double>(i * 7 % 5) / 5);
+  for (int64_t i = 0; i < 8; ++i) y.Set(i, 0.01 * static_cast<double>(i % 3));
+  double first = 0, last = 0;
+  for (int i = 0; i < 200; ++i) {
+    const auto out = (*session)->Step({{"input", x.view()}, {"target", y.view()}});
+    ASSERT_TRUE(out.ok()) << out.status();
+    (i == 0 ? first : last) = out->loss;
+  }
+  EXPECT_LT(last, first - 1);
+  for (int64_t i = 0; i < 2; ++i) EXPECT_LT((*session)->Weights().at(name).At(i), -0.5);
 }
 
 TEST(Custom, BothOrdersOfArguments) {

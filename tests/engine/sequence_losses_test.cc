@@ -153,12 +153,6 @@ TEST(AdaptiveLogSoftmax, TrainsAndPredictsAsALayer) {
     outputs { name: "log_prob" edge { call: "loss" } } outputs { name: "predict" edge { call: "loss" output: 1 } })";
   const v1::Model definition = Parse<v1::Model>(model);
   const std::string rest = "optimizer { adam { learning_rate: 0.02 } } seed: 4";
-  auto refused = TrainSession::Create(
-      definition,
-      Parse<v1::TrainingConfig>(
-          "objectives { loss { adaptive_log_softmax { in_features: 8 n_classes: 7 cutoffs: 2 } } } " + rest),
-      {});
-  EXPECT_EQ(refused.status().code(), absl::StatusCode::kInvalidArgument);
   auto session = TrainSession::Create(
       definition,
       Parse<v1::TrainingConfig>("objectives { output: \"log_prob\" loss { negative_log_likelihood {} } } " + rest), {});
@@ -188,6 +182,56 @@ TEST(AdaptiveLogSoftmax, TrainsAndPredictsAsALayer) {
     EXPECT_NEAR(sum, 1, 1e-5);
     EXPECT_EQ(out->at("predict").At(n), static_cast<double>(n % 7));
   }
+}
+
+// The objective owns its weights: they are trained, saved and published, and a training without it does without them.
+TEST(AdaptiveLogSoftmax, TrainsAsAnObjective) {
+  const v1::Model model = Parse<v1::Model>(
+      "name: \"body\" dialect: PYTORCH inputs { shape: 6 } layers { linear { units: 8 } } layers { relu {} }");
+  const std::string rest = "optimizer { adam { learning_rate: 0.02 } } seed: 4";
+  const v1::TrainingConfig config = Parse<v1::TrainingConfig>(
+      "objectives { loss { adaptive_log_softmax { in_features: 8 n_classes: 7 cutoffs: 2 cutoffs: 4 div_value: 2 } } "
+      "} " +
+      rest);
+  const auto facts = Inspect(model, &config, 4);
+  ASSERT_TRUE(facts.ok()) << facts.status();
+  EXPECT_EQ(facts->parameters.size(), 2u + 1 + 2 * 2);
+  auto session = TrainSession::Create(model, config, {});
+  ASSERT_TRUE(session.ok()) << session.status();
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal;
+  Tensor x(DType::kF32, {28, 6}), t(DType::kI64, {28});
+  for (int64_t n = 0; n < 28; ++n) {
+    for (int64_t k = 0; k < 6; ++k) x.data<float>()[n * 6 + k] = normal(random) + (n % 7 == k ? 3.f : 0.f);
+    t.data<int64_t>()[n] = n % 7;
+  }
+  const NamedViews batch = {{"input", x.view()}, {"target", t.view()}};
+  const auto first = (*session)->Step(batch);
+  ASSERT_TRUE(first.ok()) << first.status();
+  const NamedTensors start = (*session)->Weights();
+  double last = 0;
+  for (int k = 0; k < 300; ++k) last = (*session)->Step(batch)->loss;
+  EXPECT_LT(last, 0.1);
+  const NamedTensors weights = (*session)->Weights();
+  for (const char* name :
+       {"objectives.0.head.weight", "objectives.0.tail.0.0.weight", "objectives.0.tail.1.1.weight"}) {
+    ASSERT_EQ(weights.count(name), 1u) << name;
+    EXPECT_NE(weights.at(name).At(0), start.at(name).At(0)) << name << " was not trained";
+  }
+  const auto evaluated = (*session)->Evaluate(batch, true);
+  ASSERT_TRUE(evaluated.ok()) << evaluated.status();
+
+  // Another session goes on from the checkpoint bit for bit.
+  auto resumed = TrainSession::Create(model, config, {});
+  ASSERT_TRUE((*resumed)->Load((*session)->Save()).ok());
+  EXPECT_EQ((*resumed)->Step(batch)->loss, (*session)->Step(batch)->loss);
+  ASSERT_TRUE(Version::Create(model, weights, {}).ok());
+  // From a published version: with its loss, and without.
+  EXPECT_TRUE((*resumed)->SetWeights(weights, true).ok());
+  auto other =
+      TrainSession::Create(model, Parse<v1::TrainingConfig>("objectives { loss { cross_entropy {} } } " + rest), {});
+  EXPECT_TRUE((*other)->SetWeights(weights, true).ok());
+  EXPECT_TRUE((*resumed)->SetWeights((*other)->Weights(), true).ok());
 }
 
 // A constraint that came with this file's neighbours holds after every update.

@@ -7,8 +7,10 @@
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
+#include <map>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -24,17 +26,19 @@ namespace {
 struct Options {
   std::set<std::string> rows, kinds;
   std::string only;  // name of a case
-  bool list = false, verbose = false, none = false;
+  bool list = false, verbose = false, none = false, errors = false;
   std::string convert;  // file that lists the cases without counterpart; empty: run the cases as they are
   std::vector<std::string> directories;
 };
 
 constexpr char kUsage[] =
-    "usage: strata-parity [--rows A1,L2] [--kinds layer,loss] [--case NAME] [--list] [--verbose] DIRECTORY...\n"
+    "usage: strata-parity [--rows A1,L2] [--kinds layer,loss] [--case NAME] [--list] [--verbose] [--errors] "
+    "DIRECTORY...\n"
     "  --list     only the cases that are not supported, each with what is missing\n"
     "  --none     succeed if no case passes: checks the runner with cases that are wrong\n"
     "  --convert FILE  the whole models of the cases in the other dialect; FILE lists those without counterpart\n"
-    "  --verbose  also the details of passed cases\n";
+    "  --verbose  also the details of passed cases\n"
+    "  --errors   also each row's worst relative error, the largest first, over all floats of its passed cases\n";
 
 std::set<std::string> Set(const std::string& text) { return absl::StrSplit(text, ',', absl::SkipEmpty()); }
 
@@ -66,6 +70,8 @@ bool ParseOptions(int argc, char** argv, Options* options) {
       options->convert = value;
     } else if (arg == "--none") {
       options->none = true;
+    } else if (arg == "--errors") {
+      options->errors = true;
     } else if (arg == "--verbose") {
       options->verbose = true;
     } else if (absl::StartsWith(arg, "-")) {
@@ -87,6 +93,29 @@ struct Tally {
   void Print(const char* what) const {
     std::printf("%s: %d passed, %d failed, %d skipped\n", what, passed, failed, skipped);
   }
+};
+
+// The worst error of each row.
+class ErrorTable {
+ public:
+  void Add(const Case& c, const std::string& label, const Result& r) {
+    if (!r.passed() || r.worst_at.empty()) return;
+    Row& row = rows_[absl::StrCat(c.dialect == v1::PYTORCH ? "pytorch" : "keras", "/", c.row)];
+    if (r.worst_error > row.error) row = {r.worst_error, absl::StrCat(label, "  ", r.worst_at)};
+  }
+  void Print() const {
+    std::vector<std::pair<std::string, Row>> sorted(rows_.begin(), rows_.end());
+    std::stable_sort(sorted.begin(), sorted.end(),
+                     [](const auto& a, const auto& b) { return a.second.error > b.second.error; });
+    for (const auto& [name, row] : sorted) std::printf("error %.1e  %s  %s\n", row.error, name.c_str(), row.at.c_str());
+  }
+
+ private:
+  struct Row {
+    double error = 0;
+    std::string at;
+  };
+  std::map<std::string, Row> rows_;
 };
 
 void PrintCase(const Options& options, const Case& c, const std::string& label, const Result& r) {
@@ -122,6 +151,7 @@ int Main(int argc, char** argv) {
   }
   const std::set<std::string> without_counterpart = LinesOf(options.convert);
   Tally binding, companion;
+  ErrorTable errors;
   for (const std::string& directory : options.directories) {
     const auto paths = FindCases(directory);
     if (!paths.ok()) {
@@ -150,9 +180,11 @@ int Main(int argc, char** argv) {
         if (!options.convert.empty()) Expect(without_counterpart.count(label) > 0, &result);
       }
       (c->binding ? binding : companion).Add(result);
+      errors.Add(*c, label, result);
       PrintCase(options, *c, label, result);
     }
   }
+  if (options.errors) errors.Print();
   binding.Print("binding");
   companion.Print("companion");
   if (binding.passed + binding.failed + binding.skipped + companion.passed + companion.failed + companion.skipped ==

@@ -1,5 +1,6 @@
 #include "tests/parity/result.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
@@ -13,6 +14,20 @@ bool Close(double got, double want, double rtol, double atol) {
   if (std::isnan(want)) return std::isnan(got);
   if (std::isinf(want)) return got == want;
   return std::abs(got - want) <= atol + rtol * std::abs(want);
+}
+
+bool IsFinite(double v) { return std::isfinite(v); }
+
+// The size of a tensor's finite elements.
+double RootMeanSquare(const Tensor& t) {
+  double sum = 0, count = 0;
+  for (int64_t i = 0; i < t.num_elements(); ++i) {
+    const double v = t.At(i);
+    if (!IsFinite(v)) continue;
+    sum += v * v;
+    ++count;
+  }
+  return count == 0 ? 0 : std::sqrt(sum / count);
 }
 
 }  // namespace
@@ -32,6 +47,15 @@ void Result::Compare(const Case& c, const std::string& what, const RefTensor& go
   if (got.shape != want.shape()) {
     Fail(absl::StrCat(what, ": shape is ", ShapeString(got.shape), ", wanted ", ShapeString(want.shape())));
     return;
+  }
+  const double scale = IsFloat(want.dtype()) ? RootMeanSquare(want) : 0;
+  for (size_t i = 0; i < got.data.size() && scale > 0; ++i) {
+    const double w = want.At(static_cast<int64_t>(i));
+    if (!IsFinite(w) || !IsFinite(got.data[i])) continue;
+    const double error = std::abs(got.data[i] - w) / std::max(std::abs(w), scale);
+    if (error <= worst_error) continue;
+    worst_error = error;
+    worst_at = absl::StrFormat("%s[%d]: is %.9g, wanted %.9g", what, i, got.data[i], w);
   }
   for (size_t i = 0; i < got.data.size(); ++i) {
     const double w = want.At(static_cast<int64_t>(i));

@@ -15,6 +15,9 @@ struct Result {
   Verdict verdict = Verdict::kPassed;
   std::string detail;
   int compared = 0;  // tensors and other facts
+  // The largest |got - want| / max(|want|, root mean square of want) over all finite floats, and where.
+  double worst_error = 0;
+  std::string worst_at;
 
   bool passed() const { return verdict == Verdict::kPassed; }
   // The first failure stands.

@@ -240,9 +240,8 @@ std::vector<Value> BuildCustomValues(Scope& s, const v1::CustomComponent& d,
                                      const google::protobuf::Struct& hyperparameters, Value target, Value prediction,
                                      const std::vector<Annotated>& more) {
   if (!s.ok()) return {};
-  const bool target_first = d.has_target_first() ? d.target_first() : !s.pytorch();
   std::vector<Annotated> args = {prediction, target};
-  if (target_first) std::swap(args[0], args[1]);
+  if (TargetFirst(s.dialect(), d)) std::swap(args[0], args[1]);
   args.insert(args.end(), more.begin(), more.end());
   Builder builder(s, d, hyperparameters);
   const std::vector<std::string> names = InputNames(s.dialect(), d);
@@ -251,7 +250,22 @@ std::vector<Value> BuildCustomValues(Scope& s, const v1::CustomComponent& d,
     return {};
   }
   if (!BindInputs(s, builder, names, args)) return {};
+  builder.AddWeights();
   return builder.Run();
+}
+
+void DeclareCustomWeights(Scope& s, const v1::CustomLoss& use, Value prediction, const std::vector<Annotated>& more) {
+  const v1::CustomComponent& d = use.definition();
+  Scope named = s.Enter(d.name(), d.name(), true, std::nullopt);
+  Builder builder(named, d, use.hyperparameters());
+  // Weights do not see the target.
+  const std::vector<std::string> names = InputNames(s.dialect(), d);
+  const size_t own = TargetFirst(s.dialect(), d) ? 1 : 0;
+  for (size_t i = 0; names.size() > 1 && i < names.size(); ++i) {
+    if (i == own) builder.Bind(names[i], prediction, true);
+    if (i >= 2 && i - 2 < more.size()) builder.Bind(names[i], more[i - 2].value, true);
+  }
+  builder.AddWeights();
 }
 
 std::vector<Shape> CustomStateShapes(const v1::CustomLayer& use, int64_t batch) {

@@ -49,6 +49,8 @@ Outputs BuildCustomLayer(Scope& s, const v1::CustomLayer& use, const Args& args)
 std::vector<Value> BuildCustomValues(Scope& s, const v1::CustomComponent& definition,
                                      const google::protobuf::Struct& hyperparameters, Value target, Value prediction,
                                      const std::vector<Annotated>& more);
+// Declares the weights of a loss. Their shapes follow predictions and hyper-parameters.
+void DeclareCustomWeights(Scope& s, const v1::CustomLoss& use, Value prediction, const std::vector<Annotated>& more);
 // Shapes of a custom cell's states for a batch; empty if it is no cell.
 std::vector<Shape> CustomStateShapes(const v1::CustomLayer& use, int64_t batch);
 
@@ -57,11 +59,17 @@ std::vector<Shape> CustomStateShapes(const v1::CustomLayer& use, int64_t batch);
 // Checks a value against a declared type; null is a value of every type.
 absl::Status CheckHyperparameter(const std::string& path, v1::Hyperparameter::Type type,
                                  const google::protobuf::Value& v);
+// Checks a value, or every item of a list, against the declared range; null fits every range.
+absl::Status CheckRangeOf(const std::string& path, const v1::Hyperparameter& h, const google::protobuf::Value& v);
+// Checks that the declared range is one, and fits the type.
+absl::Status CheckRangeItself(const std::string& path, const v1::Hyperparameter& h);
 // A value as errors quote it.
 std::string ValueText(const google::protobuf::Value& v);
 // Hyper-parameters as names of the language. The use is complete.
 std::map<std::string, expr::Object> HyperparameterValues(const v1::CustomComponent& definition,
                                                          const google::protobuf::Struct& values);
+// Whether a loss or metric takes its target before its prediction.
+bool TargetFirst(v1::Dialect dialect, const v1::CustomComponent& definition);
 // The names of the tensors that the body takes.
 std::vector<std::string> InputNames(v1::Dialect dialect, const v1::CustomComponent& definition);
 // "uniform(-1 / sqrt(n), 1 / sqrt(n))" as an initializer, with defaults of `dialect`. Errors have places.

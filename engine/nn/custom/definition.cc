@@ -129,12 +129,16 @@ absl::Status CheckBody(const std::string& path, const std::set<std::string>& con
 
 }  // namespace
 
+bool TargetFirst(v1::Dialect dialect, const v1::CustomComponent& d) {
+  return d.has_target_first() ? d.target_first() : dialect == v1::KERAS;
+}
+
 std::vector<std::string> InputNames(v1::Dialect dialect, const v1::CustomComponent& d) {
   if (!d.inputs().empty()) return {d.inputs().begin(), d.inputs().end()};
   const bool pair = d.kind() == v1::CustomComponent::LOSS || d.kind() == v1::CustomComponent::METRIC;
   if (!pair) return {"x"};
-  const bool target_first = d.has_target_first() ? d.target_first() : dialect == v1::KERAS;
-  return target_first ? std::vector<std::string>{"y_true", "y_pred"} : std::vector<std::string>{"y_pred", "y_true"};
+  return TargetFirst(dialect, d) ? std::vector<std::string>{"y_true", "y_pred"}
+                                 : std::vector<std::string>{"y_pred", "y_true"};
 }
 
 absl::Status CompleteDefinition(v1::Dialect dialect, const std::string& path, v1::CustomComponent* d) {
@@ -156,9 +160,11 @@ absl::Status CompleteDefinition(v1::Dialect dialect, const std::string& path, v1
   STRATA_RETURN_IF_ERROR(CheckCount(path + ".weights", d->weights()));
   STRATA_RETURN_IF_ERROR(CheckCount(path + ".states", d->states()));
   const bool layer = d->kind() == Kind::LAYER || d->kind() == Kind::CELL;
-  if (!layer && d->weights_size() + d->states_size() > 0) {
-    return InvalidArgument(path, d->weights_size() > 0 ? ".weights" : ".states", ": belong to a LAYER or CELL, got ",
-                           Kind::Kind_Name(d->kind()));
+  if (!layer && d->kind() != Kind::LOSS && d->weights_size() > 0) {
+    return InvalidArgument(path, ".weights: belong to a LAYER, CELL or LOSS, got ", Kind::Kind_Name(d->kind()));
+  }
+  if (!layer && d->states_size() > 0) {
+    return InvalidArgument(path, ".states: belong to a LAYER or CELL, got ", Kind::Kind_Name(d->kind()));
   }
   Names names;
   for (int i = 0; i < d->hyperparameters_size(); ++i) {
@@ -168,11 +174,18 @@ absl::Status CompleteDefinition(v1::Dialect dialect, const std::string& path, v1
     if (!v1::Hyperparameter::Type_IsValid(h.type())) {
       return InvalidArgument(at, ".type: must be a value of Type, got ", static_cast<int>(h.type()));
     }
-    if (h.has_default_()) STRATA_RETURN_IF_ERROR(CheckHyperparameter(at + ".default", h.type(), h.default_()));
+    STRATA_RETURN_IF_ERROR(CheckRangeItself(at, h));
+    if (!h.has_default_()) continue;
+    STRATA_RETURN_IF_ERROR(CheckHyperparameter(at + ".default", h.type(), h.default_()));
+    STRATA_RETURN_IF_ERROR(CheckRangeOf(at + ".default", h, h.default_()));
   }
   const std::set<std::string> constants = names.all();
   for (const std::string& input : InputNames(dialect, *d)) STRATA_RETURN_IF_ERROR(names.Add(path + ".inputs", input));
-  const std::set<std::string> outer = names.all();
+  std::set<std::string> outer = names.all();
+  // A loss' weights are there before its target is.
+  if (const auto inputs = InputNames(dialect, *d); d->kind() == Kind::LOSS) {
+    outer.erase(inputs[inputs.size() == 1 || TargetFirst(dialect, *d) ? 0 : 1]);
+  }
   for (int i = 0; i < d->states_size(); ++i) {
     const std::string at = absl::StrCat(path, ".states[", i, "]");
     STRATA_RETURN_IF_ERROR(names.Add(at + ".name", d->states(i).name()));

@@ -210,6 +210,7 @@ absl::Status CompleteUse(v1::Dialect dialect, const std::string& path, Message* 
       values[h.name()] = h.default_();
     } else {
       STRATA_RETURN_IF_ERROR(CheckHyperparameter(at, h.type(), it->second));
+      STRATA_RETURN_IF_ERROR(CheckRangeOf(at, h, it->second));
     }
   }
   for (const auto& [name, value] : values) {

@@ -41,8 +41,8 @@ Value Apply(Scope&, const v1::Hardtanh& a, Value x) { return Clip(x, a.min_value
 Value Apply(Scope& s, const v1::HardSigmoid&, Value x) {
   if (s.pytorch()) return Clip(x + 3, 0, 6) / 6;
   // The gradient passes at both bounds.
-  const Value y = x * 0.2 + 0.5, low = Like(x, 0), high = Like(x, 1);
-  return Select(Less(y, low), low, Select(Greater(y, high), high, y));
+  const Value y = x * 0.2 + 0.5;
+  return Select(Less(x, Like(x, -2.5)), Like(x, 0), Select(Greater(x, Like(x, 2.5)), Like(x, 1), y));
 }
 
 // x > threshold (then at most max_value), else slope * (x - threshold).
@@ -149,7 +149,7 @@ Outputs BuildSoftmax(Scope& s, const v1::Softmax& a, const Args& args) {
       return {s.Fail(
           absl::StrCat("mask: must fit the input ", ShapeString(x.shape()), ", got ", ShapeString(mask.shape())))};
     }
-    x = x + (1.0 - Cast(mask, x.dtype())) * -1e9;
+    x = a.robust_masking() ? Select(mask, x, Like(x, -1e9)) : x + (1.0 - Cast(mask, x.dtype())) * -1e9;
   }
   return {Apply(s, a, x)};
 }
@@ -206,7 +206,8 @@ Outputs BuildPrelu(Scope& s, const v1::Prelu& a, const Args& args) {
                      .regularizer = a.has_alpha_regularizer() ? &a.alpha_regularizer() : nullptr,
                      .constraint = a.has_alpha_constraint() ? &a.alpha_constraint() : nullptr});
   }
-  return {Branch(x, x * alpha)};
+  // At 0 Keras' two halves have no gradient.
+  return {s.pytorch() ? Branch(x, x * alpha) : Relu(x) - Relu(-x) * alpha};
 }
 
 }  // namespace

@@ -25,10 +25,11 @@ Moments MomentsOf(Value x, const std::vector<int64_t>& axes) {
   return m;
 }
 
-// Moments of the elements whose `weights` (one for each, broadcast over the last axis) are one.
+// Moments of the elements whose `weights` (one for each, broadcast over the last axis) are one; zero
+// if there are none.
 Moments WeightedMoments(Value x, Value weights, const std::vector<int64_t>& axes) {
   const Value w = Broadcast(ExpandDims(weights, weights.rank()), x.shape());
-  const Value total = ReduceSum(w, axes, true);
+  const Value sum = ReduceSum(w, axes, true), total = Select(Equal(sum, Like(sum, 0)), Like(sum, 1), sum);
   Moments m;
   m.mean = ReduceSum(x * w, axes, true) / total;
   m.variance = ReduceSum(Square(x - Detach(m.mean)) * w, axes, true) / total;

@@ -134,7 +134,6 @@ Outputs Build(Scope& s, const v1::Conv& a, const Args& args, int axes) {
   }
   if (channels_first) y = ToChannelsFirst(y);
   Annotated out = Activate(s, a.activation(), unbatched ? Squeeze(y, 0) : y);
-  s.PenalizeActivity(a.has_activity_regularizer(), a.activity_regularizer(), out);
   return {out};
 }
 

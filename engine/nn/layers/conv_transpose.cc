@@ -131,7 +131,6 @@ Outputs Build(Scope& s, const v1::ConvTranspose& a, const Args& args) {
   }
   if (channels_first) y = ToChannelsFirst(y);
   Annotated out = Activate(s, a.activation(), unbatched ? Squeeze(y, 0) : y);
-  s.PenalizeActivity(a.has_activity_regularizer(), a.activity_regularizer(), out);
   return {out};
 }
 

@@ -64,7 +64,6 @@ Outputs Finish(Scope& s, const M& a, Value y) {
   }
   if (a.data_format() == v1::CHANNELS_FIRST) y = ToChannelsFirst(y);
   Annotated out = Activate(s, a.activation(), y);
-  s.PenalizeActivity(a.has_activity_regularizer(), a.activity_regularizer(), out);
   return {out};
 }
 

@@ -80,7 +80,6 @@ Outputs BuildEmbedding(Scope& s, const v1::Embedding& a, const Args& args) {
                                .regularizer = a.has_embeddings_regularizer() ? &a.embeddings_regularizer() : nullptr,
                                .constraint = a.has_embeddings_constraint() ? &a.embeddings_constraint() : nullptr});
   Annotated y = Gather(table, ids);
-  s.PenalizeActivity(a.has_activity_regularizer(), a.activity_regularizer(), y);
   if (a.mask_zero()) y.mask = Not(Equal(ids, Like(ids, 0)));
   return {y};
 }

@@ -221,7 +221,6 @@ Outputs BuildMultiHead(Scope& s, const v1::KerasMultiHeadAttention& a, const Arg
                      .regularizer = a.has_bias_regularizer() ? &a.bias_regularizer() : nullptr,
                      .constraint = a.has_bias_constraint() ? &a.bias_constraint() : nullptr});
   }
-  s.PenalizeActivity(a.has_activity_regularizer(), a.activity_regularizer(), y);
   Annotated out = y;
   out.mask = args[0].mask;
   Outputs outputs{out};

@@ -18,12 +18,28 @@ std::vector<Value> KerasStates(Scope& s, const Args& args, bool stateful, const 
   return states;
 }
 
+namespace {
+
+// Zeros where `mask`, which lacks the last axes of `v`, is false.
+Value ZeroOutside(Value mask, Value v) {
+  Shape shape = mask.shape();
+  shape.resize(v.rank(), 1);
+  return Select(Reshape(mask, shape), v, Like(v, 0));
+}
+
+}  // namespace
+
 Outputs FinishKerasRnn(Scope& s, const KerasRnnFlags& flags, Recurrence r, const Args& args) {
   const Value mask = args[0].mask;
   r.mask = mask && !flags.time_major ? SwapBatchAndTime(mask) : mask;
   r.reverse = flags.go_backwards;
   const std::vector<Value> before = r.states;
-  const RecurrenceResult result = RunRecurrence(s, r);
+  RecurrenceResult result = RunRecurrence(s, r);
+  if (r.mask && flags.zero_output_for_mask && s.ok()) {
+    const int64_t end = flags.go_backwards ? 0 : r.mask.dim(0) - 1;
+    result.sequence = ZeroOutside(r.mask, result.sequence);
+    result.last = ZeroOutside(Squeeze(SliceAxis(r.mask, 0, end, 1), 0), result.last);
+  }
   Annotated output = result.last;
   if (flags.return_sequences) {
     // In reading order: backwards, the last time comes first.

@@ -29,7 +29,7 @@ struct KerasRnn {
 };
 
 struct KerasRnnFlags {
-  bool return_sequences, return_state, go_backwards, stateful, time_major;
+  bool return_sequences, return_state, go_backwards, stateful, time_major, zero_output_for_mask = false;
 };
 
 // Runs `r` over sequences that are time first, and shapes its outputs as the flags say. The mask comes from the
@@ -87,10 +87,10 @@ Outputs BuildKerasRnn(Scope& s, const M& a, const Args& args, const KerasRnn& rn
     return rnn.cell(body, x[0] + MatMul(states[0], constants[0]), before, constants);
   };
   if (!s.ok()) return {Value{s.graph(), -1}};
-  Outputs out = FinishKerasRnn(
-      s, {a.return_sequences(), a.return_state(), a.go_backwards(), a.stateful(), a.time_major()}, std::move(r), args);
-  s.PenalizeActivity(a.has_activity_regularizer(), a.activity_regularizer(), out[0]);
-  return out;
+  return FinishKerasRnn(s,
+                        {a.return_sequences(), a.return_state(), a.go_backwards(), a.stateful(), a.time_major(),
+                         a.zero_output_for_mask()},
+                        std::move(r), args);
 }
 
 }  // namespace strata::nn

@@ -43,7 +43,6 @@ Outputs BuildLinear(Scope& s, const v1::Linear& a, const Args& args) {
     }
   }
   Annotated out = Activate(s, a.activation(), x.rank() == 1 ? Squeeze(y, 0) : y);
-  s.PenalizeActivity(a.has_activity_regularizer(), a.activity_regularizer(), out);
   return {out};
 }
 

@@ -129,7 +129,6 @@ Outputs Build(Scope& s, const v1::LocallyConnected& a, const Args& args) {
     y = y + Reshape(bias, Shape(y.shape().begin() + 1, y.shape().end()));
   }
   Annotated out = Activate(s, a.activation(), y);
-  s.PenalizeActivity(a.has_activity_regularizer(), a.activity_regularizer(), out);
   return {out};
 }
 

@@ -35,13 +35,14 @@ Outputs BuildRnn(Scope& s, const v1::Rnn& a, const Args& args) {
   r.output_state = output_state;
   // The built-in cells put out a state; others say what they put out.
   r.own_output = a.cells(a.cells_size() - 1).has_custom();
+  const bool stacked = a.cells_size() > 1 || a.stacked();
   r.step = [&](Scope& body, const std::vector<Value>& x_t, const std::vector<Value>& states,
                const std::vector<Value>&) {
     std::vector<Value> next;
     Value input = x_t[0];
     size_t first = 0;
     for (int i = 0; i < a.cells_size(); ++i) {
-      Scope cell = (a.cells_size() == 1 ? body : body.WithPrefix(absl::StrCat("cells.", i, ".")))
+      Scope cell = (stacked ? body.WithPrefix(absl::StrCat("cells.", i, ".")) : body)
                        .At(absl::StrCat("cells[", i, "]"));
       Args cell_args;
       cell_args.positional.push_back(input);
@@ -58,7 +59,9 @@ Outputs BuildRnn(Scope& s, const v1::Rnn& a, const Args& args) {
     if (r.own_output) next.push_back(input);
     return next;
   };
-  return FinishKerasRnn(s, {a.return_sequences(), a.return_state(), a.go_backwards(), a.stateful(), a.time_major()},
+  return FinishKerasRnn(s,
+                        {a.return_sequences(), a.return_state(), a.go_backwards(), a.stateful(), a.time_major(),
+                         a.zero_output_for_mask()},
                         std::move(r), args);
 }
 
@@ -72,23 +75,21 @@ bool Flag(const v1::Layer& layer, const char* name) {
   return field != nullptr && m.GetReflection()->GetBool(m, field);
 }
 
+void SetFlag(v1::Layer* layer, const char* name, bool value) {
+  google::protobuf::Message* m = layer->GetReflection()->MutableMessage(layer, KindOf(*layer));
+  const auto* field = m->GetDescriptor()->FindFieldByName(name);
+  if (field != nullptr) m->GetReflection()->SetBool(m, field, value);
+}
+
 v1::Layer Backwards(const v1::Layer& layer) {
   v1::Layer copy = layer;
-  google::protobuf::Message* m = copy.GetReflection()->MutableMessage(&copy, KindOf(copy));
-  const auto* field = m->GetDescriptor()->FindFieldByName("go_backwards");
-  m->GetReflection()->SetBool(m, field, !m->GetReflection()->GetBool(*m, field));
+  SetFlag(&copy, "go_backwards", !Flag(layer, "go_backwards"));
   return copy;
 }
 
 bool IsRecurrent(const v1::Layer& layer) {
   return layer.has_lstm() || layer.has_gru() || layer.has_simple_rnn() || layer.has_rnn() || layer.has_conv_lstm1d() ||
          layer.has_conv_lstm2d() || layer.has_conv_lstm3d();
-}
-
-Value ZeroWhereMasked(Value mask, Value sequence) {
-  Shape shape = mask.shape();
-  shape.resize(sequence.rank(), 1);
-  return Select(Reshape(mask, shape), sequence, Like(sequence, 0));
 }
 
 Value Merge(const std::string& mode, Value forward, Value backward) {
@@ -101,7 +102,7 @@ Value Merge(const std::string& mode, Value forward, Value backward) {
 
 Outputs BuildBidirectional(Scope& s, const v1::Bidirectional& a, const Args& args) {
   if (!IsRecurrent(a.layer())) return {s.Fail("layer: must be a recurrent layer")};
-  const v1::Layer backward = a.has_backward_layer() ? a.backward_layer() : Backwards(a.layer());
+  v1::Layer forward = a.layer(), backward = a.has_backward_layer() ? a.backward_layer() : Backwards(a.layer());
   if (!IsRecurrent(backward) || Flag(backward, "go_backwards") == Flag(a.layer(), "go_backwards")) {
     return {s.Fail("backward_layer: must read in the other direction than layer")};
   }
@@ -109,6 +110,9 @@ Outputs BuildBidirectional(Scope& s, const v1::Bidirectional& a, const Args& arg
     if (Flag(backward, flag) != Flag(a.layer(), flag))
       return {s.Fail(absl::StrCat("backward_layer: must have the same ", flag, " as layer"))};
   }
+  // Sequences of both directions are zero where the input is masked, whatever the layers say.
+  const bool sequences = Flag(a.layer(), "return_sequences");
+  for (v1::Layer* layer : {&forward, &backward}) SetFlag(layer, "zero_output_for_mask", sequences);
   // Initial states: the first half belongs to the forward layer.
   Args forward_args, backward_args;
   forward_args.positional = backward_args.positional = {args[0]};
@@ -121,18 +125,12 @@ Outputs BuildBidirectional(Scope& s, const v1::Bidirectional& a, const Args& arg
   }
   Scope forward_scope = s.WithPrefix("forward_").At("layer");
   Scope backward_scope = s.WithPrefix("backward_").At(a.has_backward_layer() ? "backward_layer" : "layer");
-  const Outputs y = BuildLayer(forward_scope, a.layer(), forward_args);
+  const Outputs y = BuildLayer(forward_scope, forward, forward_args);
   const Outputs z = BuildLayer(backward_scope, backward, backward_args);
   if (!s.ok()) return {Value{s.graph(), -1}};
-  const bool sequences = Flag(a.layer(), "return_sequences");
   // The backward layer gives its outputs in reading order: turn them round.
-  Value forward_value = y[0];
-  Value backward_value = sequences ? Reverse(z[0], {Flag(a.layer(), "time_major") ? 0 : 1}) : z[0].value;
-  // Sequences of both directions are zero where the input is masked; a layer alone repeats its last output there.
-  if (const Value mask = args[0].mask; mask && sequences) {
-    forward_value = ZeroWhereMasked(mask, forward_value);
-    backward_value = ZeroWhereMasked(mask, backward_value);
-  }
+  const Value forward_value = y[0];
+  const Value backward_value = sequences ? Reverse(z[0], {Flag(a.layer(), "time_major") ? 0 : 1}) : z[0].value;
   Outputs out;
   if (a.merge_mode() == "none") {
     out = {forward_value, backward_value};

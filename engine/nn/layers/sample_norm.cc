@@ -13,7 +13,8 @@ namespace strata::nn {
 
 Value Standardize(Value x, const std::vector<int64_t>& axes, double epsilon, Value weights) {
   if (weights) {
-    const Value total = ReduceSum(weights, axes, true);
+    // Where nothing counts, mean and variance are zero.
+    const Value sum = ReduceSum(weights, axes, true), total = Select(Equal(sum, Like(sum, 0)), Like(sum, 1), sum);
     const Value offset = x - ReduceSum(x * weights, axes, true) / total;
     return offset * (1.0 / Sqrt(ReduceSum(Square(offset) * weights, axes, true) / total + epsilon));
   }

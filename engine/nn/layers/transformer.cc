@@ -162,9 +162,9 @@ Value Stack(Scope& s, int64_t count, Value x, F step) {
   return x;
 }
 
-Value FinalNorm(Scope& s, Value x, double epsilon, bool use_bias) {
+Value FinalNorm(Scope& s, Value x, double epsilon, bool affine, bool use_bias) {
   Scope inner = s.Enter("norm", "norm", true, std::nullopt);
-  return LayerNormOf(inner, x, epsilon, use_bias);
+  return affine ? LayerNormOf(inner, x, epsilon, use_bias) : Standardize(x, {x.rank() - 1}, epsilon);
 }
 
 Outputs BuildEncoder(Scope& s, const v1::TransformerEncoder& a, const Args& args) {
@@ -174,7 +174,7 @@ Outputs BuildEncoder(Scope& s, const v1::TransformerEncoder& a, const Args& args
   const Masks masks = EncoderMasks(args, f, "mask");
   Value x =
       Stack(s, a.num_layers(), f.In(args[0]), [&](Scope& layer, Value v) { return EncoderStep(layer, l, v, masks); });
-  if (a.has_norm_eps()) x = FinalNorm(s, x, a.norm_eps(), true);
+  if (a.has_norm_eps()) x = FinalNorm(s, x, a.norm_eps(), a.norm_affine(), a.norm_use_bias());
   return {f.Out(x)};
 }
 
@@ -186,7 +186,7 @@ Outputs BuildDecoder(Scope& s, const v1::TransformerDecoder& a, const Args& args
   const Value memory = f.In(args[1]);
   Value x = Stack(s, a.num_layers(), f.In(args[0]),
                   [&](Scope& layer, Value v) { return DecoderStep(layer, l, v, memory, masks); });
-  if (a.has_norm_eps()) x = FinalNorm(s, x, a.norm_eps(), true);
+  if (a.has_norm_eps()) x = FinalNorm(s, x, a.norm_eps(), a.norm_affine(), a.norm_use_bias());
   return {f.Out(x)};
 }
 
@@ -232,10 +232,10 @@ Outputs BuildTransformer(Scope& s, const v1::Transformer& a, const Args& args) {
   const Masks encoder_masks = EncoderMasks(args, f), decoder_masks = DecoderMasks(args, f);
   Value memory = Stack(encoder, a.num_encoder_layers(), f.In(args[0]),
                        [&](Scope& layer, Value v) { return EncoderStep(layer, encoder_layer, v, encoder_masks); });
-  memory = FinalNorm(encoder, memory, a.layer_norm_eps(), a.use_bias());
+  memory = FinalNorm(encoder, memory, a.layer_norm_eps(), true, a.use_bias());
   Value x = Stack(decoder, a.num_decoder_layers(), f.In(args[1]),
                   [&](Scope& layer, Value v) { return DecoderStep(layer, decoder_layer, v, memory, decoder_masks); });
-  return {f.Out(FinalNorm(decoder, x, a.layer_norm_eps(), a.use_bias()))};
+  return {f.Out(FinalNorm(decoder, x, a.layer_norm_eps(), true, a.use_bias()))};
 }
 
 }  // namespace

@@ -9,8 +9,10 @@ constexpr double kEpsilon = 1e-7;
 
 Value Smooth(Value t, double s) { return s == 0 ? t : t * (1 - s) + 0.5 * s; }
 
-// max(z, 0) - z t + ln(1 + e^-|z|)
-Value FromLogits(Value z, Value t) { return Max(z, 0) - z * t + Log1p(Exp(-Abs(z))); }
+// max(z, 0) - z t + ln(1 + e^-|z|); the gradient at 0 is 1/2 - t.
+Value FromLogits(Value z, Value t) {
+  return Max(z, 0) - z * t + Log1p(Exp(Select(GreaterEqual(z, Like(z, 0)), -z, z)));
+}
 
 // Probabilities, clipped; another epsilon stands inside the logarithms.
 Value FromProbabilities(Value p, Value t) {
@@ -41,9 +43,9 @@ LossTerms BuildFocal(Scope& s, const v1::Loss& loss, const LossArgs& args) {
   const auto& a = loss.binary_focal_crossentropy();
   const Value t = Smooth(LikePrediction(args), a.label_smoothing());
   const Value p = a.from_logits() ? Sigmoid(args.prediction.value) : args.prediction.value;
-  const Value bce = args.prediction.maker == Annotated::Maker::kSigmoid && !a.from_logits()
-                        ? FromLogits(args.prediction.logits, t)
-                        : FromProbabilities(p, t);
+  const Value bce = a.from_logits()                                       ? FromLogits(args.prediction.value, t)
+                    : args.prediction.maker == Annotated::Maker::kSigmoid ? FromLogits(args.prediction.logits, t)
+                                                                          : FromProbabilities(p, t);
   const Value p_t = t * p + (1 - t) * (1 - p);
   Value values = Pow(1 - p_t, Like(p, a.gamma())) * bce;
   if (a.apply_class_balancing()) values = values * (t * a.alpha() + (1 - t) * (1 - a.alpha()));

@@ -24,6 +24,15 @@ Value LogProbabilities(const Annotated& prediction, bool from_logits, int axis, 
   return Log(Min(Max(p, kEpsilon), 1 - kEpsilon));
 }
 
+// -sum t ln p of logits, with the gradient of TensorFlow's kernel: p - t, whether or not the targets sum to one.
+Value FromLogits(Value logits, Value t, int axis) {
+  const Value log_p = LogSoftmax(logits, axis);
+  // The logarithm of the exponentials' sum, at the price of one element.
+  const Value log_sum = SliceAxis(logits, axis, 0, 1) - SliceAxis(log_p, axis, 0, 1);
+  const Value nothing = (1 - ReduceSum(Detach(t), {axis}, true)) * (log_sum - Detach(log_sum));
+  return -ReduceSum(t * log_p, {axis}) + Squeeze(nothing, axis);
+}
+
 LossTerms BuildCategorical(Scope& s, const v1::Loss& loss, const LossArgs& args) {
   const auto& a = loss.categorical_crossentropy();
   Value t = LikePrediction(args);
@@ -36,6 +45,8 @@ LossTerms BuildCategorical(Scope& s, const v1::Loss& loss, const LossArgs& args)
   if (axis < 0) return {};
   if (a.label_smoothing() != 0)
     t = t * (1 - a.label_smoothing()) + a.label_smoothing() / static_cast<double>(t.dim(axis));
+  if (a.from_logits()) return {FromLogits(args.prediction.value, t, axis), {}};
+  if (args.prediction.maker == Annotated::Maker::kSoftmax) return {FromLogits(args.prediction.logits, t, axis), {}};
   return {-ReduceSum(t * LogProbabilities(args.prediction, a.from_logits(), axis, false), {axis}), {}};
 }
 

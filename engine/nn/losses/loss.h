@@ -48,6 +48,15 @@ std::vector<std::string> ArgumentsOf(const v1::Loss& loss);
 // How many predictions a loss compares besides the first (LossArgs::more); -1: as many as its definition uses.
 int FurtherPredictions(const v1::Loss& loss);
 
+// Whether a loss has weights of its own.
+bool OwnsWeights(const v1::Loss& loss);
+// What the names of such weights begin with: objectives.<index>.
+inline constexpr char kObjectives[] = "objectives";
+// The scope in which objective `index` builds its loss: `root` itself where the loss owns nothing.
+Scope ScopeOfObjective(const Scope& root, const v1::Loss& loss, int index);
+// Declares the weights without building the loss, in the scope of its objective.
+void DeclareWeights(Scope& s, const v1::Loss& loss, const Annotated& prediction, const std::vector<Annotated>& more);
+
 // The element type of predictions, applied to a target.
 Value LikePrediction(const LossArgs& args);
 // PyTorch: target and prediction of one shape, or broadcast. Fails otherwise.

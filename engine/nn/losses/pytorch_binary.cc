@@ -27,7 +27,16 @@ Value Factor(Scope& s, const char* name, const v1::Doubles& values, const ShapeL
                   Tensor::Of(DType::kF32, dims, std::vector<double>(values.values().begin(), values.values().end())));
 }
 
-// -[t max(ln p, -100) + (1 - t) max(ln(1 - p), -100)] with the gradient (p - t) / max(p (1 - p), 1e-12).
+// -[t max(ln p, -100) + (1 - t) max(ln(1 - p), -100)]. The gradient is PyTorch's own formula,
+// (p - t) / max(p (1 - p), 1e-12), which is bounded where the logarithms are clamped; that of the target is exact.
+Value CrossEntropy(Value p, Value t) {
+  const auto log = [](Value v) { return Max(Log(v), -100.0); };
+  const Value exact = Detach(-(t * log(p) + (1 - t) * log(1 - p)));
+  const Value slope = Detach((p - t) / Max((1 - p) * p, 1e-12));
+  const Value target_slope = Detach(log(1 - p) - log(p));
+  return exact + (slope * (p - Detach(p)) + target_slope * (t - Detach(t)));
+}
+
 LossTerms BuildProbabilities(Scope& s, const v1::Loss& loss, const LossArgs& args) {
   if (!SameShape(s, args)) return {};
   const auto& a = loss.binary_cross_entropy_probabilities();
@@ -36,13 +45,7 @@ LossTerms BuildProbabilities(Scope& s, const v1::Loss& loss, const LossArgs& arg
   const auto probabilities = [](Value v) { return Not(Or(Less(v, Like(v, 0)), Greater(v, Like(v, 1)))); };
   s.Require(probabilities(p), "input: must be in [0, 1]");
   s.Require(probabilities(t), "target: must be in [0, 1]");
-  const auto log = [](Value v) { return Max(Log(v), -100.0); };
-  const Value exact = Detach(-(t * log(p) + (1 - t) * log(1 - p)));
-  // The gradient is PyTorch's own formula, which is bounded where the logarithms are clamped; that of the target is
-  // exact.
-  const Value slope = Detach((p - t) / Max((1 - p) * p, 1e-12));
-  const Value target_slope = Detach(log(1 - p) - log(p));
-  Value values = exact + (slope * (p - Detach(p)) + target_slope * (t - Detach(t)));
+  Value values = CrossEntropy(p, t);
   if (a.has_weight()) values = values * Factor(s, "weight", a.weight(), a.weight_shape(), values);
   return {values, {}};
 }
@@ -73,8 +76,7 @@ LossTerms BuildFocal(Scope& s, const v1::Loss& loss, const LossArgs& args) {
   const Value alpha = t * a.alpha() + (1 - t) * (1 - a.alpha());
   Value bce;
   if (s.pytorch()) {
-    const auto log = [](Value v) { return Max(Log(v), -100.0); };
-    bce = -(t * log(p) + (1 - t) * log(1 - p));
+    bce = CrossEntropy(p, t);
   } else {
     const Value q = Min(Max(p, 1e-7), 1 - 1e-7);
     bce = -(t * Log(q + 1e-7) + (1 - t) * Log(1 - q + 1e-7));

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/nn/custom/custom.h"
+#include "engine/nn/losses/loss.h"
 #include "engine/nn/schema.h"
 #include "engine/ops/ops.h"
 #include "engine/ops/record.h"
@@ -152,9 +153,21 @@ MetricTerms Custom(Scope& s, const v1::CustomMetric& use, Value t, Value p, Valu
   return {std::move(sums), &Ratio};
 }
 
+// The mean of a loss' values, one for each sample or each place of it.
+MetricTerms OfLoss(Scope& s, const v1::Loss& loss, Value t, const Annotated& prediction, Value weight) {
+  LossArgs args{.prediction = prediction, .target = t};
+  args.prediction.mask = {};
+  Squeeze(&args.target, &args.prediction.value);
+  if (prediction.value != args.prediction.value) args.prediction = args.prediction.value;
+  v1::Loss function = loss;
+  function.set_function_form(true);
+  return MeanOf(s, BuildLoss(s, function, args), weight);
+}
+
 }  // namespace
 
-MetricTerms BuildMetric(Scope& s, const v1::Metric& m, Value t, Value p, Value weight) {
+MetricTerms BuildMetric(Scope& s, const v1::Metric& m, Value t, const Annotated& prediction, Value weight) {
+  Value p = prediction;
   if (!s.ok() || !t || !p) return {};
   switch (m.kind_case()) {
     case v1::Metric::kAccuracy:
@@ -181,6 +194,8 @@ MetricTerms BuildMetric(Scope& s, const v1::Metric& m, Value t, Value p, Value w
       return RootMeanSquared(s, t, p, weight);
     case v1::Metric::kCosineSimilarity:
       return Cosine(s, m.cosine_similarity().axis(), t, p, weight);
+    case v1::Metric::kLoss:
+      return OfLoss(s, m.loss(), t, prediction, weight);
     case v1::Metric::kCustom:
       return Custom(s, m.custom(), t, p, weight);
     case v1::Metric::kExactAccuracy:
@@ -198,6 +213,7 @@ std::string MetricName(const v1::Metric& m) {
   if (!m.name().empty()) return m.name();
   const auto* kind = KindOf(m);
   if (m.has_custom()) return m.custom().definition().name();
+  if (m.has_loss()) kind = KindOf(m.loss());
   return kind == nullptr ? "metric" : kind->name();
 }
 

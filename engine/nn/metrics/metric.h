@@ -18,7 +18,7 @@ struct MetricTerms {
 };
 
 // `weight` [N] or empty weighs samples. The metric is resolved by shapes where the framework does so.
-MetricTerms BuildMetric(Scope& s, const v1::Metric& metric, Value target, Value prediction, Value weight);
+MetricTerms BuildMetric(Scope& s, const v1::Metric& metric, Value target, const Annotated& prediction, Value weight);
 
 // Keras' AUC; in a file of its own.
 MetricTerms BuildAuc(Scope& s, const v1::Auc& a, Value target, Value prediction, Value weight);
