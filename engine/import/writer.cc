@@ -101,9 +101,6 @@ absl::Status WriteSpecial(const WriteRules& rules, const std::string& component,
   if (config->contains("implementation") && config->value("recurrent_dropout", 0.0) > 0) {
     (*config)["implementation"] = 1;
   }
-  if (component == "keras_multi_head_attention" && Member(*config, "output_shape").size() == 1) {
-    (*config)["output_shape"] = Json((*config)["output_shape"][0]);
-  }
   if (component == "keras_multi_head_attention" && (*config)["value_dim"].is_null()) {
     (*config)["value_dim"] = (*config)["key_dim"];
   }
