@@ -100,7 +100,8 @@ void Rnn(Site& s) {
     const v1::Layer layer = PytorchRnn(s, cell, attrs, a.time_major(), false);
     const bool single = a.cells_size() == 1;
     const Made made = single ? s.Main(layer, {x}) : s.Part(absl::StrCat("_l", i), layer, {x});
-    MoveCell(s, made, cell, single ? "" : absl::StrCat("cells.", i, "."), "_l0", FlagOf(attrs, "use_bias"));
+    const bool stacked = !single || a.stacked();
+    MoveCell(s, made, cell, stacked ? absl::StrCat("cells.", i, ".") : "", "_l0", FlagOf(attrs, "use_bias"));
     for (int k = 0; k < cell.states; ++k) {
       Operand state;
       state.stack = OutputOf(made.edge, 1 + k);
