@@ -76,7 +76,7 @@ const std::vector<Part>& LossParts() {
        D::kPositive,
        D::kPositive,
        {{"", {3, 5}}, {"log_input: false", {1, 1}}, {"full: true reduction: SUM", {2, 3, 4}}}},
-      {"hinge_embedding", D::kReal, D::kSign, {{"", {3, 5}}, {"margin: 0.3", {1, 1}}, {"reduction: SUM", {2, 3, 4}}}},
+      {"hinge_embedding", D::kReal, D::kSign, {{"", {3, 5}}, {"margin: 3", {1, 1}}, {"reduction: SUM", {2, 3, 4}}}},
       {"kl_div",
        D::kLogDistribution,
        D::kDistribution,
