@@ -246,8 +246,7 @@ Forward ForwardBuilder::Build(bool training, Value random_state) {
       args.sample_weight = args.sample_weight ? args.sample_weight * factors : factors;
     }
     if (!graph_->ok()) return f;
-    nn::Scope at =
-        nn::ScopeOfObjective(s, o.loss(), i).At(absl::StrCat(path, ".loss")).At(KindName(o.loss()));
+    nn::Scope at = nn::ScopeOfObjective(s, o.loss(), i).At(absl::StrCat(path, ".loss")).At(KindName(o.loss()));
     Value loss = nn::BuildObjective(at, o.loss(), args);
     at.NameError();
     if (!graph_->ok()) return f;

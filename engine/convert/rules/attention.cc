@@ -150,6 +150,7 @@ std::vector<Record> AttentionRecords() {
   std::vector<Record> records = {
       {.kind = "multihead_attention", .from = v1::PYTORCH, .rule = &ToKeras},
       {.kind = "keras_multi_head_attention", .from = v1::KERAS, .rule = &ToPytorch},
+      {.kind = "masking", .from = v1::KERAS, .reason = "PyTorch's layers pass no masks on"},
       {.kind = "attention", .from = v1::KERAS, .reason = "PyTorch's attention projects its arguments"},
       {.kind = "additive_attention", .from = v1::KERAS, .reason = "PyTorch's attention has scaled products as scores"},
   };

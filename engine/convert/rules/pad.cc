@@ -82,6 +82,8 @@ void UpSamplingToPytorch(Site& s) {
   const size_t axes = s.rank(0) - 2;
   if (a.interpolation() == "bicubic") {
     s.Refuse("interpolation", "the two cubic kernels differ, and so do their edges, got bicubic");
+  } else if (a.interpolation() != "nearest" && a.interpolation() != "bilinear" && a.interpolation() != "area") {
+    s.Refuse("interpolation", absl::StrCat("PyTorch has no such kernel, got ", a.interpolation()));
   }
   v1::Layer layer = s.Draft("upsample", {"size", "interpolation"});
   for (int64_t factor : PerAxis(a.size(), axes, std::vector<int64_t>(axes, 2))) {

@@ -42,8 +42,8 @@ Outputs BuildRnn(Scope& s, const v1::Rnn& a, const Args& args) {
     Value input = x_t[0];
     size_t first = 0;
     for (int i = 0; i < a.cells_size(); ++i) {
-      Scope cell = (stacked ? body.WithPrefix(absl::StrCat("cells.", i, ".")) : body)
-                       .At(absl::StrCat("cells[", i, "]"));
+      Scope cell =
+          (stacked ? body.WithPrefix(absl::StrCat("cells.", i, ".")) : body).At(absl::StrCat("cells[", i, "]"));
       Args cell_args;
       cell_args.positional.push_back(input);
       for (size_t k = 0; k < counts[i]; ++k) cell_args.positional.push_back(states[first + k]);
