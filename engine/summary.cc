@@ -8,6 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "engine/base/status.h"
+#include "engine/chain.h"
 #include "engine/inspect.h"
 #include "engine/nn/build.h"
 #include "engine/nn/complete.h"
@@ -136,7 +137,7 @@ std::string MemoryText(int64_t count) {
 }
 
 // A chain: every call reads the one before it, and no layer is called twice.
-bool IsChain(const v1::Model& model) {
+bool EachReadsTheLast(const v1::Model& model) {
   if (model.inputs_size() != 1) return false;
   std::string previous = model.inputs(0).name();
   std::set<std::string> layers;
@@ -175,7 +176,7 @@ std::string ShapeText(const SummaryTable& t, const SummaryRow& row) {
 }  // namespace
 
 std::string KerasTable(const SummaryTable& t) {
-  const bool chain = IsChain(t.model);
+  const bool chain = EachReadsTheLast(t.model);
   const size_t width = chain ? 65 : 98;
   const std::vector<size_t> ends = chain ? std::vector<size_t>{29, 55, 65} : std::vector<size_t>{29, 58, 68, 98};
   std::string out = absl::StrCat("Model: \"", t.model.name(), "\"\n", std::string(width, '_'), "\n");

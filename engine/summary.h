@@ -26,9 +26,6 @@ struct SummaryTable {
   int64_t total = 0, trainable = 0;
 };
 
-// Whether a complete model is Keras' Sequential: a chain that does not say that it is functional.
-bool IsSequential(const v1::Model& model);
-
 // model.summary(): 65 columns for a chain of layers, 98 with connections.
 std::string KerasTable(const SummaryTable& table);
 // torchkeras' summary(model, input_shape).

@@ -65,9 +65,6 @@ bool IsNoComponent(const absl::Status& status);
 // A learning-rate schedule: a scheduler of PyTorch, or a schedule or callback of Keras.
 absl::StatusOr<v1::Schedule> ScheduleFrom(v1::Dialect dialect, const std::string& path, const Json& json);
 
-// Whether the layers of a model with explicit calls run in order, each once, on the one output of the one before it.
-bool IsChain(const v1::Model& model);
-
 // A layer with its name, trainable flag and arguments.
 absl::StatusOr<v1::Layer> LayerFrom(v1::Dialect dialect, const std::string& path, const Json& json);
 

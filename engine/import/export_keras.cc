@@ -6,13 +6,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status.h"
+#include "engine/chain.h"
 #include "engine/import/call_shapes.h"
 #include "engine/import/component.h"
 #include "engine/import/framework.h"
 #include "engine/import/writer.h"
 #include "engine/nn/schema.h"
 #include "engine/session.h"
-#include "engine/summary.h"
 
 namespace strata {
 namespace framework {
@@ -250,25 +250,8 @@ absl::StatusOr<Json> ModelConfig(const v1::Model& model, bool sequential, const 
 }
 
 }  // namespace
-bool IsChain(const v1::Model& model) {
-  if (model.inputs_size() != 1 || model.outputs_size() != 1 || model.calls_size() != model.layers_size()) return false;
-  std::string previous = model.inputs(0).name();
-  for (int i = 0; i < model.calls_size(); ++i) {
-    const v1::Call& call = model.calls(i);
-    if (call.layer() != model.layers(i).name() || call.args_size() != 1 || !call.named_args().empty() ||
-        call.args(0).call() != previous || call.args(0).output() != 0) {
-      return false;
-    }
-    previous = call.name();
-  }
-  return model.outputs(0).edge().call() == previous && model.outputs(0).edge().output() == 0;
-}
 
 }  // namespace framework
-
-bool IsSequential(const v1::Model& model) {
-  return !model.functional() && !model.layers().empty() && framework::IsChain(model);
-}
 
 absl::StatusOr<std::string> ExportKeras(const v1::Model& given) {
   STRATA_ASSIGN_OR_RETURN(const v1::Model model, Complete(given));

@@ -3,10 +3,11 @@
 //
 //   y = A^T [(G g G^T) * (B^T d B)] A     d: 6 x 6 inputs, g: 3 x 3 weights, *: summed over input channels
 //
-// (A. Lavin, S. Gray: Fast Algorithms for Convolutional Neural Networks, 2015; Cook-Toom's construction). The points are
-// 0, 3/4, -3/4, 3/2, -3/2 and infinity, and not the usual 0, 1, -1, 2, -2: close to each other in magnitude, they lose
-// few digits. Behind a relu, errors are those of the direct sum (measured against double: 0.7e-6 of the largest result;
-// 2.7e-6 with the usual points), elsewhere up to 2e-6. An input that is not finite makes all results of its tiles NaN.
+// (A. Lavin, S. Gray: Fast Algorithms for Convolutional Neural Networks, 2015; Cook-Toom's construction). The points
+// are 0, 3/4, -3/4, 3/2, -3/2 and infinity, and not the usual 0, 1, -1, 2, -2: close to each other in magnitude, they
+// lose few digits. Behind a relu, errors are those of the direct sum (measured against double: 0.7e-6 of the largest
+// result; 2.7e-6 with the usual points), elsewhere up to 2e-6. An input that is not finite makes all results of its
+// tiles NaN.
 #pragma once
 
 #include <cstdint>

@@ -6,7 +6,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/status.h"
-#include "engine/summary.h"
+#include "engine/chain.h"
 #include "google/protobuf/descriptor.h"
 
 namespace strata::service {

@@ -150,8 +150,9 @@ TEST_F(Files, HeaderLengthThatLooksLikeAPickle) {
 }
 
 TEST_F(Files, PickledFilesAreRefusedWithTheConversion) {
-  for (const std::string& bytes :
-       {std::string("\x80\x02}q\x00.", 6), std::string("PK\x03\x04", 4) + std::string(26, '\0') + "archive/data.pkl"}) {
+  std::string archive("PK\x03\x04", 4);
+  archive.append(26, '\0').append("archive/data.pkl");
+  for (const std::string& bytes : {std::string("\x80\x02}q\x00.", 6), archive}) {
     const Imported imported = Import("pickled", bytes);
     EXPECT_EQ(imported.status.error_code(), StatusCode::INVALID_ARGUMENT);
     EXPECT_TRUE(absl::StrContains(imported.status.error_message(), "execute code")) << imported.status.error_message();

@@ -159,7 +159,7 @@ TEST(Session, MixedPrecisionFollowsFloat32) {
     inputs { shape: 2 }
     layers { linear { units: 128 } } layers { tanh {} } layers { linear { units: 128 } } layers { tanh {} }
     layers { linear { units: 1 } } layers { sigmoid {} })";
-  auto mixed = MakeSession(kWide, std::string(kConfig) + " precision: BF16_MIXED");
+  auto mixed = MakeSession(kWide, absl::StrCat(kConfig, " precision: BF16_MIXED"));
   auto full = MakeSession(kWide, kConfig);
   EXPECT_EQ(mixed->warnings().empty(), CpuHasBf16());
   EXPECT_TRUE(full->warnings().empty());
@@ -194,7 +194,7 @@ TEST(Session, RecomputedScansTrainAlike) {
                                            " } layers { linear { units: 1 activation { sigmoid {} } } }");
     const std::string config =
         "objectives { loss { mean_squared_error {} } } optimizer { adam { learning_rate: 0.01 } } seed: 7 ";
-    auto saved = MakeSession(model, config), again = MakeSession(model, config + "recompute_scans: true");
+    auto saved = MakeSession(model, config), again = MakeSession(model, absl::StrCat(config, "recompute_scans: true"));
     ASSERT_TRUE(saved && again);
     Batch b{Tensor(DType::kF32, {8, 50, 3}), Tensor(DType::kF32, {8, 1})};
     for (int64_t i = 0; i < b.x.num_elements(); ++i) b.x.data<float>()[i] = std::sin(static_cast<float>(i * i % 97));
