@@ -52,7 +52,7 @@ const LossSample* FindLoss(const std::string& name) {
       {"multi_margin", {"p: 2", "", "", Target::kClasses}},
       {"triplet_margin", {"margin: 3", "", "", Target::kNone, 2}},
       {"ctc", {"", kLogSoftmax, "", Target::kAlignment}},
-      {"adaptive_log_softmax", {"in_features: 3 n_classes: 6 cutoffs: 2"}},  // refused: its weights belong to a layer
+      {"adaptive_log_softmax", {"in_features: 3 n_classes: 6 cutoffs: 2", "", "", Target::kClasses}},
       {"custom", {"definition { name: 'Square' kind: LOSS body: '(y_true - y_pred) ** 2' }"}},
   };
   return Find(kAll, name);
@@ -61,6 +61,7 @@ const LossSample* FindLoss(const std::string& name) {
 const MetricSample* FindMetric(const std::string& name) {
   static const std::map<std::string, MetricSample> kAll = {
       {"accuracy", {"", Target::kClasses}},
+      {"loss", {"log_cosh {}"}},
       {"exact_accuracy", {}},
       {"binary_accuracy", {"threshold: 0.4", Target::kBinary}},
       {"categorical_accuracy", {"", Target::kOneHot}},

@@ -161,10 +161,10 @@ std::vector<HostileFile> HostileTexts() {
        "class_name: must be a string, got [\"Sequential\"]"},
       {"huge_layer",
        R"({"name":"m","dialect":"PYTORCH","inputs":[{"shape":["9007199254740992"]}],"layers":[{"linear":{"units":"9007199254740992"}}]})",
-       "inputs.input.shape: is too large"},
+       "inputs[0].shape: must have fewer elements"},
       {"huge_input",
        R"({"name":"m","dialect":"PYTORCH","inputs":[{"shape":["4611686018427387904","4611686018427387904"]}],"layers":[{"relu":{}}]})",
-       "inputs.input.shape: is too large"},
+       "inputs[0].shape: must have fewer elements"},
   };
 }
 
