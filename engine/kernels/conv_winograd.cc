@@ -37,20 +37,21 @@ struct Tiles {
   }
 };
 
+template <typename T>
 struct Image {
-  const float* data;
+  T* data;
   int64_t height, width, channels;
 };
 
-// Pointers to the kSize x kSize pixels of sample `n` from (y, x) on; beyond the edges, to `zeros`.
-template <int kSize>
-void Pixels(const Image& image, int64_t n, int64_t y, int64_t x, const float* zeros, const float** cells) {
+// Pointers to the kSize x kSize pixels of sample `n` from (y, x) on; beyond the edges, `outside`.
+template <int kSize, typename T>
+void Pixels(const Image<T>& image, int64_t n, int64_t y, int64_t x, T* outside, T** cells) {
   for (int64_t i = 0; i < kSize; ++i) {
     const bool row = y + i >= 0 && y + i < image.height;
-    const float* line = image.data + (n * image.height + y + i) * image.width * image.channels;
+    T* line = image.data + (n * image.height + y + i) * image.width * image.channels;
     for (int64_t j = 0; j < kSize; ++j) {
       const bool inside = row && x + j >= 0 && x + j < image.width;
-      cells[i * kSize + j] = inside ? line + (x + j) * image.channels : zeros;
+      cells[i * kSize + j] = inside ? line + (x + j) * image.channels : outside;
     }
   }
 }
@@ -63,7 +64,6 @@ class WinogradKernel : public Kernel {
     // w is [3, 3, C, O] or [O, C, 3, 3].
     strides_ =
         at.weights_oi ? WinogradStrides{3, 1, 9, w[1] * 9} : WinogradStrides{3 * w[2] * w[3], w[2] * w[3], w[3], 1};
-    v_step_ = 0;
   }
 
  protected:
@@ -93,7 +93,7 @@ class WinogradKernel : public Kernel {
 
   // B^T d B of the tiles from `first` to `last`, at v + point * v_step_ + tile * channels.
   void TransformInputs(const float* x, int64_t first, int64_t last, const float* zeros, float* v) const {
-    const Image image{x, x_[1], x_[2], in_};
+    const Image<const float> image{x, x_[1], x_[2], in_};
     const float* cells[kReach * kReach];
     for (int64_t t = first; t < last; ++t) {
       const Position p = At(t);
@@ -111,7 +111,7 @@ class WinogradKernel : public Kernel {
   WinogradStrides strides_;
   const WinogradOps& ops_ = GetWinogradOps();
   int64_t block_ = 1, blocks_ = 1;  // tiles of a block; blocks
-  int64_t v_step_;                  // floats from one point of the inputs' transforms to the next
+  int64_t v_step_ = 0;              // floats from one point of the inputs' transforms to the next
 };
 
 // y = x * w, or dx = dy * w turned around.
@@ -171,18 +171,15 @@ class Correlation : public WinogradKernel {
                    width, false);
     }
     const float* bias = at_.bias ? static_cast<const float*>(args.in[2]) + channel : nullptr;
-    const float* residual = at_.residual ? static_cast<const float*>(args.in[at_.bias ? 3 : 2]) : nullptr;
+    const float* residual = at_.residual ? static_cast<const float*>(args.in[at_.bias ? 3 : 2]) + channel : nullptr;
+    const Image<float> y{static_cast<float*>(args.out[0]) + channel, tiles_.height, tiles_.width, out_};
+    const Image<const float> other{residual, tiles_.height, tiles_.width, out_};
     float* cells[kTile * kTile];
     const float* others[kTile * kTile];
     for (int64_t t = first; t < last; ++t) {
       const Position at = At(t);
-      for (int64_t i = 0; i < kTile * kTile; ++i) {
-        const int64_t y = at.y + i / kTile, x = at.x + i % kTile;
-        const int64_t offset = ((at.sample * tiles_.height + y) * tiles_.width + x) * out_ + channel;
-        const bool inside = y < tiles_.height && x < tiles_.width;
-        cells[i] = inside ? static_cast<float*>(args.out[0]) + offset : nullptr;
-        others[i] = inside && residual != nullptr ? residual + offset : nullptr;
-      }
+      Pixels<kTile, float>(y, at.sample, at.y, at.x, nullptr, cells);
+      if (residual != nullptr) Pixels<kTile, const float>(other, at.sample, at.y, at.x, nullptr, others);
       ops_.output(cells, m + (t - first) * width, m_step_, width, bias, residual != nullptr ? others : nullptr,
                   at_.relu);
     }
@@ -236,7 +233,7 @@ class WeightGradient : public WinogradKernel {
     float* v = sum + sum_floats();
     float* z = v + kWinogradPoints * v_step_;
     TransformInputs(static_cast<const float*>(args.in[0]), first, last, zeros, v);
-    const Image dy{static_cast<const float*>(args.in[1]), y_[1], y_[2], out_};
+    const Image<const float> dy{static_cast<const float*>(args.in[1]), y_[1], y_[2], out_};
     const float* cells[kTile * kTile];
     for (int64_t t = first; t < last; ++t) {
       const Position at = At(t);

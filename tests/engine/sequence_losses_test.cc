@@ -145,6 +145,18 @@ TEST(Ctc, RefusesBadLengths) {
   }
 }
 
+// Four samples of each of seven classes, told apart by six features.
+std::pair<Tensor, Tensor> SevenClasses() {
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal;
+  Tensor x(DType::kF32, {28, 6}), t(DType::kI64, {28});
+  for (int64_t n = 0; n < 28; ++n) {
+    for (int64_t k = 0; k < 6; ++k) x.data<float>()[n * 6 + k] = normal(random) + (n % 7 == k ? 3.f : 0.f);
+    t.data<int64_t>()[n] = n % 7;
+  }
+  return {std::move(x), std::move(t)};
+}
+
 TEST(AdaptiveLogSoftmax, TrainsAndPredictsAsALayer) {
   const char model[] = R"(
     name: "adaptive" dialect: PYTORCH inputs { shape: 6 }
@@ -157,13 +169,7 @@ TEST(AdaptiveLogSoftmax, TrainsAndPredictsAsALayer) {
       definition,
       Parse<v1::TrainingConfig>("objectives { output: \"log_prob\" loss { negative_log_likelihood {} } } " + rest), {});
   ASSERT_TRUE(session.ok()) << session.status();
-  std::mt19937 random(1);
-  std::normal_distribution<float> normal;
-  Tensor x(DType::kF32, {28, 6}), t(DType::kI64, {28});
-  for (int64_t n = 0; n < 28; ++n) {
-    for (int64_t k = 0; k < 6; ++k) x.data<float>()[n * 6 + k] = normal(random) + (n % 7 == k ? 3.f : 0.f);
-    t.data<int64_t>()[n] = n % 7;
-  }
+  const auto [x, t] = SevenClasses();
   double last = 0;
   for (int k = 0; k < 300; ++k) last = (*session)->Step({{"input", x.view()}, {"target", t.view()}})->loss;
   EXPECT_LT(last, 0.1);
@@ -198,13 +204,7 @@ TEST(AdaptiveLogSoftmax, TrainsAsAnObjective) {
   EXPECT_EQ(facts->parameters.size(), 2u + 1 + 2 * 2);
   auto session = TrainSession::Create(model, config, {});
   ASSERT_TRUE(session.ok()) << session.status();
-  std::mt19937 random(1);
-  std::normal_distribution<float> normal;
-  Tensor x(DType::kF32, {28, 6}), t(DType::kI64, {28});
-  for (int64_t n = 0; n < 28; ++n) {
-    for (int64_t k = 0; k < 6; ++k) x.data<float>()[n * 6 + k] = normal(random) + (n % 7 == k ? 3.f : 0.f);
-    t.data<int64_t>()[n] = n % 7;
-  }
+  const auto [x, t] = SevenClasses();
   const NamedViews batch = {{"input", x.view()}, {"target", t.view()}};
   const auto first = (*session)->Step(batch);
   ASSERT_TRUE(first.ok()) << first.status();
