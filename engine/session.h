@@ -189,7 +189,8 @@ class Version {
  public:
   virtual ~Version() = default;
 
-  // Keeps `weights`, without a copy if it may have them.
+  // Keeps `weights`, without a copy if it may have them: the model's, and those that losses own (which predictions do
+  // not read). Others are left out.
   static absl::StatusOr<std::unique_ptr<Version>> Create(const v1::Model& model, NamedTensors&& weights,
                                                          const SessionOptions& options);
   static absl::StatusOr<std::unique_ptr<Version>> Create(const v1::Model& model, const NamedTensors& weights,

@@ -7,7 +7,6 @@
 #include "absl/strings/strip.h"
 #include "engine/base/checkpoint_names.h"
 #include "engine/base/status.h"
-#include "engine/nn/losses/loss.h"
 
 namespace strata {
 namespace {
@@ -58,7 +57,7 @@ absl::Status Variables::SetWeights(const NamedTensors& weights, bool strict) {
   if (strict) {
     for (const std::string& name : weights_) {
       if (weights.count(name) == 0 && optional_.count(name) == 0)
-        return InvalidArgument("weights.", name, ": is missing");
+        return InvalidArgument("weights.", name, ": must be given, got nothing");
     }
   }
   for (const auto& [name, t] : weights) {
@@ -77,8 +76,9 @@ absl::Status Variables::CheckGraph(const Graph& graph) const {
   for (const VariableInfo& v : graph.variables()) {
     const auto it = all_.find(v.name);
     if (it == all_.end() || it->second.shape() != v.shape) {
-      return InvalidArgument("tensors: give ", v.name, " the shape ", ShapeString(v.shape), ", it has ",
-                             it == all_.end() ? "none" : ShapeString(it->second.shape()));
+      return InvalidArgument("tensors: must have the axes that ", v.name, " was made for, ",
+                             it == all_.end() ? "none" : ShapeString(it->second.shape()), ", got some that make it ",
+                             ShapeString(v.shape));
     }
   }
   return absl::OkStatus();
@@ -102,7 +102,7 @@ absl::Status Variables::Load(const NamedTensors& checkpoint, bool (*ignored)(con
   for (const std::string& name : weights_) {
     const auto it = checkpoint.find(absl::StrCat(kWeightPrefix, name));
     if (it == checkpoint.end() && optional_.count(name) > 0) continue;
-    if (it == checkpoint.end()) return InvalidArgument("checkpoint.", name, ": is missing");
+    if (it == checkpoint.end()) return InvalidArgument("checkpoint.", name, ": must be given, got nothing");
     STRATA_RETURN_IF_ERROR(CheckWeight("checkpoint.", name, it->second));
   }
   std::map<std::string, NamedTensors> kept;
@@ -146,11 +146,7 @@ int64_t Variables::bytes() const {
   return bytes;
 }
 
-bool Variables::IsOfOtherLoss(const std::string& name) const {
-  const absl::string_view prefix = nn::kObjectives;
-  return absl::StartsWith(name, prefix) && name.size() > prefix.size() &&
-         absl::StrContains("./", name[prefix.size()]) && !IsWeight(name);
-}
+bool Variables::IsOfOtherLoss(const std::string& name) const { return checkpoint::IsOfLoss(name) && !IsWeight(name); }
 
 bool Variables::IsWeight(const std::string& name) const {
   return std::find(weights_.begin(), weights_.end(), name) != weights_.end();
@@ -159,7 +155,7 @@ bool Variables::IsWeight(const std::string& name) const {
 absl::Status Variables::CheckWeight(const char* path, const std::string& name, const Tensor& t) const {
   const auto it = all_.find(name);
   if (it == all_.end() || !IsWeight(name)) {
-    return InvalidArgument(path, name, ": is no parameter or buffer of the model");
+    return InvalidArgument(path, name, ": must be a parameter or buffer of the model, got \"", name, "\"");
   }
   if (it->second.shape() == t.shape() && it->second.dtype() == t.dtype()) return absl::OkStatus();
   return InvalidArgument(path, name, ": must be ", DTypeName(it->second.dtype()), ShapeString(it->second.shape()),
@@ -171,7 +167,7 @@ absl::Status Variables::CheckSlot(const std::string& name, const Tensor& t) cons
   const absl::string_view rest = absl::StripPrefix(name, checkpoint::kSlot);
   const auto it = all_.find(std::string(rest.substr(0, rest.rfind('/'))));
   if (rest.size() == name.size() || it == all_.end()) {
-    return InvalidArgument("checkpoint.", name, ": is no slot of a parameter");
+    return InvalidArgument("checkpoint.", name, ": must be a slot of a parameter, got \"", name, "\"");
   }
   if (t.dtype() == DType::kF32 && t.shape() == it->second.shape()) return absl::OkStatus();
   return InvalidArgument("checkpoint.", name, ": must be f32", ShapeString(it->second.shape()), ", got ",

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "engine/base/checkpoint_names.h"
 #include "engine/base/status.h"
 #include "engine/compile.h"
 #include "engine/exec/context.h"
@@ -230,12 +231,18 @@ absl::StatusOr<std::unique_ptr<Version>> Version::Create(const v1::Model& given,
   std::map<std::string, std::shared_ptr<const Tensor>> bound;
   for (const nn::ParamSpec& p : ports.params) {
     const auto it = weights.find(p.name);
-    if (it == weights.end()) return InvalidArgument("weights.", p.name, ": is missing");
+    if (it == weights.end()) return InvalidArgument("weights.", p.name, ": must be given, got nothing");
     if (it->second.shape() != p.shape || it->second.dtype() != p.dtype) {
       return InvalidArgument("weights.", p.name, ": must be ", DTypeName(p.dtype), ShapeString(p.shape), ", got ",
                              DTypeName(it->second.dtype()), ShapeString(it->second.shape()));
     }
     bound[p.name] = std::make_shared<const Tensor>(std::move(it->second));
+  }
+  // No prediction reads them, but a training that begins with this version, or evaluates it, does.
+  for (auto& [name, tensor] : weights) {
+    if (checkpoint::IsOfLoss(name) && bound.count(name) == 0) {
+      bound[name] = std::make_shared<const Tensor>(std::move(tensor));
+    }
   }
   return std::make_unique<VersionImpl>(std::move(model), std::move(ports), std::move(bound), options);
 }

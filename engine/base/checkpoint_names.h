@@ -3,9 +3,21 @@
 // place stands the number of updates, one i64.
 #pragma once
 
+#include <string_view>
+
 namespace strata::checkpoint {
 
 inline constexpr char kWeight[] = "weight:", kSlot[] = "optimizer:", kSession[] = "session:", kKept[] = "kept:";
 inline constexpr char kCounters[] = "session:counters", kUpdates[] = "session:updates";
+
+// What the names of weights that a loss owns begin with, then the objective's index: "objectives.0.", in Keras'
+// dialect "objectives/0/". They are no parameters of a model: they go with its trainings, versions and files.
+inline constexpr char kObjectives[] = "objectives";
+constexpr bool IsOfLoss(std::string_view weight) {
+  constexpr std::string_view kPrefix = kObjectives;
+  if (weight.substr(0, kPrefix.size()) != kPrefix || weight.size() < kPrefix.size() + 2) return false;
+  const char separator = weight[kPrefix.size()], digit = weight[kPrefix.size() + 1];
+  return (separator == '.' || separator == '/') && digit >= '0' && digit <= '9';
+}
 
 }  // namespace strata::checkpoint

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/base/checkpoint_names.h"
 #include "engine/base/status.h"
 
 namespace strata::service {
@@ -43,7 +44,16 @@ absl::StatusOr<Matched> MatchStateDict(const std::string& model, const std::vect
     }
     file.erase(it);
   }
-  for (const auto& [name, tensor] : file) result.unexpected.push_back(name);
+  for (auto& [name, tensor] : file) {
+    if (checkpoint::IsOfLoss(name)) {
+      result.weights[name] = AsWeight(std::move(tensor));
+    } else {
+      result.unexpected.push_back(name);
+    }
+  }
+  for (const auto& [name, tensor] : start) {
+    if (checkpoint::IsOfLoss(name) && result.weights.count(name) == 0) result.weights[name] = tensor.Clone();
+  }
   std::vector<std::string> report;
   if (strict && !result.unexpected.empty()) {
     report.push_back(absl::StrCat("Unexpected key(s) in state_dict: ", Quoted(result.unexpected), ". "));

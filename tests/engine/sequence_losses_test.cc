@@ -225,7 +225,17 @@ TEST(AdaptiveLogSoftmax, TrainsAsAnObjective) {
   auto resumed = TrainSession::Create(model, config, {});
   ASSERT_TRUE((*resumed)->Load((*session)->Save()).ok());
   EXPECT_EQ((*resumed)->Step(batch)->loss, (*session)->Step(batch)->loss);
-  ASSERT_TRUE(Version::Create(model, weights, {}).ok());
+  // A version keeps them, and a session that begins with it judges as this one did.
+  auto version = Version::Create(model, weights, {});
+  ASSERT_TRUE(version.ok()) << version.status();
+  NamedTensors published;
+  for (const auto& [name, view] : (*version)->weights()) published[name] = Tensor::CopyOf(view);
+  EXPECT_EQ(published.size(), weights.size());
+  auto judge = TrainSession::Create(model, config, {});
+  ASSERT_TRUE((*judge)->SetWeights(published, true).ok());
+  EXPECT_EQ((*judge)->Evaluate(batch, true)->loss, evaluated->loss);
+  published["objectives.0.head.weight"] = Tensor(DType::kF32, {1});
+  EXPECT_FALSE((*judge)->SetWeights(published, false).ok());
   // From a published version: with its loss, and without.
   EXPECT_TRUE((*resumed)->SetWeights(weights, true).ok());
   auto other =

@@ -50,9 +50,8 @@ int FurtherPredictions(const v1::Loss& loss);
 
 // Whether a loss has weights of its own.
 bool OwnsWeights(const v1::Loss& loss);
-// What the names of such weights begin with: objectives.<index>.
-inline constexpr char kObjectives[] = "objectives";
-// The scope in which objective `index` builds its loss: `root` itself where the loss owns nothing.
+// The scope in which objective `index` builds its loss: `root` itself where the loss owns nothing. It names the weights
+// (engine/base/checkpoint_names.h).
 Scope ScopeOfObjective(const Scope& root, const v1::Loss& loss, int index);
 // Declares the weights without building the loss, in the scope of its objective.
 void DeclareWeights(Scope& s, const v1::Loss& loss, const Annotated& prediction, const std::vector<Annotated>& more);

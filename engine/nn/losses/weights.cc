@@ -1,5 +1,6 @@
 // Losses that own weights: they train with the model's.
 #include "absl/strings/str_cat.h"
+#include "engine/base/checkpoint_names.h"
 #include "engine/nn/custom/custom.h"
 #include "engine/nn/layers/adaptive_log_softmax.h"
 #include "engine/nn/losses/loss.h"
@@ -14,7 +15,8 @@ bool OwnsWeights(const v1::Loss& loss) {
 Scope ScopeOfObjective(const Scope& root, const v1::Loss& loss, int index) {
   if (!OwnsWeights(loss)) return root;
   const std::string name = absl::StrCat(index);
-  return root.Enter(kObjectives, kObjectives, true, std::nullopt).Enter(name, name, true, std::nullopt);
+  return root.Enter(checkpoint::kObjectives, checkpoint::kObjectives, true, std::nullopt)
+      .Enter(name, name, true, std::nullopt);
 }
 
 void DeclareWeights(Scope& s, const v1::Loss& loss, const Annotated& prediction, const std::vector<Annotated>& more) {
