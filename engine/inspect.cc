@@ -10,6 +10,7 @@
 #include "engine/compile.h"
 #include "engine/features.h"
 #include "engine/nn/build.h"
+#include "engine/nn/complete.h"
 #include "engine/nn/initializers/initializers.h"
 #include "engine/nn/losses/loss.h"
 #include "engine/ops/ops.h"
@@ -190,8 +191,10 @@ absl::StatusOr<NamedTensors> InitialWeights(const v1::Model& model, uint64_t see
   return weights;
 }
 
-absl::StatusOr<ModelFacts> Inspect(const v1::Model& given, const v1::TrainingConfig* given_config, int64_t batch_size) {
-  STRATA_ASSIGN_OR_RETURN(const v1::Model complete, Complete(given));
+namespace {
+
+absl::StatusOr<ModelFacts> InspectComplete(const v1::Model& complete, const v1::TrainingConfig* given_config,
+                                           int64_t batch_size) {
   STRATA_ASSIGN_OR_RETURN(const FeatureStage stage, FeatureStage::Create(complete));
   const v1::Model& model = stage.model();
   STRATA_ASSIGN_OR_RETURN(Ports ports, PortsOf(model));
@@ -240,6 +243,16 @@ absl::StatusOr<ModelFacts> Inspect(const v1::Model& given, const v1::TrainingCon
   for (const SlotSpec& slot : built->slots) facts.optimizer_bytes += NumElements(slot.shape) * 4;
   STRATA_ASSIGN_OR_RETURN(const std::unique_ptr<const Plan> plan, Compile(std::move(built->graph), {}));
   facts.activation_bytes = plan->arena_bytes;
+  return facts;
+}
+
+}  // namespace
+
+absl::StatusOr<ModelFacts> Inspect(const v1::Model& given, const v1::TrainingConfig* config, int64_t batch_size) {
+  nn::CallMoves moves;
+  STRATA_ASSIGN_OR_RETURN(const v1::Model complete, nn::Complete(given, &moves));
+  auto facts = InspectComplete(complete, config, batch_size);
+  if (!facts.ok()) return nn::WithGivenCalls(moves, facts.status());
   return facts;
 }
 

@@ -9,7 +9,9 @@
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "engine/base/status.h"
 #include "engine/nn/custom/custom.h"
 #include "engine/nn/schema.h"
@@ -28,6 +30,7 @@ constexpr int kMaxDepth = 32;
 // Counts over the whole tree of models.
 struct Totals {
   int64_t layers = 0;
+  CallMoves moves;
   const Definitions* definitions = nullptr;  // of the outermost model
 };
 
@@ -170,7 +173,7 @@ absl::Status CheckEdge(const std::string& path, const v1::Edge& edge, const std:
 }
 
 // Checks every reference and puts each call after those whose outputs it takes; calls keep their order where they can.
-absl::Status SortCalls(const std::string& path, v1::Model* model) {
+absl::Status SortCalls(const std::string& path, Totals* totals, v1::Model* model) {
   std::map<std::string, int> position;
   std::set<std::string> inputs;
   for (const v1::Input& input : model->inputs()) inputs.insert(input.name());
@@ -222,6 +225,7 @@ absl::Status SortCalls(const std::string& path, v1::Model* model) {
   google::protobuf::RepeatedPtrField<v1::Call> sorted;
   for (int i : order) *sorted.Add() = std::move(*model->mutable_calls(i));
   model->mutable_calls()->Swap(&sorted);
+  totals->moves[path] = std::move(order);
   return absl::OkStatus();
 }
 
@@ -314,7 +318,7 @@ absl::StatusOr<int64_t> CompleteModel(v1::Dialect dialect, const std::string& pa
   STRATA_RETURN_IF_ERROR(NameLayers(dialect, path, model));
   if (model->calls().empty()) AddDefaultCalls(model);
   STRATA_RETURN_IF_ERROR(NameCalls(path, model));
-  STRATA_RETURN_IF_ERROR(SortCalls(path, model));
+  STRATA_RETURN_IF_ERROR(SortCalls(path, totals, model));
   STRATA_RETURN_IF_ERROR(CompleteOutputs(path, model));
   return CompleteLayers(dialect, path, depth, totals, model);
 }
@@ -352,6 +356,11 @@ std::string AutomaticName(v1::Dialect dialect, const v1::Layer& layer) {
 }  // namespace nn
 
 absl::StatusOr<v1::Model> Complete(const v1::Model& model) {
+  nn::CallMoves moves;
+  return nn::Complete(model, &moves);
+}
+
+absl::StatusOr<v1::Model> nn::Complete(const v1::Model& model, CallMoves* moves) {
   v1::Model complete = model;
   if (model.dialect() != v1::PYTORCH && model.dialect() != v1::KERAS) {
     return InvalidArgument("dialect: must be PYTORCH or KERAS, got ", static_cast<int>(model.dialect()));
@@ -364,7 +373,21 @@ absl::StatusOr<v1::Model> Complete(const v1::Model& model) {
   totals.definitions = &definitions;
   STRATA_ASSIGN_OR_RETURN([[maybe_unused]] const int64_t calls,
                           nn::CompleteModel(model.dialect(), "", 0, &totals, &complete));
+  *moves = std::move(totals.moves);
   return complete;
+}
+
+absl::Status nn::WithGivenCalls(const CallMoves& moves, const absl::Status& status) {
+  for (const auto& [path, given] : moves) {
+    const std::string prefix = absl::StrCat(path, path.empty() ? "" : ".", "calls[");
+    absl::string_view rest = status.message();
+    if (!absl::ConsumePrefix(&rest, prefix)) continue;
+    size_t sorted = 0;
+    const size_t end = rest.find(']');
+    if (end == rest.npos || !absl::SimpleAtoi(rest.substr(0, end), &sorted) || sorted >= given.size()) continue;
+    return absl::Status(status.code(), absl::StrCat(prefix, given[sorted], rest.substr(end)));
+  }
+  return status;
 }
 
 }  // namespace strata

@@ -2,8 +2,10 @@
 // `Complete` itself is declared in engine/session.h, next to the functions that take a model.
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "strata/v1/model.pb.h"
@@ -15,6 +17,12 @@ namespace strata {
 absl::StatusOr<v1::Model> Complete(const v1::Model& model);
 
 namespace nn {
+
+// Models whose calls stood in another order before, by path: the index that each of their calls had.
+using CallMoves = std::map<std::string, std::vector<int>>;
+absl::StatusOr<v1::Model> Complete(const v1::Model& model, CallMoves* moves);
+// An error of the complete definition in words of the given one: a path that leads to a call gets the call's old index.
+absl::Status WithGivenCalls(const CallMoves& moves, const absl::Status& status);
 
 // Keras' automatic name of a class: "MaxPooling2D" -> "max_pooling2d".
 std::string SnakeCase(std::string_view class_name);

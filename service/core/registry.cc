@@ -110,26 +110,29 @@ v1::TrainingConfig ModelRegistry::WithComponents(const v1::TrainingConfig& confi
   return whole;
 }
 
-absl::StatusOr<v1::Model> ModelRegistry::CompleteModel(const v1::Model& model) const {
+absl::StatusOr<v1::Model> ModelRegistry::WholeModel(const v1::Model& model) const {
   v1::Model whole = model;
   STRATA_RETURN_IF_ERROR(CompleteAssets(&whole));
   options_.engine->AddComponents(Components(), &whole);
+  return whole;
+}
+
+absl::StatusOr<v1::Model> ModelRegistry::CompleteModel(const v1::Model& model) const {
+  STRATA_ASSIGN_OR_RETURN(const v1::Model whole, WholeModel(model));
   return options_.engine->Complete(whole);
 }
 
 absl::StatusOr<v1::Model> ModelRegistry::Definition(const v1::Model* model,
                                                     const v1::FrameworkDefinition* framework) const {
-  if (model != nullptr) return CompleteModel(*model);
-  if (framework == nullptr) return InvalidArgument("definition: must be given as model or framework");
+  if (model != nullptr) return WholeModel(*model);
+  if (framework == nullptr) return InvalidArgument("definition: must be given as model or framework, got neither");
   if (framework->dialect() != v1::PYTORCH && framework->dialect() != v1::KERAS) {
-    return InvalidArgument("framework.dialect: must be PYTORCH or KERAS");
+    return InvalidArgument("framework.dialect: must be PYTORCH or KERAS, got ", static_cast<int>(framework->dialect()));
   }
-  if (framework->json().empty()) return InvalidArgument("framework.json: must be given");
+  if (framework->json().empty()) return InvalidArgument("framework.json: must be given, got nothing");
   const std::vector<v1::Input> inputs(framework->inputs().begin(), framework->inputs().end());
   const CustomComponents custom = Components(framework->custom_components());
-  STRATA_ASSIGN_OR_RETURN(v1::Model imported,
-                          options_.engine->Import(framework->dialect(), framework->json(), inputs, custom));
-  return options_.engine->Complete(imported);
+  return options_.engine->Import(framework->dialect(), framework->json(), inputs, custom);
 }
 
 absl::StatusOr<const ModelRegistry::Model*> ModelRegistry::FindLocked(const std::string& name) const {
@@ -155,11 +158,13 @@ v1::ModelInfo ModelRegistry::InfoOf(const Model& model) {
 }
 
 absl::StatusOr<v1::ModelInfo> ModelRegistry::Create(const v1::CreateModelRequest& request) {
-  STRATA_ASSIGN_OR_RETURN(v1::Model definition, Definition(request.has_model() ? &request.model() : nullptr,
-                                                           request.has_framework() ? &request.framework() : nullptr));
-  if (!request.name().empty()) definition.set_name(request.name());
-  STRATA_RETURN_IF_ERROR(CheckName("name", definition.name()));
-  STRATA_RETURN_IF_ERROR(options_.engine->Inspect(definition, nullptr, 1).status());
+  STRATA_ASSIGN_OR_RETURN(v1::Model given, Definition(request.has_model() ? &request.model() : nullptr,
+                                                      request.has_framework() ? &request.framework() : nullptr));
+  if (!request.name().empty()) given.set_name(request.name());
+  // As it was given: errors name the client's own indices.
+  STRATA_RETURN_IF_ERROR(options_.engine->Inspect(given, nullptr, 1).status());
+  STRATA_RETURN_IF_ERROR(CheckName("name", given.name()));
+  STRATA_ASSIGN_OR_RETURN(v1::Model definition, options_.engine->Complete(given));
 
   ModelRecord record{.name = definition.name(), .definition = CanonicalBytes(definition)};
   record.digest = Sha256Hex(record.definition);
@@ -257,7 +262,7 @@ absl::StatusOr<v1::SummaryResponse> ModelRegistry::Summary(const v1::SummaryRequ
   } else if (request.of_case() == v1::SummaryRequest::kModel) {
     STRATA_ASSIGN_OR_RETURN(model, CompleteModel(request.model()));
   } else {
-    return InvalidArgument("of: must be given as name or model");
+    return InvalidArgument("of: must be given as name or model, got neither");
   }
   std::string style;
   switch (request.style()) {

@@ -100,6 +100,9 @@ class ModelRegistry {
     std::map<int64_t, std::shared_ptr<const Version>> loaded;
   };
 
+  // With the registered components that the model names.
+  absl::StatusOr<v1::Model> WholeModel(const v1::Model& model) const;
+  // As the client gave it, in either form; not complete.
   absl::StatusOr<v1::Model> Definition(const v1::Model* model, const v1::FrameworkDefinition* framework) const;
   absl::StatusOr<const Model*> FindLocked(const std::string& name) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   static v1::ModelInfo InfoOf(const Model& model);

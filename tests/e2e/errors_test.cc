@@ -79,6 +79,15 @@ TEST_F(Errors, OfDefinitions) {
        "units: 2 } } "
        "calls { name: 'one' layer: 'l' args { call: 'a' } } calls { name: 'two' layer: 'l' args { call: 'b' } }",
        "(call \"two\")"},
+      {"call before the one that it reads",
+       keras + "layers { name: 'k' subtract {} } layers { name: 'l' relu {} } calls { layer: 'k' args { call: 'l' } } "
+               "calls { layer: 'l' args { call: 'x' } } outputs { edge { call: 'k' } }",
+       "calls[0].args: must be the 2 inputs of layers[0].subtract, got 1"},
+      {"call before the one that it reads, nested",
+       keras + "layers { name: 'm' model { inputs { name: 'z' } layers { name: 'k' subtract {} } "
+               "layers { name: 'l' relu {} } calls { layer: 'k' args { call: 'l' } } "
+               "calls { layer: 'l' args { call: 'z' } } outputs { edge { call: 'k' } } } }",
+       "layers[0].model.calls[0].args: must be the 2 inputs of layers[0].model.layers[0].subtract, got 1"},
       {"vocabulary without an asset",
        "dialect: KERAS inputs { name: 'city' dtype: BYTES shape: 1 } layers { dense_features { feature_columns { "
        "indicator { categorical_column { vocabulary_file { key: 'city' vocabulary_file: 'f' } } } } } }",
