@@ -146,6 +146,9 @@ absl::Status SetArgument(const ArgumentRules& rules, const std::string& path, co
     message->GetReflection()->SetBool(message, cumulative, true);
     return absl::OkStatus();
   }
+  if (rules.dialect == v1::PYTORCH && key == "momentum" && value.is_null() && type->name() == "InstanceNorm") {
+    return SetField(rules, path, 0.0, field, message);  // which it passes on as 0
+  }
   const auto* axes = type->FindFieldByName("axes");
   if (key == "axis" && value.is_array() && axes != nullptr && !field->is_repeated()) {
     return SetAxes(rules, path, value, field, axes, message);

@@ -40,6 +40,11 @@ std::string Below(const std::string& path, const std::string& name);
 absl::Status SetArguments(const ArgumentRules& rules, const std::string& path, const Json& config,
                           google::protobuf::Message* message);
 
+// Refuses what Strata's own definitions may leave out but the constructor of PyTorch's class (a member of Layer.kind)
+// may not.
+absl::Status CheckPytorchArguments(const std::string& path, const google::protobuf::FieldDescriptor* kind,
+                                   const Json& config);
+
 // Sets one field from its JSON value and checks its range.
 absl::Status SetField(const ArgumentRules& rules, const std::string& path, const Json& value,
                       const google::protobuf::FieldDescriptor* field, google::protobuf::Message* message);

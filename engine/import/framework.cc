@@ -137,6 +137,7 @@ absl::StatusOr<v1::Layer> LayerFrom(v1::Dialect dialect, const std::string& path
     layer.mutable_leaky_relu()->set_negative_slope(0.2);  // the function's default; the layer's is 0.3
   }
   const Json& config = ConfigOf(form);
+  if (dialect == v1::PYTORCH && !function) STRATA_RETURN_IF_ERROR(CheckPytorchArguments(path, kind, config));
   STRATA_RETURN_IF_ERROR(SetArguments(
       {.dialect = dialect, .spatial_axes = nn::SpatialAxes(kind->name()), .layer = true}, path, config, attributes));
   STRATA_RETURN_IF_ERROR(CheckWhole(dialect, path, kind, layer));

@@ -331,7 +331,7 @@ class Functional {
       inputs_.erase(it);
     }
     if (inputs_.empty()) return absl::OkStatus();
-    return InvalidArgument(Below(path_, "input_layers"), ": must list every InputLayer, lacks ",
+    return InvalidArgument(Below(path_, "input_layers"), ": must list every InputLayer, got none of the name ",
                            inputs_.begin()->first);
   }
 

@@ -11,6 +11,7 @@
 #include "strata/v1/basic_layers.pb.h"
 #include "strata/v1/common.pb.h"
 #include "strata/v1/convolution_layers.pb.h"
+#include "strata/v1/losses.pb.h"
 #include "strata/v1/metrics.pb.h"
 #include "strata/v1/model.pb.h"
 #include "strata/v1/normalization_layers.pb.h"
@@ -242,7 +243,10 @@ absl::Status Check(const Context& c, const v1::Upsample& a) {
     return c.Refuse("size|scale_factor|input: exactly one must be set, got ", a.size().empty() ? "none" : "both");
   }
   if (a.has_align_corners() && (a.mode() == "nearest" || a.mode() == "nearest-exact")) {
-    return c.Refuse("align_corners|input: has no meaning for ", a.mode(), ", got one");
+    return c.Refuse("align_corners|input: must be absent for ", a.mode(), ", got one");
+  }
+  if (a.recompute_scale_factor() && !a.size().empty()) {
+    return c.Refuse("recompute_scale_factor|size|input: must be false beside a size, got true");
   }
   return absl::OkStatus();
 }
@@ -310,6 +314,19 @@ absl::Status Check(const Context& c, const v1::Bidirectional& a) {
   return absl::OkStatus();
 }
 
+// The divergence alone divides by the batch.
+absl::Status Check(const Context& c, const v1::Loss& a) {
+  const auto* kind = KindOf(a);
+  if (kind == nullptr || a.has_kl_div()) return absl::OkStatus();
+  const Message& m = a.GetReflection()->GetMessage(a, kind);
+  const auto* field = m.GetDescriptor()->FindFieldByName("reduction");
+  if (field == nullptr || field->enum_type() != v1::Reduction_descriptor() ||
+      m.GetReflection()->GetEnumValue(m, field) != v1::BATCH_MEAN) {
+    return absl::OkStatus();
+  }
+  return c.Refuse(kind->name(), ".reduction: must be MEAN, SUM or NONE, got BATCH_MEAN");
+}
+
 template <typename M>
 bool Is(const Message& message) {
   return message.GetDescriptor() == M::descriptor();
@@ -320,6 +337,7 @@ bool Is(const Message& message) {
 absl::Status CheckRules(v1::Dialect dialect, int axes, const std::string& path, const Message& m) {
   const Context c{dialect, axes, path};
   if (Is<v1::Layer>(m)) return Check(c, static_cast<const v1::Layer&>(m));
+  if (Is<v1::Loss>(m)) return Check(c, static_cast<const v1::Loss&>(m));
   if (Is<v1::Conv>(m)) return Check(c, static_cast<const v1::Conv&>(m));
   if (Is<v1::MaxPool>(m)) return CheckPool(c, static_cast<const v1::MaxPool&>(m));
   if (Is<v1::AvgPool>(m)) return CheckPool(c, static_cast<const v1::AvgPool&>(m));

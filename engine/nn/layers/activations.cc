@@ -188,7 +188,9 @@ Outputs BuildPrelu(Scope& s, const v1::Prelu& a, const Args& args) {
                                   ", got ", a.num_parameters()))};
     }
     alpha = s.Param("weight", {a.num_parameters()}, {.initializer = start});
-    if (a.num_parameters() != 1) {
+    if (x.rank() == 0) {
+      alpha = Reshape(alpha, {});
+    } else if (a.num_parameters() != 1) {
       Shape shape(x.rank() - 1, 1);
       shape[0] = a.num_parameters();
       alpha = Reshape(alpha, shape);

@@ -32,7 +32,9 @@ Value Edge(Value x, int axis, int64_t at, int64_t count) {
 Value PadAxis(Scope& s, PadKind kind, Value x, int axis, int64_t lo, int64_t hi, double value) {
   if (!x) return x;
   if (kind == PadKind::kZero) {
-    if (x.dim(axis) + lo + hi <= 0)
+    // The front is cut before the back.
+    const int64_t rest = x.dim(axis) + std::min<int64_t>(lo, 0);
+    if (x.dim(axis) + lo + hi <= 0 || rest < 0 || rest + std::min<int64_t>(hi, 0) < 0)
       return s.Fail(absl::StrCat("padding|input: must leave something of axis ", axis, " of ", ShapeString(x.shape()),
                                  ", got ", lo, " and ", hi));
     std::vector<int64_t> los(x.rank(), 0), his(x.rank(), 0);
@@ -72,8 +74,10 @@ namespace {
 template <typename List>
 Outputs Build(Scope& s, const List& padding, const Args& args, int axes, PadKind kind, double value) {
   Value x = args[0];
-  // Constants go round any tensor, cells round one with channels in front and perhaps a batch.
+  // Constants go round any axes of any tensor, whatever the layer's name says; cells round those of one with channels
+  // in front and perhaps a batch.
   const bool constant = kind == PadKind::kZero;
+  if (constant && padding.size() > 1) axes = padding.size() / 2;
   if (constant ? x.rank() < axes : x.rank() != axes + 1 && x.rank() != axes + 2) {
     return {s.Fail(absl::StrCat("input: must have ",
                                 constant ? absl::StrCat(axes, " or more") : absl::StrCat(axes + 1, " or ", axes + 2),
@@ -81,7 +85,8 @@ Outputs Build(Scope& s, const List& padding, const Args& args, int axes, PadKind
   }
   if (x.rank() == axes) s.MixRows();
   if (padding.size() != 1 && padding.size() != 2 * axes) {
-    return {s.Fail(absl::StrCat("padding: must have 1 or ", 2 * axes, " entries, got ", padding.size()))};
+    return {s.Fail(constant ? absl::StrCat("padding: must have 1 entry or pairs of them, got ", padding.size())
+                            : absl::StrCat("padding: must have 1 or ", 2 * axes, " entries, got ", padding.size()))};
   }
   for (int i = 0; i < axes; ++i) {
     const int64_t lo = padding.size() == 1 ? padding[0] : padding[2 * i];

@@ -19,7 +19,9 @@ Outputs BuildFlatten(Scope& s, const v1::Flatten& a, const Args& args) {
     if (x.rank() == 0) return {s.Fail("x|input: must have a batch axis, got []")};
     return {Reshape(x, {x.dim(0), x.dim(0) == 0 ? 0 : x.num_elements() / x.dim(0)})};
   }
-  if (x.rank() == 0) return {Reshape(x, {1})};
+  if (x.rank() == 0 && a.start_axis() <= 0 && a.start_axis() >= -1 && a.end_axis() <= 0 && a.end_axis() >= -1) {
+    return {Reshape(x, {1})};
+  }
   const int64_t start = a.start_axis() < 0 ? a.start_axis() + x.rank() : a.start_axis();
   const int64_t end = a.end_axis() < 0 ? a.end_axis() + x.rank() : a.end_axis();
   if (start < 0 || start >= x.rank() || end < start || end >= x.rank()) {

@@ -145,8 +145,19 @@ Outputs BuildEncoderLayer(Scope& s, const v1::TransformerEncoderLayer& a, const 
   return {f.Out(EncoderStep(s, a, f.In(args[0]), EncoderMasks(args, f)))};
 }
 
+// Target and memory, of one batch.
+template <typename L>
+bool CheckMemory(Scope& s, const L& a, const Args& args) {
+  if (!Check(s, a, args[0], "tgt") || !Check(s, a, args[1], "memory")) return false;
+  const Shape &tgt = args[0].value.shape(), &memory = args[1].value.shape();
+  const size_t batch = a.batch_first() ? 0 : 1;
+  if (tgt.size() == memory.size() && (tgt.size() < 3 || tgt[batch] == memory[batch])) return true;
+  s.Fail(absl::StrCat("tgt|memory: must have equal batch sizes, got ", ShapeString(tgt), " and ", ShapeString(memory)));
+  return false;
+}
+
 Outputs BuildDecoderLayer(Scope& s, const v1::TransformerDecoderLayer& a, const Args& args) {
-  if (!Check(s, a, args[0], "tgt") || !Check(s, a, args[1], "memory")) return {Value{s.graph(), -1}};
+  if (!CheckMemory(s, a, args)) return {Value{s.graph(), -1}};
   const Frame f = FrameOf(s, a, args[0]);
   return {f.Out(DecoderStep(s, a, f.In(args[0]), f.In(args[1]), DecoderMasks(args, f)))};
 }
@@ -180,7 +191,7 @@ Outputs BuildEncoder(Scope& s, const v1::TransformerEncoder& a, const Args& args
 
 Outputs BuildDecoder(Scope& s, const v1::TransformerDecoder& a, const Args& args) {
   const v1::TransformerDecoderLayer& l = a.decoder_layer();
-  if (!Check(s, l, args[0], "tgt") || !Check(s, l, args[1], "memory")) return {Value{s.graph(), -1}};
+  if (!CheckMemory(s, l, args)) return {Value{s.graph(), -1}};
   const Frame f = FrameOf(s, l, args[0]);
   const Masks masks = DecoderMasks(args, f);
   const Value memory = f.In(args[1]);

@@ -119,13 +119,38 @@ bool CheckBroadcast(Scope& s, const LossArgs& args) {
   return false;
 }
 
+namespace {
+
+// PyTorch: arithmetic promotes whole numbers, the kernels of the other losses take none.
+bool PromoteWholeNumbers(Scope& s, const v1::Loss& loss, LossArgs* args) {
+  std::vector<Annotated*> all{&args->prediction};
+  for (Annotated& a : args->more) all.push_back(&a);
+  const bool arithmetic = loss.has_mean_squared_error() || loss.has_mean_absolute_error() || loss.has_smooth_l1() ||
+                          loss.has_poisson_nll() || loss.has_hinge_embedding() || loss.has_margin_ranking() ||
+                          loss.has_cosine_embedding() || loss.has_triplet_margin() || loss.has_custom();
+  for (Annotated* a : all) {
+    const DType dtype = a->value.dtype();
+    if (IsFloat(dtype)) continue;
+    if (!arithmetic || (dtype == DType::kBool && !loss.has_custom())) {
+      s.Fail(absl::StrCat("input|input1|input2|anchor|positive|negative: must be ",
+                          arithmetic ? "numbers" : "floating point", ", got ", DTypeName(dtype)));
+      return false;
+    }
+    if (!loss.has_custom()) *a = Cast(a->value, DType::kF32);
+  }
+  return true;
+}
+
+}  // namespace
+
 Value BuildLoss(Scope& s, const v1::Loss& loss, const LossArgs& given) {
   const LossComponent* component = Find(loss);
-  if (component == nullptr) return s.Fail("loss.kind: must be set");
+  if (component == nullptr) return s.Fail("loss.kind: must be set, got none");
   if (!s.ok() || !given.prediction.value) return {s.graph(), -1};
   if (!given.target && !loss.has_triplet_margin()) return s.Fail("target: must be given, got nothing");
   LossArgs args = given;
   const bool keras = !s.pytorch();
+  if (!keras && !PromoteWholeNumbers(s, loss, &args)) return {s.graph(), -1};
   if (keras && !loss.function_form()) Squeeze(&args);
   const v1::Reduction reduction = component->reduction(loss);
   LossTerms terms = component->build(s, loss, args);
@@ -152,7 +177,8 @@ Value BuildObjective(Scope& s, const v1::Loss& loss, const LossArgs& given) {
     return value && value.rank() > 0 ? MeanAll(value) : value;
   }
   const LossComponent* component = Find(loss);
-  if (component == nullptr) return s.Fail("loss.kind: must be set");
+  if (component == nullptr) return s.Fail("loss.kind: must be set, got none");
+  if (!PromoteWholeNumbers(s, loss, &args)) return {s.graph(), -1};
   LossTerms terms = component->build(s, loss, args);
   if (!s.ok() || !terms.values) return {s.graph(), -1};
   Value w = Cast(args.sample_weight, terms.values.dtype());

@@ -8,6 +8,10 @@ namespace strata::nn {
 namespace {
 
 bool SameShape(Scope& s, const LossArgs& args) {
+  if (!IsFloat(args.target.dtype())) {
+    s.Fail(absl::StrCat("target: must be floating point, got ", DTypeName(args.target.dtype())));
+    return false;
+  }
   if (args.prediction.value.shape() == args.target.shape()) return true;
   s.Fail(absl::StrCat("target|input: shapes must be equal, got ", ShapeString(args.prediction.value.shape()), " and ",
                       ShapeString(args.target.shape())));
@@ -19,7 +23,8 @@ template <typename ShapeList>
 Value Factor(Scope& s, const char* name, const v1::Doubles& values, const ShapeList& shape, Value like) {
   Shape dims(shape.begin(), shape.end());
   if (dims.empty()) dims = {values.values_size()};
-  if (NumElements(dims) != values.values_size() || !BroadcastShape(dims, like.shape()).ok()) {
+  const absl::StatusOr<Shape> joined = BroadcastShape(dims, like.shape());
+  if (NumElements(dims) != values.values_size() || !joined.ok() || *joined != like.shape()) {
     return s.Fail(
         absl::StrCat(name, ": must fit ", ShapeString(like.shape()), ", got ", values.values_size(), " values"));
   }

@@ -88,14 +88,19 @@ LossTerms BuildCrossEntropy(Scope& s, const v1::Loss& loss, const LossArgs& args
     }
     return OfProbabilities(s, o, log_p, ClassesLast(LikePrediction(args)));
   }
+  if (args.target.dtype() == DType::kBool) {
+    s.Fail("target: must be class indices or probabilities, got BOOL");
+    return {};
+  }
   return OfIndices(s, o, log_p, args.target.dtype() == DType::kI64 ? args.target : Cast(args.target, DType::kI32));
 }
 
 LossTerms BuildNll(Scope& s, const v1::Loss& loss, const LossArgs& args) {
   const auto& a = loss.negative_log_likelihood();
   const ClassOptions o{a.has_weight() ? &a.weight() : nullptr, a.ignore_index(), 0};
-  if (IsFloat(args.target.dtype()) || args.prediction.value.rank() < 1) {
-    s.Fail("target: must be class indices");
+  if (IsFloat(args.target.dtype()) || args.target.dtype() == DType::kBool || args.prediction.value.rank() < 1) {
+    s.Fail(absl::StrCat("target|input: must be class indices for scores, got ", DTypeName(args.target.dtype()),
+                        ShapeString(args.target.shape()), " for ", ShapeString(args.prediction.value.shape())));
     return {};
   }
   return OfIndices(s, o, ClassesLast(args.prediction),

@@ -40,6 +40,11 @@ LossTerms BuildKlDiv(Scope& s, const v1::Loss& loss, const LossArgs& args) {
 
 LossTerms BuildSoftMargin(Scope& s, const v1::Loss&, const LossArgs& args) {
   if (!CheckBroadcast(s, args)) return {};
+  if (*BroadcastShape(args.prediction.value.shape(), args.target.shape()) != args.prediction.value.shape()) {
+    s.Fail(absl::StrCat("target|input: target must broadcast to ", ShapeString(args.prediction.value.shape()), ", got ",
+                        ShapeString(args.target.shape())));
+    return {};
+  }
   return {Softplus(-(LikePrediction(args) * args.prediction.value)), {}};
 }
 
@@ -58,16 +63,20 @@ Value ClassWeight(Scope& s, bool has, const v1::Doubles& weight, int64_t classes
 LossTerms BuildMultiLabelSoftMargin(Scope& s, const v1::Loss& loss, const LossArgs& args) {
   const auto& a = loss.multi_label_soft_margin();
   const Value x = args.prediction;
-  if (x.rank() < 1 || args.target.shape() != x.shape()) {
-    s.Fail(absl::StrCat("target|input: shapes must be equal, got ", ShapeString(x.shape()), " and ",
-                        ShapeString(args.target.shape())));
+  if (x.rank() < 1) {
+    s.Fail("input: must have an axis of classes, got none");
     return {};
   }
-  const Value t = LikePrediction(args), w = ClassWeight(s, a.has_weight(), a.weight(), x.dim(-1));
-  if (!s.ok()) return {};
+  if (!CheckBroadcast(s, args)) return {};
+  const Value t = LikePrediction(args);
   Value values = t * Softplus(-x) + (1 - t) * Softplus(x);
+  // One factor stands for all classes.
+  const bool one = a.weight().values_size() == 1;
+  const Value w = ClassWeight(s, a.has_weight(), a.weight(), one ? 1 : values.dim(-1));
+  if (!s.ok()) return {};
   if (w) values = values * w;
-  return {ReduceMean(values, {-1}), {}};
+  // The classes are those of the prediction's last axis, also where the target has more axes.
+  return {ReduceSum(values, {x.rank() - 1}) * (1.0 / static_cast<double>(x.dim(-1))), {}};
 }
 
 // Scores [N, C] and labels; a single sample comes without a batch axis.
@@ -76,7 +85,11 @@ struct Scores {
   bool unbatched = false;
 };
 Scores ScoresOf(Scope& s, const LossArgs& args, bool label_per_class) {
-  Scores c{args.prediction, args.target, args.prediction.value.rank() == 1};
+  Scores c{args.prediction, args.target, args.prediction.value.rank() <= 1};
+  if (c.x.rank() == 0) {  // a single class
+    c.x = ExpandDims(c.x, 0);
+    if (label_per_class && c.t.rank() == 0) c.t = ExpandDims(c.t, 0);
+  }
   if (c.unbatched) {
     c.x = ExpandDims(c.x, 0);
     // One sample's label may stand in an axis of its own.
@@ -85,11 +98,17 @@ Scores ScoresOf(Scope& s, const LossArgs& args, bool label_per_class) {
     c.unbatched = !in_axis;  // the loss has the label's axes
   }
   const Shape want = c.x.rank() != 2 ? Shape{} : label_per_class ? c.x.shape() : Shape{c.x.dim(0)};
-  if (IsFloat(c.t.dtype()) || c.x.rank() != 2 || c.t.shape() != want) {
+  if (IsFloat(c.t.dtype()) || c.t.dtype() == DType::kBool || c.x.rank() != 2 || c.t.shape() != want) {
     s.Fail(absl::StrCat("target|input: needs scores [N, C] and integer labels of ", ShapeString(want), ", got ",
                         ShapeString(args.prediction.value.shape()), " and ", ShapeString(args.target.shape())));
   }
   if (c.t.dtype() != DType::kI64) c.t = Cast(c.t, DType::kI32);
+  if (!s.ok() || !c.x || !c.t) return c;
+  // Rows of labels end with -1.
+  const int64_t classes = c.x.dim(1), first = label_per_class ? -1 : 0;
+  s.Require(
+      And(GreaterEqual(c.t, Like(c.t, static_cast<double>(first))), Less(c.t, Like(c.t, static_cast<double>(classes)))),
+      absl::StrCat("target: classes must be in [", first, ", ", classes, ")"));
   return c;
 }
 
@@ -142,7 +161,14 @@ bool NeedsMore(Scope& s, const LossArgs& args, size_t count) {
 }
 
 LossTerms BuildMarginRanking(Scope& s, const v1::Loss& loss, const LossArgs& args) {
-  if (!NeedsMore(s, args, 1) || !CheckBroadcast(s, args)) return {};
+  if (!NeedsMore(s, args, 1)) return {};
+  const Shape &x = args.prediction.value.shape(), &y = args.more[0].value.shape(), &t = args.target.shape();
+  const absl::StatusOr<Shape> both = BroadcastShape(x, y);
+  if (x.size() != y.size() || x.size() != t.size() || !both.ok() || !BroadcastShape(*both, t).ok()) {
+    s.Fail(absl::StrCat("input1|input2|target: must have as many axes and sizes that fit, got ", ShapeString(x), ", ",
+                        ShapeString(y), " and ", ShapeString(t)));
+    return {};
+  }
   const Value difference = args.prediction.value - args.more[0].value;
   return {Relu(loss.margin_ranking().margin() - LikePrediction(args) * difference), {}};
 }
@@ -151,7 +177,10 @@ LossTerms BuildMarginRanking(Scope& s, const v1::Loss& loss, const LossArgs& arg
 LossTerms BuildCosineEmbedding(Scope& s, const v1::Loss& loss, const LossArgs& args) {
   if (!NeedsMore(s, args, 1)) return {};
   const Value x = args.prediction, y = args.more[0];
-  if (x.shape() != y.shape() || x.rank() < 1 || x.rank() > 2 || args.target.rank() != x.rank() - 1) {
+  const absl::StatusOr<Shape> both = BroadcastShape(x.shape(), y.shape());
+  bool fits = both.ok() && x.rank() == y.rank() && x.rank() >= 1 && x.rank() <= 2 && args.target.rank() == x.rank() - 1;
+  if (fits) fits = BroadcastShape(Shape(both->begin(), both->end() - 1), args.target.shape()).ok();
+  if (!fits) {
     s.Fail(absl::StrCat("target|input1|input2: needs two [N, D] and targets [N], got ", ShapeString(x.shape()), ", ",
                         ShapeString(y.shape()), " and ", ShapeString(args.target.shape())));
     return {};
