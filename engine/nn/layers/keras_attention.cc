@@ -167,15 +167,23 @@ Outputs BuildMultiHead(Scope& s, const v1::KerasMultiHeadAttention& a, const Arg
   if (attended.empty()) {
     for (int i = 1; i < rank - 1; ++i) attended.push_back(i);
   }
-  for (int64_t& axis : attended) {
-    axis += axis < 0 ? rank : 0;
-    if (axis < 1 || axis >= rank - 1)
-      return {s.Fail(absl::StrCat("attention_axes: must name axes between batch and features, got ", axis))};
+  for (int64_t& axis : attended) axis += axis < 0 ? rank : 0;
+  for (const int64_t axis : attended) {
+    if (axis < 1 || axis >= rank - 1 || std::count(attended.begin(), attended.end(), axis) > 1)
+      return {s.Fail(absl::StrCat("attention_axes: must name different axes between batch and features, got ", axis))};
+  }
+  for (int i = 0; i < rank - 1; ++i) {
+    const bool apart = std::count(attended.begin(), attended.end(), i) > 0;
+    if (key.dim(i) == value.dim(i) && (apart || query.dim(i) == key.dim(i))) continue;
+    return {s.Fail(absl::StrCat("inputs: query, value and key must have equal sizes of axis ", i, ", got ",
+                                ShapeString(query.shape()), ", ", ShapeString(value.shape()), " and ",
+                                ShapeString(key.shape())))};
   }
   const Value q = Project(s, a, query, "query", heads, key_dim), k = Project(s, a, key, "key", heads, key_dim),
               v = Project(s, a, value, "value", heads, value_dim);
   if (!s.ok()) return {Value{s.graph(), -1}};
   const Merged mq = Merge(q, attended), mk = Merge(k, attended), mv = Merge(v, attended);
+  if (!s.ok()) return {Value{s.graph(), -1}};
   Value scores =
       MatMul(mq.value * (1 / std::sqrt(static_cast<double>(key_dim))), mk.value, false, true);  // [..., H, T, S]
   Value keep = args.Named("attention_mask");
