@@ -95,7 +95,7 @@ class Walk {
   void AddInput(int i, const Port& port, const InputNeed& need) {
     v1::Input input = model_.inputs(i);
     if (input.has_batched() && !input.batched()) {
-      Fail(absl::StrCat("inputs[", i, "].batched: PyTorch's calls without a batch axis have no counterpart in Keras"));
+      Fail(absl::StrCat("inputs[", i, "].batched: must be true, Keras has no calls without a batch axis, got false"));
     }
     if (input.shape_size() + 1 == static_cast<int>(need.axes.size())) {
       for (size_t k = 1; k < need.axes.size(); ++k) {

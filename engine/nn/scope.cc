@@ -37,7 +37,7 @@ Value Scope::Param(std::string_view name, Shape shape, ParamOptions options) {
   if (!ok()) return {graph_, -1};
   int64_t count = 0;
   if (!CheckedNumElements(shape, &count))
-    return Fail(absl::StrCat(std::string(name), ": shape ", ShapeString(shape), " is too large"));
+    return Fail(absl::StrCat(std::string(name), ": must have fewer elements, got ", ShapeString(shape)));
   const bool trainable = options.trainable && trainable_;
   const Value v = graph_->AddVariable({full, DType::kF32, shape, VariableInfo::Kind::kParameter, trainable});
   std::string stream = full;
@@ -53,7 +53,7 @@ Value Scope::Param(std::string_view name, Shape shape, ParamOptions options) {
 }
 
 Value Scope::State(std::string_view name, Shape shape, double start, DType dtype) {
-  if (captures_ != nullptr) return Fail("cell: must not keep state of its own");
+  if (captures_ != nullptr) return Fail(absl::StrCat("cell: must not keep state of its own, got ", std::string(name)));
   const std::string full = FullName(name);
   for (const ParamSpec& p : collected_->params) {
     if (p.name == full) return p.value;
@@ -98,7 +98,7 @@ void Scope::Require(Value holds, const std::string& rule) {
 }
 
 void Scope::PenalizeActivity(bool has, const v1::Regularizer& regularizer, Value output) {
-  if (has && captures_ != nullptr) Fail("activity_regularizer: has no place in a cell");
+  if (has && captures_ != nullptr) Fail("activity_regularizer: must be absent in a cell, got one");
   if (!has || !output) return;
   AddPenalty(Penalty(regularizer, output) / static_cast<double>(std::max<int64_t>(output.dim(0), 1)));
 }

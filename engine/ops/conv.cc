@@ -33,8 +33,8 @@ absl::StatusOr<std::vector<ValueInfo>> InferConv(const Attrs& attrs, In in) {
     const int64_t reach = at.dilation[i] * (w[axes.first_spatial + i] - 1) + 1;
     const int64_t room = x[1 + i] + at.pad_lo[i] + at.pad_hi[i] - reach;
     if (room < 0) {
-      return InvalidArgument("kernel_size: window of ", reach, " does not fit the padded input of ",
-                             x[1 + i] + at.pad_lo[i] + at.pad_hi[i]);
+      return InvalidArgument("kernel_size: must fit the padded input of ", x[1 + i] + at.pad_lo[i] + at.pad_hi[i],
+                             ", got a window of ", reach);
     }
     y.push_back(room / at.stride[i] + 1);
   }

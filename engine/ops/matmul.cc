@@ -24,12 +24,12 @@ absl::StatusOr<std::vector<ValueInfo>> Infer(const Attrs& attrs, std::span<const
   const auto& at = std::get<MatMulAttrs>(attrs);
   const Shape &a = in[0]->shape, &b = in[1]->shape;
   if (a.size() < 2 || a.size() != b.size() || in[0]->dtype != in[1]->dtype) {
-    return InvalidArgument("matmul: operands ", ShapeString(a), " and ", ShapeString(b), " do not fit");
+    return InvalidArgument("matmul: operands must fit, got ", ShapeString(a), " and ", ShapeString(b));
   }
   const int64_t kb = at.transpose_b ? b[b.size() - 1] : b[b.size() - 2];
   const Sizes s = SizesOf(at, a, b);
   if (s.k != kb || !std::equal(a.begin(), a.end() - 2, b.begin())) {
-    return InvalidArgument("matmul: operands ", ShapeString(a), " and ", ShapeString(b), " do not fit");
+    return InvalidArgument("matmul: operands must fit, got ", ShapeString(a), " and ", ShapeString(b));
   }
   if (at.bias && (in.size() != 3 || in[2]->shape != Shape{s.n})) return absl::InternalError("matmul: wrong bias");
   Shape shape(a.begin(), a.end() - 2);

@@ -18,7 +18,8 @@ using Grads = std::vector<Value>;
 Results InferReshape(const Attrs& attrs, In in) {
   const Shape& shape = std::get<ShapeAttrs>(attrs).shape;
   if (NumElements(shape) != NumElements(in[0]->shape)) {
-    return InvalidArgument("shape: ", ShapeString(in[0]->shape), " does not reshape to ", ShapeString(shape));
+    return InvalidArgument("shape: must have the elements of ", ShapeString(in[0]->shape), ", got ",
+                           ShapeString(shape));
   }
   return std::vector<ValueInfo>{{in[0]->dtype, shape}};
 }
@@ -42,7 +43,9 @@ Results InferPad(const Attrs& attrs, In in) {
   if (at.lo.size() != y.size() || at.hi.size() != y.size()) return InvalidArgument("pad: one pair for each axis");
   for (size_t i = 0; i < y.size(); ++i) {
     y[i] += at.lo[i] + at.hi[i];
-    if (y[i] < 0) return InvalidArgument("padding: nothing of axis ", i, " is left");
+    if (y[i] < 0)
+      return InvalidArgument("padding: must leave something of axis ", i, ", got ", at.lo[i], " and ", at.hi[i],
+                             " for ", ShapeString(in[0]->shape));
   }
   return std::vector<ValueInfo>{{in[0]->dtype, std::move(y)}};
 }
@@ -56,7 +59,8 @@ Results InferSlice(const Attrs& attrs, In in) {
   for (size_t i = 0; i < x.size(); ++i) {
     if (at.start[i] < 0 || at.size[i] < 0 || at.step[i] < 1 ||
         (at.size[i] > 0 && at.start[i] + (at.size[i] - 1) * at.step[i] >= x[i])) {
-      return InvalidArgument("slice: leaves axis ", i, " of ", ShapeString(x));
+      return InvalidArgument("slice: must stay within axis ", i, " of ", ShapeString(x), ", got start ", at.start[i],
+                             " and size ", at.size[i]);
     }
   }
   return std::vector<ValueInfo>{{in[0]->dtype, at.size}};
@@ -71,13 +75,13 @@ Results InferConcat(const Attrs& attrs, In in) {
   for (size_t i = 1; i < in.size(); ++i) {
     Shape s = in[i]->shape;
     if (s.size() != y.size() || in[i]->dtype != in[0]->dtype) {
-      return InvalidArgument("concatenate: inputs ", ShapeString(in[0]->shape), " and ", ShapeString(s), " do not fit");
+      return InvalidArgument("concatenate: inputs must fit, got ", ShapeString(in[0]->shape), " and ", ShapeString(s));
     }
     y[axis] += s[axis];
     s[axis] = in[0]->shape[axis];
     if (s != in[0]->shape) {
-      return InvalidArgument("concatenate: inputs ", ShapeString(in[0]->shape), " and ", ShapeString(in[i]->shape),
-                             " differ outside axis ", axis);
+      return InvalidArgument("concatenate: inputs must be equal outside axis ", axis, ", got ",
+                             ShapeString(in[0]->shape), " and ", ShapeString(in[i]->shape));
     }
   }
   return std::vector<ValueInfo>{{in[0]->dtype, std::move(y)}};
@@ -87,7 +91,7 @@ Results InferBroadcast(const Attrs& attrs, In in) {
   const Shape& shape = std::get<ShapeAttrs>(attrs).shape;
   STRATA_ASSIGN_OR_RETURN(Shape y, BroadcastShape(in[0]->shape, shape));
   if (y != shape)
-    return InvalidArgument("shape ", ShapeString(in[0]->shape), " does not broadcast to ", ShapeString(shape));
+    return InvalidArgument("shape: must broadcast to ", ShapeString(shape), ", got ", ShapeString(in[0]->shape));
   return std::vector<ValueInfo>{{in[0]->dtype, shape}};
 }
 
@@ -259,7 +263,8 @@ Value Reshape(Value x, Shape shape) {
   }
   if (wild >= 0) {
     if (known <= 0 || x.num_elements() % known != 0) {
-      x.graph->Fail(InvalidArgument("shape: ", ShapeString(x.shape()), " does not reshape to ", ShapeString(shape)));
+      x.graph->Fail(
+          InvalidArgument("shape: must have the elements of ", ShapeString(x.shape()), ", got ", ShapeString(shape)));
       return {x.graph, -1};
     }
     shape[wild] = x.num_elements() / known;

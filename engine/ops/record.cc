@@ -112,7 +112,7 @@ absl::StatusOr<Shape> BroadcastShape(const Shape& a, const Shape& b) {
     const int64_t x = i < a.size() ? a[a.size() - 1 - i] : 1;
     const int64_t y = i < b.size() ? b[b.size() - 1 - i] : 1;
     if (x != y && x != 1 && y != 1) {
-      return InvalidArgument("shapes ", ShapeString(a), " and ", ShapeString(b), " do not broadcast");
+      return InvalidArgument("shapes: must broadcast, got ", ShapeString(a), " and ", ShapeString(b));
     }
     out[out.size() - 1 - i] = x == 1 ? y : x;
   }

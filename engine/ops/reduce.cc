@@ -19,7 +19,9 @@ absl::StatusOr<std::vector<ValueInfo>> InferReduce(const Attrs& attrs, In in) {
   for (size_t i = 0; i < in[0]->shape.size(); ++i) {
     if (std::find(axes.begin(), axes.end(), static_cast<int64_t>(i)) == axes.end()) y.push_back(in[0]->shape[i]);
   }
-  if (y.size() + axes.size() != in[0]->shape.size()) return InvalidArgument("axis: does not exist or stands twice");
+  if (y.size() + axes.size() != in[0]->shape.size())
+    return InvalidArgument("axis: must name different axes of ", ShapeString(in[0]->shape), ", got ",
+                           ShapeString(axes));
   return std::vector<ValueInfo>{{in[0]->dtype, std::move(y)}};
 }
 
@@ -30,7 +32,7 @@ absl::StatusOr<std::vector<ValueInfo>> InferArgMax(const Attrs& attrs, In in) {
 }
 
 absl::StatusOr<std::vector<ValueInfo>> InferSame(const Attrs&, In in) {
-  if (in[0]->shape.empty()) return InvalidArgument("softmax: needs an axis");
+  if (in[0]->shape.empty()) return InvalidArgument("softmax: must have an axis, got []");
   return std::vector<ValueInfo>{{in[0]->dtype, in[0]->shape}};
 }
 

@@ -23,7 +23,7 @@ absl::StatusOr<Graph> BindVariables(const Graph& graph,
     if (node.op == Op::kVariable) {
       const std::string& name = graph.variables()[node.as<VariableAttrs>().index].name;
       const auto it = values.find(name);
-      if (it == values.end()) return InvalidArgument("weights.", name, ": is missing");
+      if (it == values.end()) return InvalidArgument("weights.", name, ": must be given, got nothing");
       if (it->second->shape() != results[0].shape || it->second->dtype() != results[0].dtype) {
         return InvalidArgument("weights.", name, ": must be ", DTypeName(results[0].dtype),
                                ShapeString(results[0].shape), ", got ", DTypeName(it->second->dtype()),

@@ -186,7 +186,10 @@ absl::Status Progress::Load(const NamedTensors& checkpoint) {
   const auto elsewhere = checkpoint.find(kUpdates);
   if (elsewhere != checkpoint.end()) {
     if (elsewhere->second.num_elements() != 1 || elsewhere->second.data<int64_t>()[0] < 0) {
-      return InvalidArgument("checkpoint.", kUpdates, ": must be one number >= 0");
+      return InvalidArgument("checkpoint.", kUpdates, ": must be one number >= 0, got ",
+                             elsewhere->second.num_elements() == 1
+                                 ? absl::StrCat(elsewhere->second.data<int64_t>()[0])
+                                 : absl::StrCat(elsewhere->second.num_elements(), " numbers"));
     }
     steps = updates = elsewhere->second.data<int64_t>()[0];
   }
@@ -194,7 +197,8 @@ absl::Status Progress::Load(const NamedTensors& checkpoint) {
   if (counters == checkpoint.end() && rate == checkpoint.end()) return absl::OkStatus();
   if (counters == checkpoint.end() || counters->second.num_elements() < 3 || rate == checkpoint.end() ||
       rate->second.num_elements() != 1) {
-    return InvalidArgument("checkpoint: has no counters of a session");
+    return InvalidArgument("checkpoint: must have a session's ", kCounters, " and ", kRate,
+                           ", got other or shorter ones");
   }
   std::vector<int64_t> c(kNumCounters, 0);
   const Tensor& saved = counters->second;

@@ -82,7 +82,8 @@ absl::StatusOr<int> Await(pid_t child) {
     if (absl::Now() > deadline) {
       ::kill(child, SIGKILL);
       ::waitpid(child, &state, 0);
-      return absl::InvalidArgumentError("file: reading it takes too long");
+      return absl::InvalidArgumentError(
+          absl::StrCat("file: must be read within ", absl::FormatDuration(kTimeLimit), ", got no end"));
     }
     absl::SleepFor(pause);
   }

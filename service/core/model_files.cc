@@ -69,7 +69,7 @@ absl::StatusOr<v1::Model> ModelFiles::DefinitionFor(const v1::ImportStart& start
   if (start.has_definition()) {
     const auto& given = start.definition();
     if (given.dialect() != v1::PYTORCH && given.dialect() != v1::KERAS) {
-      return InvalidArgument("definition.dialect: must be PYTORCH or KERAS");
+      return InvalidArgument("definition.dialect: must be PYTORCH or KERAS, got ", static_cast<int>(given.dialect()));
     }
     const std::vector<v1::Input> inputs(given.inputs().begin(), given.inputs().end());
     STRATA_ASSIGN_OR_RETURN(const v1::Model model,
@@ -77,7 +77,8 @@ absl::StatusOr<v1::Model> ModelFiles::DefinitionFor(const v1::ImportStart& start
     return options_.registry->CompleteModel(model);
   }
   if (start.name().empty()) {
-    return absl::InvalidArgumentError("definition: must be given for a file of weights alone, or the name of a model");
+    return absl::InvalidArgumentError(
+        "definition: must be given for a file of weights alone, or the name of a model, got neither");
   }
   const auto entry = options_.registry->Find(start.name());
   if (!entry.ok()) {

@@ -16,7 +16,7 @@ std::string Quote(absl::string_view text) {
 }
 
 absl::Status CheckName(absl::string_view path, absl::string_view name) {
-  if (name.empty()) return InvalidArgument(path, ": must be given");
+  if (name.empty()) return InvalidArgument(path, ": must be given, got nothing");
   bool good = name.size() <= 63 && absl::ascii_isalnum(name[0]);
   for (const char c : name) good = good && (absl::ascii_isalnum(c) || c == '_' || c == '.' || c == '-');
   if (!good) return InvalidArgument(path, ": must match [A-Za-z0-9][A-Za-z0-9_.-]{0,62}, got ", Quote(name));
@@ -27,7 +27,8 @@ absl::Status CheckText(absl::string_view path, absl::string_view text, size_t ma
   if (text.size() > max_bytes)
     return InvalidArgument(path, ": must have at most ", max_bytes, " bytes, got ", text.size());
   for (const char c : text) {
-    if (static_cast<unsigned char>(c) < 0x20) return InvalidArgument(path, ": has a control character");
+    if (static_cast<unsigned char>(c) < 0x20)
+      return InvalidArgument(path, ": must have no control character, got ", Quote(text));
   }
   return absl::OkStatus();
 }

@@ -173,7 +173,8 @@ absl::StatusOr<TensorFile> RunManager::StartFrom(const v1::StartRun& request, v1
     } else if (run.ok()) {
       *config = (*run)->Info().config();
     } else {
-      return InvalidArgument("start.config: must be given, for version ", version.version(), " came without one");
+      return InvalidArgument("start.config: must be given, for version ", version.version(),
+                             " came without one, got nothing");
     }
   }
   TensorFile start;

@@ -56,10 +56,10 @@ void Run::DoWork(Work work) {
       return DoFinish(request.request_id());
     case v1::TrainRequest::kStart:
     case v1::TrainRequest::kAttach:
-      status = InvalidArgument("kind: start and attach come first in a stream, and once");
+      status = InvalidArgument("kind: must be start or attach only once, first in a stream, got it again");
       break;
     case v1::TrainRequest::KIND_NOT_SET:
-      status = InvalidArgument("kind: must be given");
+      status = InvalidArgument("kind: must be given, got nothing");
       break;
   }
   if (status.ok()) return sink_->Send(std::move(response));

@@ -76,7 +76,8 @@ absl::StatusOr<int64_t> CheckedSize(absl::string_view path, const Shape& shape, 
     if (shape[i] < 0) return InvalidArgument(path, ".shape[", i, "]: must be >= 0, got ", shape[i]);
   }
   int64_t count = 0;
-  if (!CheckedNumElements(shape, &count)) return InvalidArgument(path, ".shape: too many elements: ", ShapeText(shape));
+  if (!CheckedNumElements(shape, &count))
+    return InvalidArgument(path, ".shape: must have fewer elements, got ", ShapeText(shape));
   return count * static_cast<int64_t>(SizeOf(dtype));
 }
 
@@ -114,7 +115,7 @@ absl::StatusOr<Tensor> ParseTexts(absl::string_view path, const Shape& shape, ab
 
 absl::StatusOr<BatchViews> ViewsOf(absl::string_view path,
                                    const google::protobuf::Map<std::string, v1::Tensor>& tensors) {
-  if (tensors.empty()) return InvalidArgument(path, ": must not be empty");
+  if (tensors.empty()) return InvalidArgument(path, ": must not be empty, got no tensors");
   if (tensors.size() > kMaxTensors)
     return InvalidArgument(path, ": at most ", kMaxTensors, " tensors, got ", tensors.size());
   BatchViews result;

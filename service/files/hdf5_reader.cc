@@ -139,7 +139,8 @@ class Reader {
     const Hdf5 space(H5Aget_space(attribute), &H5Sclose), type(H5Aget_type(attribute), &H5Tclose);
     if (!space.ok() || !type.ok()) return Damaged(path, "an attribute that cannot be read");
     const hssize_t count = H5Sget_simple_extent_npoints(space.get());
-    if (count < 0 || count > kMaxAttributeElements) return InvalidArgument("hdf5: ", path, ": has too many elements");
+    if (count < 0 || count > kMaxAttributeElements)
+      return InvalidArgument("hdf5: ", path, ": must have at most ", kMaxAttributeElements, " elements, got ", count);
     const bool scalar = H5Sget_simple_extent_type(space.get()) == H5S_SCALAR;
     Json list = Json::array();
     if (H5Tget_class(type.get()) == H5T_STRING) {
@@ -167,7 +168,9 @@ class Reader {
       if (count > 0 && H5Aread(attribute, memory.get(), texts.data()) < 0) return Damaged(path, "a text");
       for (const char* text : texts) {
         const size_t size = text == nullptr ? 0 : std::strlen(text);
-        if (size > kMaxTextBytes) return InvalidArgument("hdf5: ", path, ": is too long");
+        if (size > kMaxTextBytes) {
+          return InvalidArgument("hdf5: ", path, ": must have at most ", kMaxTextBytes, " bytes, got ", size);
+        }
         list->push_back(std::string(text == nullptr ? "" : text, size));
       }
       H5Dvlen_reclaim(memory.get(), space, H5P_DEFAULT, texts.data());
@@ -175,7 +178,8 @@ class Reader {
     }
     const size_t width = H5Tget_size(type);
     if (width == 0 || (count > 0 && width > kMaxTextBytes / count))
-      return InvalidArgument("hdf5: ", path, ": is too long");
+      return InvalidArgument("hdf5: ", path, ": must have at most ", kMaxTextBytes, " bytes, got ", count, " times ",
+                             width);
     std::string bytes(width * count, '\0');
     if (count > 0 && H5Aread(attribute, type, bytes.data()) < 0) return Damaged(path, "a text");
     for (size_t i = 0; i < count; ++i) {

@@ -48,8 +48,8 @@ class ImportReactor final : public grpc::ServerReadReactor<v1::ImportRequest>,
  private:
   absl::Status Take() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (request_.has_start() == begun_) {
-      return InvalidArgument(begun_ ? "kind: only the first message may be start"
-                                    : "kind: the first message must be start");
+      return InvalidArgument(begun_ ? "kind: must be start in the first message only, got it again"
+                                    : "kind: must be start in the first message, got another");
     }
     if (!begun_) {
       begun_ = true;
@@ -63,7 +63,7 @@ class ImportReactor final : public grpc::ServerReadReactor<v1::ImportRequest>,
   }
 
   void Parse() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    if (!begun_) return FinishNow(InvalidArgument("kind: the first message must be start"));
+    if (!begun_) return FinishNow(InvalidArgument("kind: must be start in the first message, got no message"));
     parsing_ = true;
     const bool added = pool_->TryAdd([self = shared_from_this()] {
       absl::StatusOr<v1::ImportResponse> result = self->files_->Import(self->start_, *std::move(self->file_));

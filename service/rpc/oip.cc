@@ -100,7 +100,8 @@ absl::Status FromContents(const std::string& where, const inference::InferTensor
       return CopyTexts(where, contents.bytes_contents(), tensor);
     case DType::kF16:
     case DType::kBF16:
-      return InvalidArgument(where, ".contents: ", OipName(tensor->dtype()), " travels in raw_input_contents only");
+      return InvalidArgument(where, ".contents: must be absent, for ", OipName(tensor->dtype()),
+                             " travels in raw_input_contents only, got some");
   }
   return absl::InternalError("unknown element type");
 }
@@ -117,7 +118,7 @@ absl::Status ParseInput(const std::string& where, const Input& input, const std:
   result->bytes += static_cast<size_t>(bytes);
   if (raw != nullptr) {
     if (input.has_contents()) {
-      return InvalidArgument(where, ".contents: must be empty when raw_input_contents are given");
+      return InvalidArgument(where, ".contents: must be empty when raw_input_contents are given, got some");
     }
     if (port.dtype == DType::kText) {
       result->bytes += raw->size();
@@ -136,7 +137,7 @@ absl::Status ParseInput(const std::string& where, const Input& input, const std:
   // Nothing is allocated for a shape whose elements were not sent.
   const size_t sent = input.contents().ByteSizeLong();
   if (port.dtype == DType::kText) result->bytes += sent;
-  if (sent == 0 && bytes > 0) return InvalidArgument(where, ".contents: must be given");
+  if (sent == 0 && bytes > 0) return InvalidArgument(where, ".contents: must be given, got nothing");
   if (static_cast<uint64_t>(bytes) > sent * 8) {
     return InvalidArgument(where, ".contents: needs ", bytes / static_cast<int64_t>(SizeOf(port.dtype)),
                            " elements, got fewer");
@@ -167,21 +168,22 @@ absl::StatusOr<InferInputs> ParseInfer(const inference::ModelInferRequest& reque
     const Input& input = request.inputs(i);
     const std::string where = absl::StrCat("inputs[", Quote(input.name()), "]");
     const PortSpec* port = FindPort(version.inputs(), input.name());
-    if (port == nullptr) return InvalidArgument(where, ": the model has no such input");
-    if (result.views.count(input.name()) != 0) return InvalidArgument(where, ": must be given once");
+    if (port == nullptr) return InvalidArgument(where, ": must be an input of the model, got ", Quote(input.name()));
+    if (result.views.count(input.name()) != 0) return InvalidArgument(where, ": must be given once, got it again");
     STRATA_RETURN_IF_ERROR(
         ParseInput(where, input, raws == 0 ? nullptr : &request.raw_input_contents(i), *port, &result));
   }
   for (const PortSpec& port : version.inputs()) {
-    if (result.views.count(port.name) == 0) return InvalidArgument("inputs[", Quote(port.name), "]: must be given");
+    if (result.views.count(port.name) == 0)
+      return InvalidArgument("inputs[", Quote(port.name), "]: must be given, got nothing");
   }
   std::set<std::string> seen;
   for (const auto& output : request.outputs()) {
     const std::string where = absl::StrCat("outputs[", Quote(output.name()), "]");
     if (FindPort(version.outputs(), output.name()) == nullptr) {
-      return InvalidArgument(where, ": the model has no such output");
+      return InvalidArgument(where, ": must be an output of the model, got ", Quote(output.name()));
     }
-    if (!seen.insert(output.name()).second) return InvalidArgument(where, ": must be given once");
+    if (!seen.insert(output.name()).second) return InvalidArgument(where, ": must be given once, got it again");
     STRATA_RETURN_IF_ERROR(RefuseExtensions(where, output.parameters()));
   }
   if (!Batcher::Batchable(version)) return result;

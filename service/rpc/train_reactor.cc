@@ -59,7 +59,7 @@ class TrainReactor final : public grpc::ServerBidiReactor<v1::TrainRequest, v1::
         closed_ = true;
         if (run_ == nullptr) {
           // Nothing was asked, or the attachment is still being made: then the end waits for it.
-          if (!begun_) FinishNow(InvalidArgument("kind: a stream must begin with start or attach"));
+          if (!begun_) FinishNow(InvalidArgument("kind: must be start or attach in the first message, got another"));
           return;
         }
         run = run_;
@@ -125,7 +125,8 @@ class TrainReactor final : public grpc::ServerBidiReactor<v1::TrainRequest, v1::
   }
 
   void Open(const v1::TrainRequest& request) {
-    absl::StatusOr<std::shared_ptr<Run>> run = InvalidArgument("kind: a stream must begin with start or attach");
+    absl::StatusOr<std::shared_ptr<Run>> run =
+        InvalidArgument("kind: must be start or attach in the first message, got another");
     if (request.has_start()) run = runs_->Start(request.start(), shared_from_this(), request.request_id());
     if (request.has_attach()) run = runs_->Attach(request.attach(), shared_from_this(), request.request_id());
     if (!run.ok()) return Finish(run.status());

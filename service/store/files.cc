@@ -102,7 +102,7 @@ std::string Sha256Hex(absl::string_view bytes) {
 }
 
 absl::StatusOr<std::unique_ptr<DataDir>> DataDir::Open(const std::string& path) {
-  if (path.empty()) return InvalidArgument("data_dir: must be given");
+  if (path.empty()) return InvalidArgument("data_dir: must be given, got nothing");
   for (const std::string& dir : {path, path + "/checkpoints", path + "/versions"}) {
     if (::mkdir(dir.c_str(), 0750) != 0 && errno != EEXIST) {
       return absl::FailedPreconditionError(absl::StrCat("data_dir: cannot create ", dir, ": ", std::strerror(errno)));

@@ -175,7 +175,7 @@ TEST(Custom, ShapesAreCheckedWhenBuilt) {
   EXPECT_EQ(inspect("x @ constant([1, 2])"),
             "layers[0].custom.body:1:3: \"@\" must join axes of one size, got f32[2, 4] and f32[2]");
   EXPECT_EQ(inspect("y = x\\ny + constant([1, 2, 3])"),
-            "layers[0].custom.body:2:3: shapes [2, 4] and [3] do not broadcast");
+            "layers[0].custom.body:2:3: shapes: must broadcast, got [2, 4] and [3]");
   EXPECT_EQ(inspect("'text'"), "layers[0].custom.body:1:1: must be a tensor, got 'text'");
   EXPECT_EQ(inspect("zeros([100000, 100000])").substr(0, 27), "layers[0].custom.body:1:1: ");
 }

@@ -198,7 +198,7 @@ TEST(Expr, ErrorsHaveTheirPlace) {
       {"exp(x, x)", "1:1: exp() takes at most 1 arguments, got 2"},
       {"sum(x, axes=1)", "1:1: sum() has no argument \"axes\""},
       {"sum(x, 1, axis=1)", "1:1: sum() must get \"axis\" once, got two"},
-      {"y = x\ny + v[:2]", "2:3: shapes [2, 3] and [2] do not broadcast"},
+      {"y = x\ny + v[:2]", "2:3: shapes: must broadcast, got [2, 3] and [2]"},
       {"x @ x", "1:3: \"@\" must join axes of one size, got f32[2, 3] and f32[2, 3]"},
       {"x[2]", "1:3: an index of axis 0 must be between -2 and 1, got 2"},
       {"x[0, 0, 0]", "1:2: must have at most 2 indices for f32[2, 3], got 3"},

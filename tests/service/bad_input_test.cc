@@ -67,7 +67,7 @@ TEST_P(BadInput, Infer) {
       {"version unknown", Infer(R"(model_version: "7")"), StatusCode::NOT_FOUND, "must have it, got 7"},
       {"no inputs", bare(R"(model_name: "m")"), StatusCode::INVALID_ARGUMENT, "inputs[\"x\"]: must be given"},
       {"unknown input", bare(R"(model_name: "m" inputs { name: "z" datatype: "FP32" shape: [1, 2] })"),
-       StatusCode::INVALID_ARGUMENT, "inputs[\"z\"]: the model has no such input"},
+       StatusCode::INVALID_ARGUMENT, "inputs[\"z\"]: must be an input of the model"},
       {"input twice",
        Infer(R"(inputs { name: "x" datatype: "FP32" shape: [1, 2] } raw_input_contents: "\0\0\0\0\0\0\0\0")"),
        StatusCode::INVALID_ARGUMENT, "inputs[\"x\"]: must be given once"},
@@ -82,7 +82,8 @@ TEST_P(BadInput, Infer) {
        "inputs[\"x\"].shape[0]: must be >= 0, got -1"},
       {"no rows", bare(x + "shape: [0, 2] } raw_input_contents: \"\""), StatusCode::INVALID_ARGUMENT,
        "shape: must have a row"},
-      {"absurd size", bare(x + "shape: [4611686018427387904, 2] }"), StatusCode::INVALID_ARGUMENT, "too many elements"},
+      {"absurd size", bare(x + "shape: [4611686018427387904, 2] }"), StatusCode::INVALID_ARGUMENT,
+       "must have fewer elements"},
       {"absurd rank", bare(x + "shape: [1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1] }"), StatusCode::INVALID_ARGUMENT,
        "must have at most 16 axes, got 20"},
       {"large shape without data", bare(x + "shape: [1000000000, 2] }"), StatusCode::INVALID_ARGUMENT,
@@ -100,7 +101,7 @@ TEST_P(BadInput, Infer) {
       {"typed in another field", bare(x + "shape: [1, 2] contents { int_contents: [1, 2] } }"),
        StatusCode::INVALID_ARGUMENT, "needs 2 elements, got 0"},
       {"unknown output", Infer(R"(outputs { name: "z" })"), StatusCode::INVALID_ARGUMENT,
-       "outputs[\"z\"]: the model has no such output"},
+       "outputs[\"z\"]: must be an output of the model"},
       {"output twice", Infer(R"(outputs { name: "y" } outputs { name: "y" })"), StatusCode::INVALID_ARGUMENT,
        "outputs[\"y\"]: must be given once"},
       {"shared memory",
@@ -217,8 +218,9 @@ TEST_P(BadInput, FirstMessagesOfATrainStream) {
     StatusCode code;
     const char* words;
   } kCases[] = {
-      {"empty", "", StatusCode::INVALID_ARGUMENT, "kind: a stream must begin with start or attach"},
-      {"a batch", "batch { sequence: 1 }", StatusCode::INVALID_ARGUMENT, "kind: a stream must begin with"},
+      {"empty", "", StatusCode::INVALID_ARGUMENT, "kind: must be start or attach in the first message"},
+      {"a batch", "batch { sequence: 1 }", StatusCode::INVALID_ARGUMENT,
+       "kind: must be start or attach in the first message"},
       {"unknown model", "start { model: \"nobody\" " + config + " }", StatusCode::NOT_FOUND, "model: must exist"},
       {"no configuration", "start { model: \"m\" }", StatusCode::INVALID_ARGUMENT, "objectives: must not be empty"},
       {"bad name", "start { model: \"m\" run: \"a/b\" " + config + " }", StatusCode::INVALID_ARGUMENT,
@@ -238,7 +240,7 @@ TEST_P(BadInput, FirstMessagesOfATrainStream) {
   }
   TrainStream silent(*training_);
   silent.HalfClose();
-  ExpectStatus(silent.End(), StatusCode::INVALID_ARGUMENT, "kind: a stream must begin with");
+  ExpectStatus(silent.End(), StatusCode::INVALID_ARGUMENT, "kind: must be start or attach in the first message");
 }
 
 TEST_P(BadInput, LaterMessagesOfATrainStream) {
@@ -253,7 +255,8 @@ TEST_P(BadInput, LaterMessagesOfATrainStream) {
     const char* words;
   } kCases[] = {
       {"nothing", "", StatusCode::INVALID_ARGUMENT, "kind: must be given"},
-      {"start again", "start { model: \"m\" }", StatusCode::INVALID_ARGUMENT, "start and attach come first"},
+      {"start again", "start { model: \"m\" }", StatusCode::INVALID_ARGUMENT,
+       "kind: must be start or attach only once"},
       {"no sequence", "batch {}", StatusCode::INVALID_ARGUMENT, "batch.sequence: must be >= 1, got 0"},
       {"a gap", "batch { sequence: 3 }", StatusCode::OUT_OF_RANGE, "batch.sequence: must be 2, got 3"},
       {"far ahead", "batch { sequence: 18446744073709551615 }", StatusCode::OUT_OF_RANGE, "must be 2"},
@@ -273,13 +276,13 @@ TEST_P(BadInput, LaterMessagesOfATrainStream) {
       {"negative size", batch("dtype: FLOAT32 shape: [-1, 2]"), StatusCode::INVALID_ARGUMENT,
        "batch.tensors[\"x\"].shape[0]: must be >= 0, got -1"},
       {"absurd size", batch("dtype: FLOAT32 shape: [4611686018427387904, 4]"), StatusCode::INVALID_ARGUMENT,
-       "too many elements"},
+       "must have fewer elements"},
       {"truncated", batch("dtype: FLOAT32 shape: [1, 2] data: \"1234567\""), StatusCode::INVALID_ARGUMENT,
        "batch.tensors[\"x\"].data: needs 8 bytes for FLOAT32 [1,2], got 7"},
       {"the engine's rule", batch("dtype: FLOAT32 shape: [1, 3] data: \"123456789012\""), StatusCode::INVALID_ARGUMENT,
        "batch.x: must have shape"},
       {"evaluation label", "evaluate { name: \"a\\nb\" }", StatusCode::INVALID_ARGUMENT,
-       "evaluate.name: has a control character"},
+       "evaluate.name: must have no control character"},
       {"evaluation without tensors", "evaluate {}", StatusCode::INVALID_ARGUMENT,
        "evaluate.tensors: must not be empty"},
       {"publish a novel", "publish { description: \"" + std::string(2000, 'a') + "\" }", StatusCode::INVALID_ARGUMENT,

@@ -13,7 +13,7 @@ LossTerms Build(Scope& s, const v1::Loss& loss, const LossArgs& args) {
       BuildCustomValues(named, use.definition(), use.hyperparameters(), args.target, args.prediction.value, args.more);
   if (!s.ok() || values.empty()) return {};
   if (values.size() != 1) {
-    named.Fail("body: a LOSS must have one result");
+    named.Fail(absl::StrCat("body: a LOSS must have one result, got ", values.size()));
     return {};
   }
   return {IsFloat(values[0].dtype()) ? values[0] : Cast(values[0], DType::kF32)};

@@ -128,7 +128,8 @@ absl::Status FillTensor(v1::Dialect dialect, const v1::Initializer& init, Stream
       const double low = dialect == v1::PYTORCH ? (a.low() - a.mean()) / s : -2;
       const double high = dialect == v1::PYTORCH ? (a.high() - a.mean()) / s : 2;
       if (!(low < high) || low > 6 || high < -6)
-        return InvalidArgument("a|b: the cuts leave nothing of the distribution");
+        return InvalidArgument("a|b: cuts must leave something of the distribution, got ", low, " and ", high,
+                               " standard deviations from the mean");
       Fill(t, [&] { return a.mean() + a.stddev() * random.TruncatedNormal(low, high); });
       return absl::OkStatus();
     }

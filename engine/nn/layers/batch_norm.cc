@@ -75,7 +75,7 @@ Outputs BuildPytorch(Scope& s, const v1::BatchNorm& a, const Args& args, int min
   }
   const int64_t channels = x.dim(1);
   if (a.has_num_features() && a.num_features() != channels) {
-    return {s.Fail(absl::StrCat("num_features|input: must equal the input's channels, ", a.num_features(), " against ",
+    return {s.Fail(absl::StrCat("num_features|input: must equal the input's channels, ", a.num_features(), ", got ",
                                 ShapeString(x.shape())))};
   }
   Shape per_channel(x.rank(), 1);

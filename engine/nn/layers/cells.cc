@@ -58,8 +58,7 @@ Cell Enter(Scope& s, const M& a, const Args& args, int num_states) {
     return c;
   }
   if (a.has_input_size() && a.input_size() != c.x.dim(1)) {
-    s.Fail(
-        absl::StrCat("input_size|input: must equal the input's last axis, ", a.input_size(), " against ", c.x.dim(1)));
+    s.Fail(absl::StrCat("input_size|input: must equal the input's last axis, ", a.input_size(), ", got ", c.x.dim(1)));
   }
   const Shape shape{c.x.dim(0), a.units()};
   for (int i = 0; i < num_states; ++i) {

@@ -95,7 +95,7 @@ Outputs Build(Scope& s, const v1::Conv& a, const Args& args, int axes) {
   if (channels_first) x = ToChannelsLast(x);
   const int64_t channels = x.dim(-1);
   if (a.has_in_channels() && a.in_channels() != channels) {
-    return {s.Fail(absl::StrCat("in_channels|input: must equal the input's channels, ", a.in_channels(), " against ",
+    return {s.Fail(absl::StrCat("in_channels|input: must equal the input's channels, ", a.in_channels(), ", got ",
                                 ShapeString(args[0].value.shape())))};
   }
   if (channels % a.groups() != 0 || a.filters() % a.groups() != 0) {

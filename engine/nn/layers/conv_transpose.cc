@@ -101,7 +101,7 @@ Outputs Build(Scope& s, const v1::ConvTranspose& a, const Args& args) {
   const int64_t channels = x.dim(-1), groups = s.pytorch() ? a.groups() : 1;
   if (a.has_in_channels() && a.in_channels() != channels) {
     return {s.Fail(
-        absl::StrCat("in_channels|input: must equal the input's channels, ", a.in_channels(), " against ", channels))};
+        absl::StrCat("in_channels|input: must equal the input's channels, ", a.in_channels(), ", got ", channels))};
   }
   if (channels % groups != 0 || a.filters() % groups != 0) {
     return {s.Fail(absl::StrCat("groups|in_channels|out_channels: must divide the channels ", channels, " and ",

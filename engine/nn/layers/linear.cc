@@ -21,7 +21,7 @@ Outputs BuildLinear(Scope& s, const v1::Linear& a, const Args& args) {
   }
   const int64_t in = x.dim(-1);
   if (a.has_in_features() && a.in_features() != in) {
-    return {s.Fail(absl::StrCat("in_features|input: must equal the input's last axis, ", a.in_features(), " against ",
+    return {s.Fail(absl::StrCat("in_features|input: must equal the input's last axis, ", a.in_features(), ", got ",
                                 ShapeString(x.shape())))};
   }
   const Value rows = x.rank() == 1 ? ExpandDims(x, 0) : x;

@@ -50,7 +50,10 @@ Outputs BuildRnn(Scope& s, const v1::Rnn& a, const Args& args) {
       first += counts[i];
       const Outputs out = BuildLayer(cell, a.cells(i), cell_args);
       if (!body.ok() || out.size() != counts[i] + 1) {
-        body.Fail("cell: must put out its output and its new states");
+        if (body.ok()) {
+          body.Fail(absl::StrCat("cell: must put out its output and its ", counts[i], " new states, got ", out.size(),
+                                 " values"));
+        }
         return std::vector<Value>(states.size() + 1, Value{body.graph(), -1});
       }
       input = out[0];
@@ -66,6 +69,11 @@ Outputs BuildRnn(Scope& s, const v1::Rnn& a, const Args& args) {
 }
 
 // ------------------------------------------------------------------------------------------------------- Bidirectional
+
+std::string KindName(const v1::Layer& layer) {
+  const auto* kind = KindOf(layer);
+  return kind == nullptr ? "none" : kind->name();
+}
 
 // The flags of a recurrent layer, by name: its message has them all.
 bool Flag(const v1::Layer& layer, const char* name) {
@@ -101,14 +109,18 @@ Value Merge(const std::string& mode, Value forward, Value backward) {
 }
 
 Outputs BuildBidirectional(Scope& s, const v1::Bidirectional& a, const Args& args) {
-  if (!IsRecurrent(a.layer())) return {s.Fail("layer: must be a recurrent layer")};
+  if (!IsRecurrent(a.layer()))
+    return {s.Fail(absl::StrCat("layer: must be a recurrent layer, got ", KindName(a.layer())))};
   v1::Layer forward = a.layer(), backward = a.has_backward_layer() ? a.backward_layer() : Backwards(a.layer());
   if (!IsRecurrent(backward) || Flag(backward, "go_backwards") == Flag(a.layer(), "go_backwards")) {
-    return {s.Fail("backward_layer: must read in the other direction than layer")};
+    return {s.Fail(
+        absl::StrCat("backward_layer: must be a recurrent layer that reads in the other direction than layer, got ",
+                     KindName(backward), IsRecurrent(backward) ? " of the same" : ""))};
   }
   for (const char* flag : {"return_sequences", "return_state", "stateful", "time_major"}) {
     if (Flag(backward, flag) != Flag(a.layer(), flag))
-      return {s.Fail(absl::StrCat("backward_layer: must have the same ", flag, " as layer"))};
+      return {s.Fail(absl::StrCat("backward_layer.", flag, ": must be layer's, ", Flag(a.layer(), flag), ", got ",
+                                  Flag(backward, flag)))};
   }
   // Sequences of both directions are zero where the input is masked, whatever the layers say.
   const bool sequences = Flag(a.layer(), "return_sequences");
@@ -166,7 +178,10 @@ Outputs BuildTimeDistributed(Scope& s, const v1::TimeDistributed& a, const Args&
   Outputs out = BuildLayer(inner_scope, a.layer(), inner);
   if (!s.ok()) return {Value{s.graph(), -1}};
   for (Annotated& o : out) {
-    if (o.value.rank() == 0 || o.value.dim(0) != batch * steps) return {s.Fail("layer: must keep the batch axis")};
+    if (o.value.rank() == 0 || o.value.dim(0) != batch * steps) {
+      return {s.Fail(
+          absl::StrCat("layer: must keep the batch axis of ", batch * steps, ", got ", ShapeString(o.value.shape())))};
+    }
     Shape y = o.value.shape();
     y[0] = steps;
     y.insert(y.begin(), batch);

@@ -67,8 +67,8 @@ Outputs BuildGroup(Scope& s, const v1::GroupNorm& a, const Args& args) {
   }
   const int64_t channels = x.dim(axis);
   if (a.has_num_channels() && a.num_channels() != channels) {
-    return {s.Fail(absl::StrCat("num_channels|input: must equal the input's channels, ", a.num_channels(), " against ",
-                                channels))};
+    return {s.Fail(
+        absl::StrCat("num_channels|input: must equal the input's channels, ", a.num_channels(), ", got ", channels))};
   }
   const int64_t groups = a.groups() == -1 && !s.pytorch() ? channels : a.groups();
   if (groups < 1 || channels % groups != 0) {
@@ -183,8 +183,8 @@ Outputs BuildInstance(Scope& s, const v1::InstanceNorm& a, const Args& args) {
   }
   const int64_t channels = x.dim(1);
   if (a.num_features() != channels && (a.affine() || a.track_running_stats())) {
-    return {s.Fail(absl::StrCat("num_features|input: must equal the input's channels, ", a.num_features(), " against ",
-                                channels))};
+    return {s.Fail(
+        absl::StrCat("num_features|input: must equal the input's channels, ", a.num_features(), ", got ", channels))};
   }
   std::vector<int64_t> axes;
   for (int i = 2; i < x.rank(); ++i) axes.push_back(i);

@@ -69,7 +69,7 @@ Outputs BuildStackedRnn(Scope& s, const StackedRnn& rnn, const Args& args) {
     return out;
   }
   if (rnn.input_size != 0 && x.dim(-1) != rnn.input_size) {
-    s.Fail(absl::StrCat("input_size|input: must equal the input's last axis, ", rnn.input_size, " against ",
+    s.Fail(absl::StrCat("input_size|input: must equal the input's last axis, ", rnn.input_size, ", got ",
                         ShapeString(x.shape())));
     return out;
   }

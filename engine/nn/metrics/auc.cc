@@ -161,8 +161,8 @@ bool CheckLabels(Scope& s, const v1::Auc& a, Value prediction) {
 
 MetricTerms BuildAuc(Scope& s, const v1::Auc& a, Value target, Value prediction, Value weight) {
   if (target.num_elements() != prediction.num_elements()) {
-    s.Fail(absl::StrCat("target|y_true|y_pred: shapes ", ShapeString(target.shape()), " and ",
-                        ShapeString(prediction.shape()), " do not fit"));
+    s.Fail(absl::StrCat("target|y_true|y_pred: shapes must fit, got ", ShapeString(target.shape()), " and ",
+                        ShapeString(prediction.shape())));
     return {};
   }
   if (!CheckLabels(s, a, prediction)) return {};

@@ -23,8 +23,8 @@ MetricTerms MeanOf(Scope& s, Value values, Value weight) {
   if (w.rank() == values.rank() + 1 && w.dim(-1) == 1) w = strata::Squeeze(w, -1);
   while (w.rank() < values.rank()) w = ExpandDims(w, -1);
   if (!BroadcastShape(w.shape(), values.shape()).ok()) {
-    s.Fail(absl::StrCat("sample_weight: ", ShapeString(weight.shape()), " does not fit values of ",
-                        ShapeString(values.shape())));
+    s.Fail(absl::StrCat("sample_weight: must fit values of ", ShapeString(values.shape()), ", got ",
+                        ShapeString(weight.shape())));
     return {};
   }
   w = Broadcast(w, values.shape());
@@ -140,7 +140,7 @@ MetricTerms Custom(Scope& s, const v1::CustomMetric& use, Value t, Value p, Valu
   std::vector<Value> values = BuildCustomValues(named, d, use.hyperparameters(), t, p, {});
   if (!s.ok() || values.empty()) return {};
   if (values.size() > 2) {
-    named.Fail("body: a METRIC must have one result or two");
+    named.Fail(absl::StrCat("body: a METRIC must have one result or two, got ", values.size()));
     return {};
   }
   std::vector<Value> sums;
@@ -205,7 +205,7 @@ MetricTerms BuildMetric(Scope& s, const v1::Metric& m, Value t, const Annotated&
     case v1::Metric::KIND_NOT_SET:
       break;
   }
-  s.Fail("metric.kind: must be set");
+  s.Fail("metric.kind: must be set, got none");
   return {};
 }
 

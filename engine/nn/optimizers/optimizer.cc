@@ -219,7 +219,7 @@ absl::StatusOr<OptimizerRule> MakeOptimizer(v1::Dialect dialect, const v1::Optim
       rule = MakeLion(o.lion());
       break;
     case v1::Optimizer::KIND_NOT_SET:
-      return InvalidArgument("optimizer.kind: must be set");
+      return InvalidArgument("optimizer.kind: must be set, got none");
   }
   Decay d;
   double rate = o.has_weight_decay() ? o.weight_decay() : 0;
