@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status.h"
+#include "engine/graph/flops.h"
 #include "engine/ops/record.h"
 #include "engine/passes/passes.h"
 
@@ -27,6 +28,9 @@ PlanOptions OptionsOf(const CompileOptions& options) {
   return {.threads = options.threads, .bf16 = options.bf16 && CpuHasBf16(), .reference_only = options.reference};
 }
 
+// What a thread must have to do to be worth waking: some microseconds.
+constexpr int64_t kLeastFlops = 100'000;
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<const Plan>> Compile(Graph graph, const CompileOptions& options) {
@@ -37,7 +41,9 @@ absl::StatusOr<std::unique_ptr<const Plan>> Compile(Graph graph, const CompileOp
 absl::StatusOr<std::vector<RowPart>> CompileByRows(Graph graph, const std::vector<bool>& batched,
                                                    const CompileOptions& options) {
   STRATA_ASSIGN_OR_RETURN(Graph rewritten, Rewrite(std::move(graph), options));
-  std::vector<RowPart> parts = PlanByRows(rewritten, batched, OptionsOf(options));
+  std::vector<RowPart> parts;
+  if (CountFlops(rewritten) >= kLeastFlops * options.threads)
+    parts = PlanByRows(rewritten, batched, OptionsOf(options));
   if (parts.empty()) {
     STRATA_ASSIGN_OR_RETURN(std::unique_ptr<const Plan> whole, MakePlan(std::move(rewritten), OptionsOf(options)));
     parts.push_back({0, -1, std::move(whole)});

@@ -34,7 +34,8 @@ struct CompileOptions {
 // RESOURCE_EXHAUSTED if a value is larger than the limit.
 absl::StatusOr<std::unique_ptr<const Plan>> Compile(Graph graph, const CompileOptions& options);
 
-// The same in ranges of rows, one a thread, where `batched` inputs' rows are independent; else one part, the whole.
+// The same in ranges of rows, one a thread, where `batched` inputs' rows are independent and enough work; else one
+// part, the whole.
 absl::StatusOr<std::vector<RowPart>> CompileByRows(Graph graph, const std::vector<bool>& batched,
                                                    const CompileOptions& options);
 

@@ -9,6 +9,7 @@
 #include "engine/base/status.h"
 #include "engine/compile.h"
 #include "engine/features.h"
+#include "engine/graph/flops.h"
 #include "engine/nn/build.h"
 #include "engine/nn/complete.h"
 #include "engine/nn/initializers/initializers.h"
@@ -27,30 +28,6 @@ Shape InputShape(const v1::Input& input, int64_t batch, int64_t free) {
   if (!input.has_batched() || input.batched()) shape.push_back(input.has_batch_size() ? input.batch_size() : batch);
   for (int64_t d : input.shape()) shape.push_back(d == -1 ? free : d);
   return shape;
-}
-
-// Multiply-adds of products count as two; everything else as one per element of its result.
-int64_t FlopsOf(const Graph& g) {
-  int64_t flops = 0;
-  for (const Node& node : g.nodes()) {
-    if (node.outputs.empty()) continue;
-    const int64_t result = NumElements(g.info(node.outputs[0]).shape);
-    if (node.op == Op::kMatMul) {
-      const auto& at = node.as<MatMulAttrs>();
-      const Shape& a = g.info(node.inputs[0]).shape;
-      flops += 2 * result * (at.transpose_a ? a[a.size() - 2] : a.back());
-    } else if (node.op == Op::kConv) {
-      const auto& at = node.as<ConvAttrs>();
-      const Shape& w = g.info(node.inputs[1]).shape;
-      const int64_t out = at.weights_oi ? w[0] : w.back();
-      flops += out == 0 ? 0 : 2 * result * (NumElements(w) / out);
-    } else if (node.op == Op::kScan) {
-      flops += node.as<ScanAttrs>().length * FlopsOf(*node.as<ScanAttrs>().body);
-    } else if (IsElementwise(node.op) || node.op == Op::kSoftmax || node.op == Op::kLogSoftmax) {
-      flops += result;
-    }
-  }
-  return flops;
 }
 
 absl::Status CheckLimits(const nn::Collected& collected) {
@@ -222,7 +199,7 @@ absl::StatusOr<ModelFacts> InspectComplete(const v1::Model& complete, const v1::
     facts.num_trainable += count;
     facts.gradient_bytes += count * static_cast<int64_t>(SizeOf(p.dtype));
   }
-  facts.flops = FlopsOf(Prune(probe.graph));
+  facts.flops = CountFlops(Prune(probe.graph));
   if (given_config == nullptr) {
     facts.gradient_bytes = 0;
     STRATA_ASSIGN_OR_RETURN(const std::unique_ptr<const Plan> plan, Compile(std::move(probe.graph), {}));

@@ -6,6 +6,7 @@
 #include <random>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "engine/kernels/kernel.h"
 #include "google/protobuf/text_format.h"
 
@@ -210,12 +211,14 @@ TEST(Session, RecomputedScansTrainAlike) {
   }
 }
 
-// Two threads take ranges of rows, whatever the number of rows.
+// Two threads take ranges of rows where there is enough to do: of this model from 8 rows on.
 TEST(Session, VersionPredictsTheSameWithThreads) {
-  auto session = MakeSession(kMlp, kConfig);
+  const std::string wide =
+      absl::StrReplaceAll(kMlp, {{"layers { tanh {} }", "layers { linear { units: 1600 } } layers { tanh {} }"}});
+  auto session = MakeSession(wide, kConfig);
   ASSERT_TRUE(session->Step(MakeBatch(8, 1).views()).ok());
-  const auto one = Version::Create(Parse<v1::Model>(kMlp), session->Weights(), {});
-  const auto two = Version::Create(Parse<v1::Model>(kMlp), session->Weights(), {.threads = 2});
+  const auto one = Version::Create(Parse<v1::Model>(wide), session->Weights(), {});
+  const auto two = Version::Create(Parse<v1::Model>(wide), session->Weights(), {.threads = 2});
   ASSERT_TRUE(one.ok() && two.ok());
   for (const int64_t rows : {1, 2, 7, 8, 9, 33}) {
     const Batch b = MakeBatch(rows, static_cast<int>(rows));
