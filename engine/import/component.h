@@ -45,6 +45,10 @@ absl::Status SetArguments(const ArgumentRules& rules, const std::string& path, c
 absl::Status CheckPytorchArguments(const std::string& path, const google::protobuf::FieldDescriptor* kind,
                                    const Json& config);
 
+// Likewise for Keras.
+absl::Status CheckKerasArguments(const std::string& path, const google::protobuf::FieldDescriptor* kind,
+                                 const Json& config);
+
 // Sets one field from its JSON value and checks its range.
 absl::Status SetField(const ArgumentRules& rules, const std::string& path, const Json& value,
                       const google::protobuf::FieldDescriptor* field, google::protobuf::Message* message);

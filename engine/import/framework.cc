@@ -138,6 +138,7 @@ absl::StatusOr<v1::Layer> LayerFrom(v1::Dialect dialect, const std::string& path
   }
   const Json& config = ConfigOf(form);
   if (dialect == v1::PYTORCH && !function) STRATA_RETURN_IF_ERROR(CheckPytorchArguments(path, kind, config));
+  if (dialect == v1::KERAS && !function) STRATA_RETURN_IF_ERROR(CheckKerasArguments(path, kind, config));
   STRATA_RETURN_IF_ERROR(SetArguments(
       {.dialect = dialect, .spatial_axes = nn::SpatialAxes(kind->name()), .layer = true}, path, config, attributes));
   STRATA_RETURN_IF_ERROR(CheckWhole(dialect, path, kind, layer));
@@ -215,6 +216,10 @@ absl::StatusOr<v1::Loss> ImportLoss(v1::Dialect dialect, std::string_view text, 
   const bool older = kind->number() != v1::Loss::kHuberFieldNumber && kind->number() != v1::Loss::kCtcFieldNumber;
   if (dialect == v1::PYTORCH && older && nn::FindArgument(kind->message_type(), dialect, "reduction") != nullptr) {
     STRATA_ASSIGN_OR_RETURN(config, framework::WithReduction(std::move(config)));
+  }
+  // tf.keras 2 has no more of them.
+  if (dialect == v1::KERAS && Member(config, "reduction") == "mean") {
+    return WrongValue("reduction", "one of auto, none, sum, sum_over_batch_size", config["reduction"]);
   }
   STRATA_RETURN_IF_ERROR(
       framework::SetArguments({.dialect = dialect, .layer = true}, "", config, framework::MutableKind(kind, &loss)));

@@ -125,6 +125,10 @@ absl::StatusOr<v1::Optimizer> ImportOptimizer(v1::Dialect dialect, std::string_v
     return framework::NoComponent(dialect, form.kind == framework::Form::Kind::kString ? "optimizer" : "", form);
   v1::Optimizer optimizer;
   optimizer.GetReflection()->MutableMessage(&optimizer, kind);
+  if (optimizer.has_adamw() && form.config != nullptr && form.config->contains("weight_decay") &&
+      (*form.config)["weight_decay"].is_null()) {
+    return WrongValue("weight_decay", "a number", (*form.config)["weight_decay"]);
+  }
   if (form.config != nullptr) STRATA_RETURN_IF_ERROR(SetOptions(dialect, *form.config, &optimizer));
   SetAdamwDecay(dialect, &optimizer);
   STRATA_RETURN_IF_ERROR(nn::Fill(dialect, "", &optimizer));

@@ -161,6 +161,13 @@ absl::Status Check(const Context& c, const v1::Auc& a) {
   return c.Refuse("num_labels: has a meaning with multi_label only, got ", a.num_labels());
 }
 
+// Of what predictions are probabilities for.
+template <typename M>
+absl::Status CheckThreshold(const Context& c, const M& a) {
+  if (a.threshold() >= 0 && a.threshold() <= 1) return absl::OkStatus();
+  return c.Refuse("threshold|thresholds: must be in [0, 1], got ", a.threshold());
+}
+
 absl::Status Check(const Context& c, const v1::AdaptiveLogSoftmax& a) {
   for (int i = 0; i < a.cutoffs_size(); ++i) {
     if (i > 0 && a.cutoffs(i) <= a.cutoffs(i - 1)) {
@@ -204,15 +211,22 @@ absl::Status Check(const Context& c, const v1::Optimizer& a) {
   return c.Refuse("schedule.one_cycle.cycle_momentum: must be false for this optimizer, got true");
 }
 
-absl::Status Check(const Context& c, const v1::DepthwiseConv& a) {
-  if (a.stride_size() > 1 && a.stride(0) != a.stride(1))
-    return c.Refuse("strides|stride: must be equal along all axes, got different ones");
+template <typename M>
+absl::Status CheckDepthwise(const Context& c, const M& a) {
+  if (a.stride_size() > 1 && a.stride(0) != a.stride(1)) {
+    return c.Refuse("strides|stride: must be equal along all axes, got ", a.stride(0), " and ", a.stride(1));
+  }
   return absl::OkStatus();
 }
+absl::Status Check(const Context& c, const v1::DepthwiseConv& a) { return CheckDepthwise(c, a); }
+absl::Status Check(const Context& c, const v1::SeparableConv& a) { return CheckDepthwise(c, a); }
 
 absl::Status Check(const Context& c, const v1::ConvTranspose& a) {
   if (c.pytorch() && (a.filters() % a.groups() != 0 || (a.has_in_channels() && a.in_channels() % a.groups() != 0))) {
     return c.Refuse("groups|in_channels|out_channels: groups must divide the channels, got ", a.groups());
+  }
+  if (!c.pytorch() && AnyAbove(a.stride(), 1) && AnyAbove(a.dilation(), 1)) {
+    return c.Refuse("dilation|stride: at most one may be > 1, got both");
   }
   for (int i = 0; i < a.output_padding().values_size(); ++i) {
     const auto of = [&](const auto& list) {
@@ -299,17 +313,24 @@ absl::Status Check(const Context& c, const v1::Rnn& a) {
 absl::Status Check(const Context& c, const v1::Bidirectional& a) {
   const std::set<std::string> recurrent = {"lstm",        "gru",         "simple_rnn", "rnn",
                                            "conv_lstm1d", "conv_lstm2d", "conv_lstm3d"};
-  const auto backwards = [](const v1::Layer& layer) {
+  const auto flag = [](const v1::Layer& layer, const char* name) {
     const auto* kind = v1::Layer::descriptor()->FindFieldByName(KindName(layer));
     const Message& m = layer.GetReflection()->GetMessage(layer, kind);
-    return m.GetReflection()->GetBool(m, m.GetDescriptor()->FindFieldByName("go_backwards"));
+    const auto* field = m.GetDescriptor()->FindFieldByName(name);
+    return field != nullptr && m.GetReflection()->GetBool(m, field);
   };
+  const auto backwards = [&](const v1::Layer& layer) { return flag(layer, "go_backwards"); };
   if (recurrent.count(KindName(a.layer())) == 0)
     return c.Refuse("layer: must be a recurrent layer, got ", KindName(a.layer()));
   if (!a.has_backward_layer()) return absl::OkStatus();
   if (recurrent.count(KindName(a.backward_layer())) == 0 || backwards(a.layer()) == backwards(a.backward_layer())) {
     return c.Refuse("backward_layer: must be a recurrent layer that reads in the other direction, got ",
                     KindName(a.backward_layer()));
+  }
+  for (const char* name : {"return_sequences", "return_state", "stateful"}) {
+    if (flag(a.layer(), name) == flag(a.backward_layer(), name)) continue;
+    return c.Refuse("backward_layer.", name, ": must be layer's, got ",
+                    flag(a.backward_layer(), name) ? "true" : "false");
   }
   return absl::OkStatus();
 }
@@ -349,6 +370,7 @@ absl::Status CheckRules(v1::Dialect dialect, int axes, const std::string& path, 
   if (Is<v1::Dot>(m)) return Check(c, static_cast<const v1::Dot&>(m));
   if (Is<v1::Hardtanh>(m)) return Check(c, static_cast<const v1::Hardtanh&>(m));
   if (Is<v1::DepthwiseConv>(m)) return Check(c, static_cast<const v1::DepthwiseConv&>(m));
+  if (Is<v1::SeparableConv>(m)) return Check(c, static_cast<const v1::SeparableConv&>(m));
   if (Is<v1::ConvTranspose>(m)) return Check(c, static_cast<const v1::ConvTranspose&>(m));
   if (Is<v1::LocallyConnected>(m)) return Check(c, static_cast<const v1::LocallyConnected&>(m));
   if (Is<v1::FractionalMaxPool>(m)) return Check(c, static_cast<const v1::FractionalMaxPool&>(m));
@@ -364,6 +386,8 @@ absl::Status CheckRules(v1::Dialect dialect, int axes, const std::string& path, 
   if (Is<v1::Sgd>(m)) return Check(c, static_cast<const v1::Sgd&>(m));
   if (Is<v1::Metric>(m)) return Check(c, static_cast<const v1::Metric&>(m));
   if (Is<v1::Auc>(m)) return Check(c, static_cast<const v1::Auc&>(m));
+  if (Is<v1::Precision>(m)) return CheckThreshold(c, static_cast<const v1::Precision&>(m));
+  if (Is<v1::Recall>(m)) return CheckThreshold(c, static_cast<const v1::Recall&>(m));
   if (Is<v1::AdaptiveLogSoftmax>(m)) return Check(c, static_cast<const v1::AdaptiveLogSoftmax&>(m));
   if (Is<v1::PiecewiseConstantSchedule>(m)) return Check(c, static_cast<const v1::PiecewiseConstantSchedule&>(m));
   if (Is<v1::CosineRestartsSchedule>(m)) return Check(c, static_cast<const v1::CosineRestartsSchedule&>(m));

@@ -88,6 +88,14 @@ Outputs Build(Scope& s, const v1::Conv& a, const Args& args, int axes) {
     x = ExpandDims(x, 0);
     s.MixRows();  // axis 0 holds channels
   }
+  // Keras takes several batch axes.
+  Shape batch;
+  if (!s.pytorch() && x.rank() > axes + 2) {
+    batch.assign(x.shape().begin(), x.shape().end() - axes - 1);
+    Shape merged(x.shape().end() - axes - 1, x.shape().end());
+    merged.insert(merged.begin(), NumElements(batch));
+    x = Reshape(x, merged);
+  }
   if (x.rank() != axes + 2) {
     return {s.Fail(absl::StrCat("input: must have ", axes + 2, " axes, got ", ShapeString(args[0].value.shape())))};
   }
@@ -133,6 +141,10 @@ Outputs Build(Scope& s, const v1::Conv& a, const Args& args, int axes) {
                                     .constraint = a.has_bias_constraint() ? &a.bias_constraint() : nullptr}));
   }
   if (channels_first) y = ToChannelsFirst(y);
+  if (!batch.empty() && s.ok()) {
+    batch.insert(batch.end(), y.shape().begin() + 1, y.shape().end());
+    y = Reshape(y, batch);
+  }
   Annotated out = Activate(s, a.activation(), unbatched ? Squeeze(y, 0) : y);
   return {out};
 }

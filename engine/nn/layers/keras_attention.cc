@@ -1,4 +1,5 @@
 // Keras' attentions: dot product, additive, and in several heads.
+#include <algorithm>
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
@@ -33,7 +34,17 @@ Inputs InputsOf(Scope& s, const Args& args) {
   if (in.q.rank() != 3 || in.v.rank() != 3 || in.k.rank() != 3) {
     s.Fail(
         absl::StrCat("inputs: must have 3 axes, got ", ShapeString(in.q.shape()), " and ", ShapeString(in.v.shape())));
-  } else if (in.k.dim(1) != in.v.dim(1)) {
+    return in;
+  }
+  // A batch of one goes with any.
+  const int64_t batch = std::max({in.q.dim(0), in.v.dim(0), in.k.dim(0)});
+  for (Value* x : {&in.q, &in.v, &in.k}) {
+    if (x->dim(0) == 1 && batch > 1) *x = Broadcast(*x, {batch, x->dim(1), x->dim(2)});
+    if (x->dim(0) == batch) continue;
+    s.Fail(absl::StrCat("inputs: must have batches of equal sizes, got ", batch, " and ", x->dim(0)));
+    return in;
+  }
+  if (in.k.dim(1) != in.v.dim(1)) {
     s.Fail(absl::StrCat("inputs: key and value must have as many steps, got ", in.k.dim(1), " and ", in.v.dim(1)));
   }
   return in;

@@ -102,10 +102,13 @@ Outputs BuildDot(Scope& s, const v1::Dot& a, const Args& args) {
   const int64_t last = a.axes(a.axes_size() - 1);
   const int ay = static_cast<int>(last < 0 ? last + y.rank() : last);
   if (ax < 1 || ax >= x.rank() || ay < 1 || ay >= y.rank()) {
-    return {s.Fail(absl::StrCat("axes: must name axes behind the batch, got ", a.axes(0), " and ", last))};
+    return {s.Fail(absl::StrCat("axes|inputs: must name axes behind the batch, got ", a.axes(0), " and ", last))};
   }
   if (x.dim(ax) != y.dim(ay)) {
     return {s.Fail(absl::StrCat("inputs|axes: contracted sizes must be equal, got ", x.dim(ax), " and ", y.dim(ay)))};
+  }
+  if (x.dim(0) != y.dim(0)) {
+    return {s.Fail(absl::StrCat("inputs: must have batches of equal sizes, got ", x.dim(0), " and ", y.dim(0)))};
   }
   if (a.normalize()) {
     const auto unit = [](Value v, int axis) { return v / Sqrt(Max(ReduceSum(Square(v), {axis}, true), 1e-12)); };

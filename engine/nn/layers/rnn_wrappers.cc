@@ -162,6 +162,9 @@ Outputs BuildBidirectional(Scope& s, const v1::Bidirectional& a, const Args& arg
 
 Outputs BuildTimeDistributed(Scope& s, const v1::TimeDistributed& a, const Args& args) {
   const Value x = args[0];
+  if (const v1::Layer& l = a.layer(); l.has_lstm_cell() || l.has_gru_cell() || l.has_simple_rnn_cell()) {
+    return {s.Fail(absl::StrCat("layer|input: must be a layer of one input, got ", KindName(l)))};
+  }
   if (x.rank() < 3) return {s.Fail(absl::StrCat("input: must have 3 axes or more, got ", ShapeString(x.shape())))};
   const int64_t batch = x.dim(0), steps = x.dim(1);
   Shape shape(x.shape().begin() + 1, x.shape().end());

@@ -67,7 +67,7 @@ Outputs BuildPermute(Scope& s, const v1::Permute& a, const Args& args) {
   std::vector<bool> seen(p.size(), false);
   for (int64_t d : p) {
     if (static_cast<int>(p.size()) != x.rank() || d < 0 || d >= x.rank() || seen[d]) {
-      return {s.Fail(absl::StrCat("dims: must be a permutation of 1 to ", x.rank() - 1, ", got ",
+      return {s.Fail(absl::StrCat("dims|input: must be a permutation of 1 to ", x.rank() - 1, ", got ",
                                   ShapeString(std::span(a.dims().data(), static_cast<size_t>(a.dims_size())))))};
     }
     seen[d] = true;

@@ -1,4 +1,5 @@
 // Keras' binary cross entropies: mean over one axis. Directly after a sigmoid the logits are used.
+#include "absl/strings/str_cat.h"
 #include "engine/nn/losses/loss.h"
 #include "engine/ops/ops.h"
 
@@ -21,9 +22,19 @@ Value FromProbabilities(Value p, Value t) {
   return -(t * Log(p + kEpsilon) + (1 - t) * Log(1 - p + kEpsilon));
 }
 
+// Only logits must have the labels' shape; probabilities broadcast.
+bool CheckShapes(Scope& s, const LossArgs& args, bool from_logits) {
+  if (!CheckBroadcast(s, args)) return false;
+  const bool logits = from_logits || args.prediction.maker == Annotated::Maker::kSigmoid;
+  if (!logits || args.target.shape() == args.prediction.value.shape()) return true;
+  s.Fail(absl::StrCat("y_true|y_pred|target: logits and labels must have one shape, got ",
+                      ShapeString(args.prediction.value.shape()), " and ", ShapeString(args.target.shape())));
+  return false;
+}
+
 LossTerms Build(Scope& s, const v1::Loss& loss, const LossArgs& args) {
-  if (!CheckBroadcast(s, args)) return {};
   const auto& a = loss.binary_crossentropy();
+  if (!CheckShapes(s, args, a.from_logits())) return {};
   const Value t = Smooth(LikePrediction(args), a.label_smoothing());
   Value values;
   if (a.from_logits()) {
@@ -39,8 +50,8 @@ LossTerms Build(Scope& s, const v1::Loss& loss, const LossArgs& args) {
 
 // alpha_t (1 - p_t)^gamma BCE
 LossTerms BuildFocal(Scope& s, const v1::Loss& loss, const LossArgs& args) {
-  if (!CheckBroadcast(s, args)) return {};
   const auto& a = loss.binary_focal_crossentropy();
+  if (!CheckShapes(s, args, a.from_logits())) return {};
   const Value t = Smooth(LikePrediction(args), a.label_smoothing());
   const Value p = a.from_logits() ? Sigmoid(args.prediction.value) : args.prediction.value;
   const Value bce = a.from_logits()                                       ? FromLogits(args.prediction.value, t)
