@@ -170,7 +170,11 @@ std::string ShapeText(const SummaryTable& t, const SummaryRow& row) {
   }
   if (row.outputs.size() == 1) return TupleText(row.outputs[0]);
   const auto tuple = [](std::string* s, const Shape& o) { absl::StrAppend(s, TupleText(o)); };
-  return absl::StrCat("[", absl::StrJoin(row.outputs, ", ", tuple), "]");
+  const std::string shapes = absl::StrJoin(row.outputs, ", ", tuple);
+  // Attentions return their scores in a tuple, recurrent layers and models a list.
+  const bool attention =
+      row.layer->has_attention() || row.layer->has_additive_attention() || row.layer->has_keras_multi_head_attention();
+  return attention ? absl::StrCat("(", shapes, ")") : absl::StrCat("[", shapes, "]");
 }
 
 }  // namespace
@@ -188,16 +192,12 @@ std::string KerasTable(const SummaryTable& t) {
     AppendRow(std::move(fields), ends, &out);
     absl::StrAppend(&out, std::string(width, ' '), "\n");
   };
-  if (!chain || t.model.functional()) {
-    for (const PortSpec& in : t.inputs) {
-      std::vector<std::string> fields{in.name + " (InputLayer)", absl::StrCat("[", TupleText(in.shape), "]"), "0"};
-      if (!chain) fields.push_back("[]");
-      add(std::move(fields));
-    }
-  }
-  std::set<std::string> listed;
-  for (const SummaryRow& row : t.rows) {
-    if (!listed.insert(row.call->layer()).second) continue;
+  const auto add_input = [&](const PortSpec& in) {
+    std::vector<std::string> fields{in.name + " (InputLayer)", absl::StrCat("[", TupleText(in.shape), "]"), "0"};
+    if (!chain) fields.push_back("[]");
+    add(std::move(fields));
+  };
+  const auto add_layer = [&](const SummaryRow& row) {
     std::vector<std::string> fields{absl::StrCat(row.layer->name(), " (", ClassName(*row.layer, v1::KERAS), ")"),
                                     ShapeText(t, row), absl::StrCat(row.num_parameters)};
     if (!chain) {
@@ -209,6 +209,17 @@ std::string KerasTable(const SummaryTable& t) {
       fields.push_back(absl::StrCat("[", absl::StrJoin(connections, ", "), "]"));
     }
     add(std::move(fields));
+  };
+  // The first call of each layer.
+  std::map<std::string, const SummaryRow*> first;
+  for (const SummaryRow& row : t.rows) first.emplace(row.call->layer(), &row);
+  const int inputs = t.model.inputs_size();
+  for (const int place : KerasOrder(t.model)) {
+    if (place < inputs) {
+      if (!chain || t.model.functional()) add_input(t.inputs[place]);
+    } else if (const auto row = first.find(t.model.layers(place - inputs).name()); row != first.end()) {
+      add_layer(*row->second);
+    }
   }
   absl::StrAppend(&out, std::string(width, '='), "\n");
   const auto total = [&](const char* label, int64_t count) {

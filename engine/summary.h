@@ -26,6 +26,8 @@ struct SummaryTable {
   int64_t total = 0, trainable = 0;
 };
 
+// A functional model's places in the order of Keras' table: inputs by index, then layers by index behind the inputs.
+std::vector<int> KerasOrder(const v1::Model& model);
 // model.summary(): 65 columns for a chain of layers, 98 with connections.
 std::string KerasTable(const SummaryTable& table);
 // torchkeras' summary(model, input_shape).

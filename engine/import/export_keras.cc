@@ -87,8 +87,28 @@ void SettleAxes(const v1::Layer& layer, const CallShapes& call, Json* config) {
 
 absl::StatusOr<Json> ModelConfig(const v1::Model& model, bool sequential, const std::vector<Shape>& inputs);
 
+// The cells of RNN see one step; each after the first, what the one before it puts out.
+void AddCellBuild(const v1::Rnn& rnn, const CallShapes& call, Json* config) {
+  if (call.args.empty() || call.args[0].size() < 3) return;
+  Shape step = call.args[0];
+  step.erase(step.begin() + 1);
+  Json& cell = (*config)["cell"];
+  cell["build_config"] = {{"input_shape", WriteShape(step)}};
+  if (cell["class_name"] != "StackedRNNCells") return;
+  for (int i = 0; i < rnn.cells_size(); ++i) {
+    cell["config"]["cells"][static_cast<size_t>(i)]["build_config"] = {{"input_shape", WriteShape(step)}};
+    const v1::Layer& c = rnn.cells(i);
+    const int64_t units = c.has_lstm_cell()         ? c.lstm_cell().units()
+                          : c.has_gru_cell()        ? c.gru_cell().units()
+                          : c.has_simple_rnn_cell() ? c.simple_rnn_cell().units()
+                                                    : -1;
+    step = {step[0], units};
+  }
+}
+
 // The inner layer of TimeDistributed sees one step.
 void AddInnerBuild(const v1::Layer& layer, const CallShapes& call, Json* config) {
+  if (layer.has_rnn()) return AddCellBuild(layer.rnn(), call, config);
   if (!layer.has_time_distributed() || call.args.empty() || call.args[0].size() < 2) return;
   CallShapes step = call;
   step.args[0].erase(step.args[0].begin() + 1);

@@ -46,14 +46,6 @@ constexpr NewArgument kNewArguments[] = {
     {"ConvLSTM1D", "seed", nullptr},
     {"ConvLSTM2D", "seed", nullptr},
     {"ConvLSTM3D", "seed", nullptr},
-    // Whether masked steps give zeros, which only Bidirectional asks for.
-    {"LSTM", "zero_output_for_mask", nullptr},
-    {"GRU", "zero_output_for_mask", nullptr},
-    {"SimpleRNN", "zero_output_for_mask", nullptr},
-    {"RNN", "zero_output_for_mask", nullptr},
-    {"ConvLSTM1D", "zero_output_for_mask", nullptr},
-    {"ConvLSTM2D", "zero_output_for_mask", nullptr},
-    {"ConvLSTM3D", "zero_output_for_mask", nullptr},
 };
 
 bool IsModelClass(const Json& json) {
@@ -237,6 +229,8 @@ absl::Status CleanConfig(const std::string& path, const std::string& class_name,
     }
     config->erase(a.name);
   }
+  // Keras 3 alone writes policies, and both layers whatever the user gave.
+  if (class_name == "Bidirectional" && Member(*config, "dtype").is_object()) DropMirror(config);
   const auto dtype = config->find("dtype");
   if (dtype != config->end() && dtype->is_object()) {
     const Json name = Member(Member(*dtype, "config"), "name");
@@ -246,7 +240,6 @@ absl::Status CleanConfig(const std::string& path, const std::string& class_name,
     (*config)["alpha"] = (*config)["negative_slope"];
     config->erase("negative_slope");
   }
-  if (class_name == "Bidirectional") DropMirror(config);
   return absl::OkStatus();
 }
 
