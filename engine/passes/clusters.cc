@@ -102,15 +102,23 @@ class Finder {
       result_.clusters.push_back({space, row_axes, {}, update_[n]});
       Add(own, n, row_axes);
     }
-    // A sum shares the pass over its operand with that value's other readers.
-    if (!IsSum(n) || NumElements(space) < 64) return;
+    // A sum shares the pass over its operand with that value's other readers, what is summed next with the sums.
+    if ((!IsSum(n) && !FeedsSum(node)) || NumElements(space) < 64) return;
     for (ValueId v : node.inputs) {
       for (NodeId reader : readers_[v]) {
-        if (reader < n) join(result_.of_node[reader]);
+        if (reader < n && (IsSum(n) || IsSum(reader))) join(result_.of_node[reader]);
       }
     }
   }
 
+  // Whether the node's value is summed, by itself or after some more operations of which nothing else reads.
+  bool FeedsSum(const Node& node) const {
+    const std::vector<NodeId>* readers = &readers_[node.outputs[0]];
+    for (int steps = 0; steps < 4 && readers->size() == 1 && IsElementwise(g_.nodes()[readers->front()].op); ++steps) {
+      readers = &readers_[g_.nodes()[readers->front()].outputs[0]];
+    }
+    return std::any_of(readers->begin(), readers->end(), [&](NodeId r) { return IsSum(r); });
+  }
   bool IsSum(NodeId n) const { return g_.nodes()[n].op == Op::kReduceSum; }
 
   void Add(int32_t cluster, NodeId n, int32_t row_axes) {

@@ -10,8 +10,8 @@ absl::StatusOr<Graph> Optimize(Graph graph) {
     Graph (*run)(const Graph&);
   };
   static constexpr Pass kPasses[] = {{"prune", Prune},           {"simplify", Simplify}, {"scans", LiftFromScans},
-                                     {"layouts", ChooseLayouts}, {"simplify", Simplify}, {"affine", FoldAffine},
-                                     {"sums", SplitSums},        {"fuse", Fuse}};
+                                     {"layouts", ChooseLayouts}, {"sums", SimplifySums}, {"simplify", Simplify},
+                                     {"affine", FoldAffine},     {"fuse", Fuse}};
   STRATA_RETURN_IF_ERROR(graph.status());
   STRATA_RETURN_IF_ERROR(Verify(graph));
   for (const Pass& pass : kPasses) {

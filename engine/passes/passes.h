@@ -26,8 +26,9 @@ Graph LiftFromScans(const Graph& graph);
 // Factors and offsets by channel after a product with constant weights join the weights and the bias.
 Graph FoldAffine(const Graph& graph);
 
-// Sums over axes that are not next to each other, first within rows.
-Graph SplitSums(const Graph& graph);
+// Sums over axes that are not next to each other, first within rows; factors that are the same along the summed axes
+// leave the sum.
+Graph SimplifySums(const Graph& graph);
 
 // Elementwise chains, with reductions at their end and assignments in place, become single nodes; bias and relu join
 // the convolution before them.

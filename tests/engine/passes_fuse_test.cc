@@ -110,7 +110,7 @@ TEST(Fuse, MasksStayExact) {
 }
 
 // The product is never stored: its rows are summed where it is made.
-TEST(SplitSums, ChannelsFirst) {
+TEST(SimplifySums, ChannelsFirst) {
   Graph g;
   const Value x = g.AddInput("x", DType::kF32, {5, 3, 9, 10}), y = g.AddInput("y", DType::kF32, {5, 3, 9, 10});
   g.MarkOutput("sum", ReduceSum(x * y, {0, 2, 3}));

@@ -5,44 +5,11 @@
 #include "absl/strings/str_cat.h"
 #include "engine/nn/component.h"
 #include "engine/nn/initializers/initializers.h"
+#include "engine/nn/layers/normalization.h"
 #include "engine/ops/ops.h"
 
 namespace strata::nn {
 namespace {
-
-struct Moments {
-  Value mean, variance;  // kept axes of size 1
-  double count = 1;      // elements behind each
-};
-
-Moments MomentsOf(Value x, const std::vector<int64_t>& axes) {
-  Moments m;
-  for (int64_t a : axes) m.count *= static_cast<double>(x.dim(static_cast<int>(a)));
-  m.mean = ReduceMean(x, axes, true);
-  // The variance's derivative by the mean is zero: the sum of x - mean. Saying so saves a pass over x in the backward
-  // pass.
-  m.variance = ReduceMean(Square(x - Detach(m.mean)), axes, true);
-  return m;
-}
-
-// Moments of the elements whose `weights` (one for each, broadcast over the last axis) are one; zero
-// if there are none.
-Moments WeightedMoments(Value x, Value weights, const std::vector<int64_t>& axes) {
-  const Value w = Broadcast(ExpandDims(weights, weights.rank()), x.shape());
-  const Value sum = ReduceSum(w, axes, true), total = Select(Equal(sum, Like(sum, 0)), Like(sum, 1), sum);
-  Moments m;
-  m.mean = ReduceSum(x * w, axes, true) / total;
-  m.variance = ReduceSum(Square(x - Detach(m.mean)) * w, axes, true) / total;
-  return m;
-}
-
-// (x - mean) / sqrt(variance + epsilon) * scale + offset; `scale` and `offset` may be empty.
-Value Normalize(Value x, Value mean, Value variance, double epsilon, Value scale, Value offset) {
-  Value factor = 1.0 / Sqrt(variance + epsilon);
-  if (scale) factor = factor * scale;
-  const Value y = (x - mean) * factor;
-  return offset ? y + offset : y;
-}
 
 std::vector<int64_t> AllBut(int rank, int axis) {
   std::vector<int64_t> axes;
@@ -92,7 +59,7 @@ Outputs BuildPytorch(Scope& s, const v1::BatchNorm& a, const Args& args, int min
     count = s.State("num_batches_tracked", {}, 0, DType::kI64);
   }
   if (!s.training() && mean) {
-    return {Normalize(x, Reshape(mean, per_channel), Reshape(variance, per_channel), a.epsilon(), weight, bias)};
+    return {Normalize(x, {Reshape(mean, per_channel), Reshape(variance, per_channel)}, a.epsilon(), weight, bias)};
   }
   // Whatever the mode, statistics of the batch need two values and a positive epsilon.
   if (x.num_elements() == channels) {
@@ -102,7 +69,7 @@ Outputs BuildPytorch(Scope& s, const v1::BatchNorm& a, const Args& args, int min
   s.MixRows();
   const Moments m = MomentsOf(x, AllBut(x.rank(), 1));
   if (s.training() && mean) UpdatePytorch(s, a, m, mean, variance, count);
-  return {Normalize(x, m.mean, m.variance, a.epsilon(), weight, bias)};
+  return {Normalize(x, m, a.epsilon(), weight, bias)};
 }
 
 Outputs Build1d(Scope& s, const v1::BatchNorm& a, const Args& args) { return BuildPytorch(s, a, args, 2, 3); }
@@ -170,17 +137,19 @@ Outputs BuildKeras(Scope& s, const v1::BatchNorm& a, const Args& args) {
   const auto spread = [&](Value v) { return v ? Reshape(v, per_channel) : v; };
   // A frozen layer runs in inference mode.
   if (!s.training() || !s.trainable()) {
-    return {Normalize(x, spread(mean), spread(variance), epsilon, spread(gamma), spread(beta))};
+    return {Normalize(x, {spread(mean), spread(variance)}, epsilon, spread(gamma), spread(beta))};
   }
   s.MixRows();
-  const Moments m = mask ? WeightedMoments(x, Cast(mask, x.dtype()), reduced) : MomentsOf(x, reduced);
+  // A masked step counts in none of its channels.
+  const Value weights = mask ? Broadcast(ExpandDims(Cast(mask, x.dtype()), mask.rank()), x.shape()) : Value{};
+  const Moments m = MomentsOf(x, reduced, weights);
   const double correction = fused && m.count > 1 ? m.count / (m.count - 1) : 1;
   const auto blend = [&](Value old, Value batch) {
     return old - (old - Reshape(batch, old.shape())) * (1 - a.momentum());
   };
   s.SetState(mean, blend(mean, m.mean));
   s.SetState(variance, blend(variance, correction == 1 ? m.variance : m.variance * correction));
-  return {Normalize(x, m.mean, m.variance, epsilon, spread(gamma), spread(beta))};
+  return {Normalize(x, m, epsilon, spread(gamma), spread(beta))};
 }
 
 }  // namespace

@@ -11,15 +11,33 @@
 
 namespace strata::nn {
 
-Value Standardize(Value x, const std::vector<int64_t>& axes, double epsilon, Value weights) {
+Moments MomentsOf(Value x, const std::vector<int64_t>& axes, Value weights) {
+  Moments m;
+  for (int64_t a : axes) m.count *= static_cast<double>(x.dim(static_cast<int>(a)));
+  Value total;
   if (weights) {
-    // Where nothing counts, mean and variance are zero.
-    const Value sum = ReduceSum(weights, axes, true), total = Select(Equal(sum, Like(sum, 0)), Like(sum, 1), sum);
-    const Value offset = x - ReduceSum(x * weights, axes, true) / total;
-    return offset * (1.0 / Sqrt(ReduceSum(Square(offset) * weights, axes, true) / total + epsilon));
+    const Value sum = ReduceSum(weights, axes, true);
+    total = Select(Equal(sum, Like(sum, 0)), Like(sum, 1), sum);
   }
-  const Value centered = x - ReduceMean(x, axes, true);
-  return centered * (1.0 / Sqrt(ReduceMean(Square(centered), axes, true) + epsilon));
+  const auto mean = [&](Value v) {
+    return weights ? ReduceSum(v * weights, axes, true) / total : ReduceMean(v, axes, true);
+  };
+  m.mean = mean(x);
+  // The variance's derivative by the mean is zero: the sum of x - mean. Saying so saves a pass over x in the backward
+  // pass.
+  m.variance = mean(Square(x - Detach(m.mean)));
+  return m;
+}
+
+Value Normalize(Value x, const Moments& m, double epsilon, Value scale, Value offset) {
+  Value factor = 1.0 / Sqrt(m.variance + epsilon);
+  if (scale) factor = factor * scale;
+  const Value y = (x - m.mean) * factor;
+  return offset ? y + offset : y;
+}
+
+Value Standardize(Value x, const std::vector<int64_t>& axes, double epsilon, Value weights) {
+  return Normalize(x, MomentsOf(x, axes, weights), epsilon);
 }
 
 Value LayerNormOf(Scope& s, Value x, double epsilon, bool use_bias) {
@@ -30,31 +48,43 @@ Value LayerNormOf(Scope& s, Value x, double epsilon, bool use_bias) {
 
 namespace {
 
-// y * gamma + beta of Keras, parameters of `shape`, spread over y as `spread`.
+// What follows the standardisation; either may be empty.
+struct ScaleOffset {
+  Value scale, offset;
+};
+
+// gamma and beta of Keras, parameters of `shape`, spread over the values as `spread`.
 template <typename M>
-Value ScaleAndCenter(Scope& s, const M& a, Value y, const Shape& shape, const Shape& spread) {
+ScaleOffset GammaBeta(Scope& s, const M& a, const Shape& shape, const Shape& spread) {
+  ScaleOffset p;
   if (a.scale()) {
-    y = y * Reshape(s.Param("gamma", shape,
-                            {.initializer = a.gamma_initializer(),
-                             .regularizer = a.has_gamma_regularizer() ? &a.gamma_regularizer() : nullptr,
-                             .constraint = a.has_gamma_constraint() ? &a.gamma_constraint() : nullptr}),
-                    spread);
+    p.scale = Reshape(s.Param("gamma", shape,
+                              {.initializer = a.gamma_initializer(),
+                               .regularizer = a.has_gamma_regularizer() ? &a.gamma_regularizer() : nullptr,
+                               .constraint = a.has_gamma_constraint() ? &a.gamma_constraint() : nullptr}),
+                      spread);
   }
   if (a.center()) {
-    y = y + Reshape(s.Param("beta", shape,
-                            {.initializer = a.beta_initializer(),
-                             .regularizer = a.has_beta_regularizer() ? &a.beta_regularizer() : nullptr,
-                             .constraint = a.has_beta_constraint() ? &a.beta_constraint() : nullptr}),
-                    spread);
+    p.offset = Reshape(s.Param("beta", shape,
+                               {.initializer = a.beta_initializer(),
+                                .regularizer = a.has_beta_regularizer() ? &a.beta_regularizer() : nullptr,
+                                .constraint = a.has_beta_constraint() ? &a.beta_constraint() : nullptr}),
+                       spread);
   }
-  return y;
+  return p;
 }
 
-// y * weight + bias of PyTorch.
-Value Affine(Scope& s, Value y, bool affine, bool use_bias, const Shape& shape, const Shape& spread) {
-  if (!affine) return y;
-  y = y * Reshape(s.Param("weight", shape, {.initializer = ConstantValue(1)}), spread);
-  return use_bias ? y + Reshape(s.Param("bias", shape, {.initializer = ConstantValue(0)}), spread) : y;
+// weight and bias of PyTorch.
+ScaleOffset WeightBias(Scope& s, bool affine, bool use_bias, const Shape& shape, const Shape& spread) {
+  ScaleOffset p;
+  if (affine) p.scale = Reshape(s.Param("weight", shape, {.initializer = ConstantValue(1)}), spread);
+  if (affine && use_bias) p.offset = Reshape(s.Param("bias", shape, {.initializer = ConstantValue(0)}), spread);
+  return p;
+}
+
+Value Apply(Value y, const ScaleOffset& p) {
+  if (p.scale) y = y * p.scale;
+  return p.offset ? y + p.offset : y;
 }
 
 Outputs BuildGroup(Scope& s, const v1::GroupNorm& a, const Args& args) {
@@ -95,13 +125,14 @@ Outputs BuildGroup(Scope& s, const v1::GroupNorm& a, const Args& args) {
   }
   const Value weights = mask ? Reshape(Broadcast(Cast(mask, x.dtype()), x.shape()), split) : Value{};
   // The parameters too are laid out by group, so that everything is one pass over the same space.
-  const Value y = Standardize(Reshape(x, split), axes, a.epsilon(), weights);
   Shape spread(split.size(), 1);
   spread[axis] = groups;
   spread[axis + 1] = channels / groups;
-  const Value scaled = s.pytorch() ? Affine(s, y, a.affine(), a.use_bias(), {channels}, spread)
-                                   : ScaleAndCenter(s, a, y, {channels}, spread);
-  return {Reshape(scaled, x.shape())};
+  const ScaleOffset p =
+      s.pytorch() ? WeightBias(s, a.affine(), a.use_bias(), {channels}, spread) : GammaBeta(s, a, {channels}, spread);
+  const Value by_group = Reshape(x, split);
+  const Moments m = MomentsOf(by_group, axes, weights);
+  return {Reshape(Normalize(by_group, m, a.epsilon(), p.scale, p.offset), x.shape())};
 }
 
 // The last axes, if they have the given sizes.
@@ -127,7 +158,7 @@ Outputs BuildLayerNorm(Scope& s, const v1::LayerNorm& a, const Args& args) {
     const std::vector<int64_t> axes = LastAxes(s, a.normalized_shape(), x);
     if (axes.empty()) return {Value{s.graph(), -1}};
     const Shape shape(a.normalized_shape().begin(), a.normalized_shape().end());
-    return {Affine(s, Standardize(x, axes, a.epsilon()), a.affine(), a.use_bias(), shape, shape)};
+    return {Apply(Standardize(x, axes, a.epsilon()), WeightBias(s, a.affine(), a.use_bias(), shape, shape))};
   }
   std::vector<int64_t> axes;
   Shape shape, spread(x.rank(), 1);
@@ -144,7 +175,7 @@ Outputs BuildLayerNorm(Scope& s, const v1::LayerNorm& a, const Args& args) {
     spread[axes[i]] = x.dim(static_cast<int>(axes[i]));
     if (axes[i] == 0) s.MixRows();
   }
-  return {ScaleAndCenter(s, a, Standardize(x, axes, a.epsilon()), shape, spread)};
+  return {Apply(Standardize(x, axes, a.epsilon()), GammaBeta(s, a, shape, spread))};
 }
 
 Outputs BuildRms(Scope& s, const v1::RmsNorm& a, const Args& args) {
@@ -154,23 +185,18 @@ Outputs BuildRms(Scope& s, const v1::RmsNorm& a, const Args& args) {
   const double epsilon = a.has_epsilon() ? a.epsilon() : std::numeric_limits<float>::epsilon();
   const Value y = x * (1.0 / Sqrt(ReduceMean(Square(x), axes, true) + epsilon));
   const Shape shape(a.normalized_shape().begin(), a.normalized_shape().end());
-  return {Affine(s, y, a.affine(), false, shape, shape)};
+  return {Apply(y, WeightBias(s, a.affine(), false, shape, shape))};
 }
 
 // Running statistics are means over the batch of each sample's; the variance has Bessel's correction. PyTorch passes
 // its momentum on as it is, so there is no cumulative average here.
-void UpdateInstance(Scope& s, const v1::InstanceNorm& a, Value x, const std::vector<int64_t>& axes, Value mean,
-                    Value variance) {
-  double cells = 1;
-  for (int64_t axis : axes) cells *= static_cast<double>(x.dim(static_cast<int>(axis)));
-  const Value m = ReduceMean(x, axes, true);
-  const Value v = ReduceMean(Square(x - m), axes, true) * (cells / (cells - 1));
+void UpdateInstance(Scope& s, const v1::InstanceNorm& a, const Moments& m, Value mean, Value variance) {
   const auto blend = [&](Value old, Value batch) {
-    batch = ReduceMean(Reshape(batch, {x.dim(0), x.dim(1)}), {0});
+    batch = ReduceMean(Reshape(batch, {batch.dim(0), batch.dim(1)}), {0});
     return old * (1 - a.momentum()) + batch * a.momentum();
   };
-  s.SetState(mean, blend(mean, m));
-  s.SetState(variance, blend(variance, v));
+  s.SetState(mean, blend(mean, m.mean));
+  s.SetState(variance, blend(variance, m.variance * (m.count / (m.count - 1))));
 }
 
 template <int kAxes>
@@ -197,17 +223,18 @@ Outputs BuildInstance(Scope& s, const v1::InstanceNorm& a, const Args& args) {
     // PyTorch keeps this buffer and never counts.
     s.State("num_batches_tracked", {}, 0, DType::kI64);
   }
-  Value y;
+  Moments m;
   if (mean && !s.training()) {
-    y = (x - Reshape(mean, spread)) * (1.0 / Sqrt(Reshape(variance, spread) + a.epsilon()));
+    m = {Reshape(mean, spread), Reshape(variance, spread)};
   } else {
     if (x.num_elements() == x.dim(0) * channels) {
       return {s.Fail(absl::StrCat("input: must have more than one value per channel, got ", ShapeString(x.shape())))};
     }
-    y = Standardize(x, axes, a.epsilon());
-    if (mean) UpdateInstance(s, a, x, axes, mean, variance);
+    m = MomentsOf(x, axes);
+    if (mean) UpdateInstance(s, a, m, mean, variance);
   }
-  y = Affine(s, y, a.affine(), a.use_bias(), {channels}, spread);
+  const ScaleOffset p = WeightBias(s, a.affine(), a.use_bias(), {channels}, spread);
+  const Value y = Normalize(x, m, a.epsilon(), p.scale, p.offset);
   return {unbatched ? Squeeze(y, 0) : y};
 }
 
