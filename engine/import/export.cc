@@ -15,9 +15,20 @@ namespace {
 using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 
+// A legacy optimizer lists clipping only where there is some, and a decay, which is that of Nadam's momentum.
+void AddLegacyOptions(const v1::Optimizer& optimizer, Json* config) {
+  (*config)["decay"] = optimizer.has_nadam() ? optimizer.nadam().schedule_decay() : 0.0;
+  const v1::Clipping& clipping = optimizer.clipping();
+  if (clipping.has_norm()) (*config)["clipnorm"] = clipping.norm();
+  if (clipping.has_global_norm()) (*config)["global_clipnorm"] = clipping.global_norm();
+  if (clipping.has_value()) (*config)["clipvalue"] = clipping.value();
+}
+
 // Keras keeps a rate, which may be scheduled, as a float32 variable; weight decay and clipping stand beside the kind's
 // own arguments.
 void AddKerasOptions(const v1::Optimizer& optimizer, Json* config) {
+  config->erase("schedule_decay");
+  if (optimizer.legacy()) return AddLegacyOptions(optimizer, config);
   if ((*config)["learning_rate"].is_number()) {
     (*config)["learning_rate"] = framework::RoundToFloat32((*config)["learning_rate"].get<double>());
   }

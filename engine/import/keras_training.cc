@@ -3,6 +3,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -40,16 +41,25 @@ Json WithoutPackage(Json object) {
   return object;
 }
 
-// Legacy optimizers divide the rate by 1 + decay * iterations.
+// tf.keras takes an optimizer for a legacy one unless its configuration says otherwise. Keras 3, which has none, does
+// not say so, but lists a moving average.
+bool IsLegacy(const Json& optimizer) {
+  const Json& config = Member(optimizer, "config");
+  if (!config.is_object() || config.empty()) return false;
+  return config.contains("is_legacy_optimizer") ? config["is_legacy_optimizer"] == true : !config.contains("use_ema");
+}
+
+// Legacy optimizers divide the rate by 1 + decay * iterations; Nadam's decay is that of its momentum.
 absl::Status SetLegacyDecay(Json* optimizer) {
   if (!optimizer->is_object() || !Member(*optimizer, "config").is_object()) return absl::OkStatus();
   Json& config = (*optimizer)["config"];
   const Json decay = Member(config, "decay");
   config.erase("decay");
-  if (!decay.is_number() || decay == 0) return absl::OkStatus();
   if (Member(*optimizer, "class_name") == "Nadam") {
-    return absl::UnimplementedError(absl::StrCat("optimizer.decay: must be 1, a momentum's decay, got ", decay.dump()));
+    config["schedule_decay"] = decay.is_null() ? Json(0.004) : decay;
+    return absl::OkStatus();
   }
+  if (!decay.is_number() || decay == 0) return absl::OkStatus();
   if (!Member(config, "learning_rate").is_number()) {
     return absl::UnimplementedError(absl::StrCat("optimizer.decay: must be 0 beside a schedule, got ", decay.dump()));
   }
@@ -93,11 +103,13 @@ class Reader {
     Json optimizer = WithoutPackage(Member(json, "optimizer_config").is_null() ? Member(json, "optimizer")
                                                                                : Member(json, "optimizer_config"));
     if (optimizer.is_null()) return absl::OkStatus();
-    STRATA_RETURN_IF_ERROR(SetLegacyDecay(&optimizer));
+    const bool legacy = IsLegacy(optimizer);
+    if (legacy) STRATA_RETURN_IF_ERROR(SetLegacyDecay(&optimizer));
     const Json steps = framework::TakeAccumulation(&optimizer);
     auto imported = ImportOptimizer(v1::KERAS, optimizer.dump());
     if (!imported.ok()) return Note("optimizer", imported.status());
     *config_.mutable_optimizer() = *std::move(imported);
+    if (legacy) config_.mutable_optimizer()->set_legacy(true);
     if (!steps.is_null()) {
       STRATA_ASSIGN_OR_RETURN(const int64_t count, JsonInt("optimizer.gradient_accumulation_steps", steps));
       config_.set_accumulate_steps(count);
@@ -183,6 +195,25 @@ Json AsCustom(const std::string& text) {
   return object;
 }
 
+// A user's function, as Keras names those that it is given. Python's classes are capitalised, its functions are not.
+bool IsFunction(const v1::CustomLoss& loss) {
+  const v1::CustomComponent& d = loss.definition();
+  if (d.name().empty() || !absl::ascii_islower(static_cast<unsigned char>(d.name()[0]))) return false;
+  // It takes no values with it.
+  for (const v1::Hyperparameter& h : d.hyperparameters()) {
+    const auto it = loss.hyperparameters().fields().find(h.name());
+    const bool given = it != loss.hyperparameters().fields().end();
+    if (given && it->second.SerializeAsString() != h.default_().SerializeAsString()) return false;
+  }
+  return true;
+}
+Json AsFunction(const std::string& name) {
+  return {{"module", "custom"}, {"class_name", "function"}, {"config", name}, {"registered_name", name}};
+}
+Json CustomLossAsKeras(const v1::CustomLoss& loss, const std::string& text) {
+  return IsFunction(loss) ? AsFunction(loss.definition().name()) : AsCustom(text);
+}
+
 // Values of the outputs: a single one as it is, several by name.
 Json ByOutput(const v1::Model& model, const std::map<std::string, Json>& values) {
   if (values.empty()) return nullptr;
@@ -210,7 +241,8 @@ absl::StatusOr<std::string> ExportKerasTraining(const v1::Model& model, const v1
     const v1::Objective& objective = config.objectives(i);
     STRATA_ASSIGN_OR_RETURN(const std::string loss, ExportLoss(v1::KERAS, objective.loss()));
     const std::string output = output_of(objective.output(), i);
-    losses[output] = objective.loss().has_custom() ? AsCustom(loss) : AsKeras("keras.losses", loss);
+    losses[output] = objective.loss().has_custom() ? CustomLossAsKeras(objective.loss().custom(), loss)
+                                                   : AsKeras("keras.losses", loss);
     weights[output] = objective.has_weight() ? objective.weight() : 1.0;
   }
   for (const v1::NamedMetric& named : config.metrics()) {
@@ -227,7 +259,8 @@ absl::StatusOr<std::string> ExportKerasTraining(const v1::Model& model, const v1
                {"metrics", ByOutput(model, metrics)},
                {"weighted_metrics", nullptr},
                {"loss_weights", weighted ? ByOutput(model, weights) : Json()},
-               {"optimizer_config", AsKeras("keras.optimizers", optimizer)}})
+               {"optimizer_config",
+                AsKeras(config.optimizer().legacy() ? "keras.optimizers.legacy" : "keras.optimizers", optimizer)}})
       .dump();
 }
 

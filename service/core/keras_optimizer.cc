@@ -1,6 +1,7 @@
 #include "service/core/keras_optimizer.h"
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
@@ -147,6 +148,15 @@ bool Fits(const std::vector<Entry>& order, const std::vector<const Tensor*>& lis
   return !IsFloat(list[0]->dtype());
 }
 
+// What Keras keeps of Nadam's momenta: their product through `updates`.
+double MomentumProduct(const v1::Nadam& nadam, int64_t updates) {
+  double product = 1;
+  for (int64_t t = 1; t <= updates && product > 0; ++t) {
+    product *= nadam.beta_1() * (1 - 0.5 * std::pow(0.96, static_cast<double>(t) * nadam.schedule_decay()));
+  }
+  return product;
+}
+
 std::string SlotOf(const Entry& entry) {
   return absl::StrCat(checkpoint::kSlot, entry.parameter->name, "/", entry.slot.ours);
 }
@@ -200,13 +210,19 @@ void AddKerasOptimizer(const v1::Model& model, const std::vector<ParameterSpec>&
   const v1::ComponentSchema& schema = field->options().GetExtension(v1::component);
   const std::string class_name = schema.keras().empty() ? field->name() : schema.keras(0);
   nlohmann::json names = nlohmann::json::array();
-  const std::vector<Entry> order = OrderOf(Trained(model, parameters), config, Generation::kKeras2, false);
+  const bool legacy = config.optimizer().legacy();
+  if (legacy && archive) return;  // tf.keras keeps no state of these
+  const std::vector<Entry> order =
+      OrderOf(Trained(model, parameters), config, legacy ? Generation::kLegacy : Generation::kKeras2, false);
   for (size_t i = 0; i < order.size(); ++i) {
     const Entry& entry = order[i];
     Tensor value;
-    std::string name = "iteration:0";
+    std::string name = legacy ? absl::StrCat("training/", class_name, "/iter:0") : "iteration:0";
     if (entry.kind == Entry::kIterations) {
       value = Tensor::Scalar(static_cast<double>(UpdatesOf(state)), DType::kI64);
+    } else if (entry.kind == Entry::kProduct) {
+      name = absl::StrCat("training/", class_name, "/momentum_cache:0");
+      value = Tensor::Scalar(MomentumProduct(config.optimizer().nadam(), UpdatesOf(state)));
     } else {
       name = absl::StrCat(class_name, "/", entry.slot.keras, "/", entry.parameter->name, ":0");
       const auto it = entry.slot.ours == nullptr ? state.end() : state.find(SlotOf(entry));

@@ -16,7 +16,7 @@ absl::StatusOr<NamedTensors> KerasOptimizerState(const v1::Model& model, const s
                                                  const v1::TrainingConfig& config, const TensorFile& file);
 
 // The other direction, as tf.keras 2 writes it: the group optimizer_weights of an HDF5 file, or optimizer/vars of an
-// archive. Slots that `state` lacks begin as the optimizer's do.
+// archive, in which legacy optimizers leave nothing. Slots that `state` lacks begin as the optimizer's do.
 void AddKerasOptimizer(const v1::Model& model, const std::vector<ParameterSpec>& parameters,
                        const v1::TrainingConfig& config, const NamedTensors& weights, const NamedTensors& state,
                        bool archive, TensorFile* file);

@@ -74,7 +74,7 @@ OptimizerRule MakeNadam(v1::Dialect dialect, const v1::Nadam& a) {
   r.slots = {{"m", 0}, {"v", 0}};
   r.num_scalars = 3;
   const double b1 = a.beta_1(), b2 = a.beta_2(), eps = a.epsilon();
-  auto momenta = std::make_shared<MomentumProduct>(b1, dialect == v1::KERAS ? 1 : a.momentum_decay());
+  auto momenta = std::make_shared<MomentumProduct>(b1, dialect == v1::KERAS ? a.schedule_decay() : a.momentum_decay());
   r.scalars = [=](const UpdateNumbers& n) {
     const double product = momenta->Through(n.t), now = momenta->At(n.t), next = momenta->At(n.t + 1);
     return std::vector<double>{n.learning_rate * (1 - now) / (1 - product),

@@ -124,13 +124,14 @@ OptimizerRule MakeAdam(v1::Dialect dialect, const v1::Adam& a, bool cycles) {
   return r;
 }
 
-OptimizerRule MakeRmsprop(v1::Dialect dialect, const v1::Rmsprop& a, bool cycles) {
+// Keras' legacy rule has the epsilon inside the root only where a momentum makes it call TensorFlow's fused op.
+OptimizerRule MakeRmsprop(v1::Dialect dialect, const v1::Rmsprop& a, bool legacy, bool cycles) {
   OptimizerRule r;
   r.learning_rate = a.learning_rate();
   r.slots = {{"square", 0}};
   const bool centered = a.centered(), keras = dialect == v1::KERAS;
   const double rho = a.rho(), eps = a.epsilon(), momentum = a.momentum();
-  const bool has_momentum = momentum > 0 || cycles;
+  const bool has_momentum = momentum > 0 || cycles, inside = keras && (!legacy || momentum > 0);
   if (centered) r.slots.push_back({"mean", 0});
   if (has_momentum) r.slots.push_back({"momentum", 0});
   if (cycles) {
@@ -144,7 +145,7 @@ OptimizerRule MakeRmsprop(v1::Dialect dialect, const v1::Rmsprop& a, bool cycles
       slots[1] = slots[1] * rho + g * (1 - rho);
       spread = spread - Square(slots[1]);
     }
-    const Value root = keras ? Sqrt(spread + eps) : Sqrt(spread) + eps;
+    const Value root = inside ? Sqrt(spread + eps) : Sqrt(spread) + eps;
     if (keras) {  // the buffer holds the learning rate
       Value step = g * s[kRate] / root;
       if (momentum > 0) step = slots.back() = slots.back() * momentum + step;
@@ -159,7 +160,7 @@ OptimizerRule MakeRmsprop(v1::Dialect dialect, const v1::Rmsprop& a, bool cycles
   return r;
 }
 
-OptimizerRule MakeAdagrad(v1::Dialect dialect, const v1::Adagrad& a) {
+OptimizerRule MakeAdagrad(v1::Dialect dialect, const v1::Adagrad& a, bool legacy) {
   OptimizerRule r;
   r.learning_rate = a.learning_rate();
   r.slots = {{"sum", a.initial_accumulator_value()}};
@@ -167,11 +168,11 @@ OptimizerRule MakeAdagrad(v1::Dialect dialect, const v1::Adagrad& a) {
   r.scalars = [decay = a.lr_decay()](const UpdateNumbers& n) {
     return std::vector<double>{n.learning_rate / (1 + static_cast<double>(n.t - 1) * decay)};
   };
-  const bool keras = dialect == v1::KERAS;
+  const bool inside = dialect == v1::KERAS && !legacy;
   const double eps = a.epsilon();
   r.update = [=](Value w, Value g, std::span<Value> slots, std::span<const Value> s) {
     slots[0] = slots[0] + Square(g);
-    return w - g * s[kFirst] / (keras ? Sqrt(slots[0] + eps) : Sqrt(slots[0]) + eps);
+    return w - g * s[kFirst] / (inside ? Sqrt(slots[0] + eps) : Sqrt(slots[0]) + eps);
   };
   return r;
 }
@@ -196,11 +197,11 @@ absl::StatusOr<OptimizerRule> MakeOptimizer(v1::Dialect dialect, const v1::Optim
       maximize = o.adamw().maximize();
       break;
     case v1::Optimizer::kRmsprop:
-      rule = MakeRmsprop(dialect, o.rmsprop(), cycles);
+      rule = MakeRmsprop(dialect, o.rmsprop(), o.legacy(), cycles);
       maximize = o.rmsprop().maximize();
       break;
     case v1::Optimizer::kAdagrad:
-      rule = MakeAdagrad(dialect, o.adagrad());
+      rule = MakeAdagrad(dialect, o.adagrad(), o.legacy());
       maximize = o.adagrad().maximize();
       break;
     case v1::Optimizer::kAdadelta:
