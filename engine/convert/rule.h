@@ -48,6 +48,7 @@ void Apply(const Record& record, Site& site);
 std::vector<Record> LinearRecords();
 std::vector<Record> ActivationRecords();
 std::vector<Record> ShapeRecords();
+std::vector<Record> ReduceRecords();
 std::vector<Record> MergeRecords();
 std::vector<Record> ConvRecords();
 std::vector<Record> ConvTransposeRecords();

@@ -11,9 +11,10 @@ namespace {
 
 std::vector<Record> AllRecords() {
   std::vector<Record> all;
-  for (std::vector<Record> (*records)() : {&LinearRecords, &ActivationRecords, &ShapeRecords, &MergeRecords,
-                                           &ConvRecords, &ConvTransposeRecords, &PoolRecords, &PadRecords, &NormRecords,
-                                           &RecurrentRecords, &WrapperRecords, &AttentionRecords, &OtherRecords}) {
+  for (std::vector<Record> (*records)() :
+       {&LinearRecords, &ActivationRecords, &ShapeRecords, &ReduceRecords, &MergeRecords, &ConvRecords,
+        &ConvTransposeRecords, &PoolRecords, &PadRecords, &NormRecords, &RecurrentRecords, &WrapperRecords,
+        &AttentionRecords, &OtherRecords}) {
     for (Record& r : records()) all.push_back(std::move(r));
   }
   return all;

@@ -153,6 +153,10 @@ class Walk {
     }
     context.tried = *std::move(tried);
     Site site(std::move(context));
+    if (layer.has_activity_regularizer()) {
+      Warn(absl::StrCat("layers[", index, "].activity_regularizer: has no counterpart in ", DialectWord(ledger_->to),
+                        ", left out: ", layer.activity_regularizer().ShortDebugString()));
+    }
     if (layer.has_model()) {
       ConvertModelCall(site, args);
     } else if (const Record* record = FindRecord(ledger_->from, site.kind()); record != nullptr) {
@@ -199,9 +203,11 @@ class Walk {
     *builder_.model().add_outputs() = std::move(output);
   }
 
-  void Fail(const std::string& what) {
+  void Fail(const std::string& what) { Say(what, &ledger_->failures); }
+  void Warn(const std::string& what) { Say(what, &ledger_->warnings); }
+  void Say(const std::string& what, std::vector<std::string>* list) {
     std::string text = absl::StrCat(place_.path, place_.path.empty() ? "" : ".", what);
-    if (ledger_->said.insert(text).second) ledger_->failures.push_back(std::move(text));
+    if (ledger_->said.insert(text).second) list->push_back(std::move(text));
   }
 
   Ledger* ledger_;

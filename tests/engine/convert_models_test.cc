@@ -213,6 +213,19 @@ const ModelCase kPytorch[] = {
      R"(dialect: PYTORCH inputs { shape: [4, 3, 5] } layers { conv2d { filters: 4 kernel_size: 2 } }
         layers { flatten { start_axis: 2 } } layers { linear { units: 3 } } layers { log_softmax { axis: 1 } }
         layers { mean { axis: [1, 2] keepdims: true } })"},
+    {"steps_and_means",
+     R"(dialect: PYTORCH inputs { name: "x" shape: [5, 4] } inputs { name: "image" shape: [3, 4, 6] }
+        layers { name: "first" select { axis: 1 index: 0 } } layers { name: "feature" select { axis: -1 index: 2 } }
+        layers { name: "over_steps" mean { axis: 1 } } layers { name: "over_features" mean { axis: -1 } }
+        layers { name: "conv" conv2d { filters: 4 kernel_size: 2 } } layers { name: "row" select { axis: 2 index: 1 } }
+        layers { name: "places" mean { axis: [2, 3] } } layers { name: "rows" mean { axis: 2 keepdims: true } }
+        calls { layer: "first" args { call: "x" } } calls { layer: "feature" args { call: "x" } }
+        calls { layer: "over_steps" args { call: "x" } } calls { layer: "over_features" args { call: "x" } }
+        calls { layer: "conv" args { call: "image" } } calls { layer: "row" args { call: "conv" } }
+        calls { layer: "places" args { call: "conv" } } calls { layer: "rows" args { call: "conv" } }
+        outputs { edge { call: "first" } } outputs { edge { call: "feature" } } outputs { edge { call: "over_steps" } }
+        outputs { edge { call: "over_features" } } outputs { edge { call: "row" } } outputs { edge { call: "places" } }
+        outputs { edge { call: "rows" } })"},
     {"conv1d", R"(dialect: PYTORCH inputs { shape: [3, 9] } layers { conv1d { filters: 4 kernel_size: 3 } }
                   layers { batch_norm1d { epsilon: 1e-3 } } layers { relu {} } layers { max_pool1d { pool_size: 2 } }
                   layers { flatten {} } layers { batch_norm1d { use_bias: false } } layers { linear { units: 2 } })"},
@@ -375,6 +388,38 @@ TEST(ConvertWarns, OfWhatOnlyTrainingKnows) {
   ASSERT_TRUE(c.ok()) << c.status();
   ASSERT_EQ(c->warnings.size(), 3U);
   EXPECT_TRUE(absl::StartsWith(c->warnings[0], "layers[0].linear.kernel_initializer")) << c->warnings[0];
+}
+
+TEST(ConvertWarns, OfPenaltiesOnOutputs) {
+  const auto c = ConvertModel(ModelOf(R"(dialect: KERAS inputs { shape: 3 }
+      layers { name: "f" flatten {} activity_regularizer { l2: 0.1 } })"),
+                              v1::PYTORCH);
+  ASSERT_TRUE(c.ok()) << c.status();
+  ASSERT_EQ(c->warnings.size(), 1U);
+  EXPECT_TRUE(absl::StartsWith(c->warnings[0], "layers[0].activity_regularizer: has no counterpart in PyTorch"))
+      << c->warnings[0];
+}
+
+// Keras has a pooling or cropping for each of these, and no mean or select.
+TEST(ConvertForm, KerasHasNoMeanAndNoSelect) {
+  const auto c = ConvertModel(ModelOf(R"(dialect: PYTORCH inputs { shape: [4, 3] }
+      layers { lstm { units: 2 batch_first: true } } layers { select { axis: 1 index: -1 } })"),
+                              v1::KERAS);
+  ASSERT_TRUE(c.ok()) << c.status();
+  for (const v1::Layer& layer : c->model.layers()) EXPECT_FALSE(layer.has_select() || layer.has_mean()) << layer.name();
+  const struct {
+    const char* text;
+    const char* words;
+  } kCases[] = {
+      {R"(dialect: PYTORCH inputs { shape: [4, 3] } layers { mean { axis: [0, 1] } })", "layers[0].mean.axis"},
+      {R"(dialect: PYTORCH inputs { shape: [4, 3, 2] } layers { mean { axis: [1, 2] } })", "neighbouring axes"},
+      {R"(dialect: PYTORCH inputs { shape: 3 } layers { select { axis: 1 index: 0 } })", "layers[0].select.axis"},
+  };
+  for (const auto& [text, words] : kCases) {
+    const auto refused = ConvertModel(ModelOf(text), v1::KERAS);
+    EXPECT_EQ(refused.status().code(), absl::StatusCode::kInvalidArgument) << text;
+    EXPECT_TRUE(absl::StrContains(refused.status().message(), words)) << refused.status();
+  }
 }
 
 TEST(ConvertWeights, MissingOnesAreNamed) {

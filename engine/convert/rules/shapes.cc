@@ -1,4 +1,4 @@
-// Layers that move elements: Flatten, Reshape, Permute, RepeatVector, Select, Mean.
+// Layers that move elements: Flatten, Reshape, Permute, RepeatVector. Select and Mean are in reduce.cc.
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
@@ -83,50 +83,6 @@ void Permute(Site& s) {
   s.Put(s.Main(s.Draft("permute"), {s.Plain(0)}).edge, Layout::Plain(x.shape.size()), x.non_negative);
 }
 
-// The layout without some axes of the value.
-Layout Without(const Layout& layout, const std::vector<int>& gone) {
-  Layout out;
-  for (int axis : layout.axes) {
-    if (std::count(gone.begin(), gone.end(), axis) > 0) continue;
-    const auto before = std::count_if(gone.begin(), gone.end(), [&](int g) { return g < axis; });
-    out.axes.push_back(axis - static_cast<int>(before));
-  }
-  return out;
-}
-
-void Select(Site& s) {
-  const auto& a = s.As<v1::Select>();
-  Operand& x = s.arg(0);
-  const int rank = s.rank(0), axis = static_cast<int>(a.axis() < 0 ? a.axis() + rank : a.axis());
-  if (!x.parts.empty() && axis == 0) {  // one of the states that PyTorch stacks
-    Operand out;
-    out.edge = x.parts[a.index() < 0 ? a.index() + static_cast<int64_t>(x.parts.size()) : a.index()];
-    out.layout = Layout::Plain(rank - 1);
-    return s.Put(std::move(out));
-  }
-  v1::Layer layer = s.Draft("select", {"axis"});
-  const v1::Edge edge = x.layout.flat.empty() ? AsItStands(s, 0) : s.Plain(0);
-  const Layout layout = x.layout.flat.empty() ? x.layout : Layout::Plain(rank);
-  layer.mutable_select()->set_axis(layout.PlaceOf(axis));
-  s.Put(s.Main(layer, {edge}).edge, Without(layout, {axis}), x.non_negative);
-}
-
-void Mean(Site& s) {
-  const auto& a = s.As<v1::Mean>();
-  v1::Layer layer = s.Draft("mean", {"axis"});
-  const Operand& x = s.arg(0);
-  const v1::Edge edge = x.layout.flat.empty() ? AsItStands(s, 0) : s.Plain(0);
-  const Layout layout = x.layout.flat.empty() ? x.layout : Layout::Plain(s.rank(0));
-  std::vector<int> axes, places;
-  for (int64_t given : a.axis()) {
-    axes.push_back(static_cast<int>(given < 0 ? given + s.rank(0) : given));
-    places.push_back(layout.PlaceOf(axes.back()));
-  }
-  std::sort(places.begin(), places.end());
-  for (int place : places) layer.mutable_mean()->add_axis(place);
-  s.Put(s.Main(layer, {edge}).edge, a.keepdims() ? layout : Without(layout, axes), x.non_negative);
-}
-
 }  // namespace
 
 std::vector<Record> ShapeRecords() {
@@ -137,8 +93,6 @@ std::vector<Record> ShapeRecords() {
       {.kind = "reshape", .from = both, .to = "reshape"},
       {.kind = "permute", .from = both, .rule = &Permute},
       {.kind = "repeat_vector", .from = both, .to = "repeat_vector"},
-      {.kind = "select", .from = both, .rule = &Select},
-      {.kind = "mean", .from = both, .rule = &Mean},
   };
 }
 
