@@ -1,7 +1,9 @@
 // A PyTorch model as Python text: a class whose parameters have the names of the state dict, and whose forward makes
 // the model's calls.
+#include <algorithm>
 #include <cctype>
 #include <cmath>
+#include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -14,6 +16,8 @@
 #include "engine/import/writer.h"
 #include "engine/nn/schema.h"
 #include "engine/summary.h"
+#include "strata/v1/attention_layers.pb.h"
+#include "strata/v1/custom.pb.h"
 
 namespace strata {
 namespace {
@@ -44,10 +48,17 @@ std::string PythonValue(const Json& value) {
   return absl::StrCat("(", absl::StrJoin(parts, ", "), parts.size() == 1 ? ",)" : ")");
 }
 
+constexpr const char* kKeywords[] = {
+    "False", "None",   "True", "and",      "as",    "assert",  "async",  "await", "break",  "class", "def",     "del",
+    "elif",  "else",   "from", "except",   "for",   "finally", "global", "if",    "import", "in",    "is",      "not",
+    "or",    "lambda", "pass", "nonlocal", "raise", "return",  "try",    "while", "with",   "yield", "continue"};
+
 // A name that Python takes.
 std::string Identifier(const std::string& name) {
   std::string out;
   for (const char c : name) out += std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
+  const auto taken = [&](const char* keyword) { return out == keyword; };
+  if (std::any_of(std::begin(kKeywords), std::end(kKeywords), taken)) out += "_";
   if (out.empty() || std::isdigit(static_cast<unsigned char>(out[0]))) out = "_" + out;
   return out;
 }
@@ -89,6 +100,10 @@ absl::StatusOr<std::string> Expression(const v1::Layer& layer, const std::vector
                           ",), keepdim=", layer.mean().keepdims() ? "True" : "False", ")");
     case v1::Layer::kExponential:
       return absl::StrCat("torch.exp(", x[0], ")");
+    case v1::Layer::kCustom:
+      return absl::UnimplementedError(
+          absl::StrCat(layer.name(), ": a custom component is text, which torch.nn has no class for, got ",
+                       layer.custom().component()));
     default:
       return absl::UnimplementedError(absl::StrCat(layer.name(), ": torch.nn has no form of this layer"));
   }
@@ -99,6 +114,15 @@ bool IsExpression(const v1::Layer& layer) {
   if (kind == nullptr) return true;
   if (layer.has_select() || layer.has_mean()) return true;
   return nn::SchemaOfComponent(kind).pytorch().empty();
+}
+
+// Fields of an attention that are arguments of its calls in PyTorch, at whose defaults nothing is said.
+constexpr const char* kAttentionCall[] = {"need_weights", "average_attn_weights", "is_causal"};
+
+void AddAttentionCall(const v1::MultiheadAttention& a, std::vector<std::string>* arguments) {
+  if (!a.need_weights()) arguments->push_back("need_weights=False");
+  if (!a.average_attn_weights()) arguments->push_back("average_attn_weights=False");
+  if (a.is_causal()) arguments->push_back("is_causal=True");
 }
 
 // Writes one class for each model, inner ones first.
@@ -113,7 +137,10 @@ class Source {
         STRATA_ASSIGN_OR_RETURN(const std::string inner, ClassOf(layer.model(), "Block"));
         members.push_back(absl::StrCat("self.add_module(", PythonString(layer.name()), ", ", inner, "())"));
       } else if (!IsExpression(layer)) {
-        STRATA_ASSIGN_OR_RETURN(const Json json, WriteLayer(v1::PYTORCH, layer));
+        STRATA_ASSIGN_OR_RETURN(Json json, WriteLayer(v1::PYTORCH, layer));
+        if (layer.has_multihead_attention()) {
+          for (const char* argument : kAttentionCall) json["config"].erase(argument);
+        }
         members.push_back(absl::StrCat("self.add_module(", PythonString(layer.name()), ", ", Constructor(json), ")"));
       }
     }
@@ -155,6 +182,7 @@ class Source {
         for (const auto& [name, edge] : named) {
           arguments.push_back(absl::StrCat(name, "=", Value(values, layers, model, edge)));
         }
+        if (layer.has_multihead_attention()) AddAttentionCall(layer.multihead_attention(), &arguments);
         expression =
             absl::StrCat("self.get_submodule(", PythonString(layer.name()), ")(", absl::StrJoin(arguments, ", "), ")");
       }
