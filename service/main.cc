@@ -26,6 +26,10 @@ ABSL_FLAG(int, training_executors, 1, "Runs that train at a time, each with --th
 ABSL_FLAG(int, window, 8, "Unanswered batches that a client may have");
 ABSL_FLAG(int, max_active_runs, 16, "Runs that have a client at a time");
 ABSL_FLAG(int, max_message_mb, 256, "Largest message, in MiB");
+ABSL_FLAG(int, grpc_memory_mb, 4096, "Memory of all messages on their way, in MiB; calls beyond it are refused");
+ABSL_FLAG(int, max_transfers, 8, "Imports and exports of files at a time");
+ABSL_FLAG(absl::Duration, transfer_silence, absl::Seconds(60),
+          "How long the client of an import or export may neither send nor take anything");
 ABSL_FLAG(int, max_batch_rows, 128, "Rows of predictions that run together");
 ABSL_FLAG(absl::Duration, max_batch_delay, absl::ZeroDuration(),
           "How long a request waits for company although a worker is free");
@@ -53,6 +57,9 @@ strata::service::ServerOptions OptionsFromFlags() {
           .window = absl::GetFlag(FLAGS_window),
           .max_active_runs = absl::GetFlag(FLAGS_max_active_runs),
           .max_message_bytes = int64_t{absl::GetFlag(FLAGS_max_message_mb)} << 20,
+          .grpc_memory_bytes = int64_t{absl::GetFlag(FLAGS_grpc_memory_mb)} << 20,
+          .max_transfers = absl::GetFlag(FLAGS_max_transfers),
+          .transfer_silence = absl::GetFlag(FLAGS_transfer_silence),
           .max_batch_rows = absl::GetFlag(FLAGS_max_batch_rows),
           .max_batch_delay = absl::GetFlag(FLAGS_max_batch_delay),
           .max_queued_requests = static_cast<size_t>(absl::GetFlag(FLAGS_max_queued_requests)),
@@ -71,6 +78,11 @@ const char* BadFlag() {
   if (absl::GetFlag(FLAGS_max_message_mb) < 1 || absl::GetFlag(FLAGS_max_message_mb) > 2047) {
     return "--max_message_mb must be in [1, 2047]";
   }
+  if (absl::GetFlag(FLAGS_grpc_memory_mb) < absl::GetFlag(FLAGS_max_message_mb)) {
+    return "--grpc_memory_mb must be >= --max_message_mb";
+  }
+  if (absl::GetFlag(FLAGS_max_transfers) < 1) return "--max_transfers must be >= 1";
+  if (absl::GetFlag(FLAGS_transfer_silence) <= absl::ZeroDuration()) return "--transfer_silence must be > 0";
   if (absl::GetFlag(FLAGS_max_batch_rows) < 1) return "--max_batch_rows must be >= 1";
   if (absl::GetFlag(FLAGS_max_queued_requests) < 1) return "--max_queued_requests must be >= 1";
   return nullptr;

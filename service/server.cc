@@ -74,6 +74,7 @@ struct Server::Impl {
   std::unique_ptr<RunManager> runs;
   std::unique_ptr<Batcher> batcher;
   std::unique_ptr<ModelFiles> files;
+  std::unique_ptr<Transfers> transfers;
   std::unique_ptr<WorkerPool> pool;
   std::atomic<bool> ready{false};
   std::unique_ptr<ModelsService> models_service;
@@ -122,8 +123,10 @@ absl::Status Server::Impl::OpenCore() {
   pool = std::make_unique<WorkerPool>(WorkerPool::Options{.name = "requests", .threads = 2});
   files = std::make_unique<ModelFiles>(ModelFiles::Options{
       .registry = registry.get(), .runs = runs.get(), .engine = engine.get(), .scratch_dir = options.data_dir});
-  models_service =
-      std::make_unique<ModelsService>(registry.get(), runs.get(), files.get(), engine.get(), pool.get(), metrics.get());
+  transfers = std::make_unique<Transfers>(
+      Transfers::Options{.max = options.max_transfers, .silence = options.transfer_silence});
+  models_service = std::make_unique<ModelsService>(registry.get(), runs.get(), files.get(), engine.get(), pool.get(),
+                                                   metrics.get(), transfers.get());
   catalog_service = std::make_unique<CatalogService>(components.get(), pool.get(), metrics.get());
   training_service = std::make_unique<TrainingService>(runs.get(), pool.get(), metrics.get());
   inference_service =
@@ -145,6 +148,9 @@ absl::Status Server::Impl::OpenGrpc() {
   builder.AddListeningPort(options.grpc_address, grpc::InsecureServerCredentials(), &port);
   builder.SetMaxReceiveMessageSize(static_cast<int>(options.max_message_bytes));
   builder.SetMaxSendMessageSize(static_cast<int>(options.max_message_bytes));
+  grpc::ResourceQuota quota("strata-server");
+  quota.Resize(static_cast<size_t>(options.grpc_memory_bytes));
+  builder.SetResourceQuota(quota);
   // A second server on the port is an error, not a partner.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, 256);

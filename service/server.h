@@ -29,6 +29,11 @@ struct ServerOptions {
   int window = 8;
   int max_active_runs = 16;
   int64_t max_message_bytes = int64_t{256} << 20;
+  // Of all messages that gRPC holds; beyond it calls are refused.
+  int64_t grpc_memory_bytes = int64_t{4} << 30;
+  // Imports and exports of files at a time, and how long their clients may be silent.
+  int max_transfers = 8;
+  absl::Duration transfer_silence = absl::Seconds(60);
   int64_t max_batch_rows = 128;
   absl::Duration max_batch_delay = absl::ZeroDuration();
   size_t max_queued_requests = 1024;

@@ -24,7 +24,7 @@ absl::Status IncomingFile::Add(absl::string_view bytes) {
   if (announced_ == 0 || !undecided || bytes_.size() < kEnough || !LooksLikeTensors(bytes_, announced_)) {
     return absl::OkStatus();
   }
-  reader_.emplace(announced_, max_bytes_);
+  reader_.emplace(announced_, max_bytes_, growing_.get());
   const std::string first = std::move(bytes_);
   bytes_.clear();
   return reader_->Add(first);
@@ -41,6 +41,11 @@ absl::Status IncomingFile::Finish() {
     bytes_ = {};
   }
   return absl::OkStatus();
+}
+
+std::unique_ptr<GrowingFile> IncomingFile::TakeGrowing() {
+  if (growing_ == nullptr || !growing_->Written()) growing_.reset();
+  return std::move(growing_);
 }
 
 std::string IncomingFile::Digest() const { return reader_.has_value() ? reader_->Digest() : Sha256Hex(bytes_); }

@@ -6,13 +6,13 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "engine/base/sha256.h"
 #include "engine/base/status.h"
 #include "service/core/keras_file.h"
 #include "service/core/keras_optimizer.h"
 #include "service/core/model_files.h"
 #include "service/core/names.h"
 #include "service/files/containers.h"
-#include "service/store/sha256.h"
 
 namespace strata::service {
 namespace {
@@ -126,7 +126,7 @@ absl::Status ModelFiles::ReadVersion(const v1::ExportRequest& request, Content* 
 void ModelFiles::AddTrainingOfRun(Content* content) const {
   if (content->training.has_value() || content->run.empty()) return;
   const auto run = options_.runs->Find(content->run);
-  if (!run.ok() || (*run)->model_name() != content->definition.name()) return;
+  if (!run.ok() || (*run)->model_name() != content->version.model()) return;
   TrainingState training{(*run)->Info().config(), {}};
   if ((*run)->Saved().durable_through == content->step) {
     auto saved = options_.runs->ReadCheckpoint(content->run);
@@ -198,7 +198,7 @@ absl::Status ModelFiles::PutNative(Content content, ExportedFile* out) const {
     if (content.training.has_value()) {
       native.training = content.training->config;
     } else if (const auto run = options_.runs->Find(content.run);
-               run.ok() && (*run)->model_name() == content.definition.name()) {
+               run.ok() && (*run)->model_name() == content.version.model()) {
       native.training = (*run)->Info().config();
     }
     const Metadata metadata = NativeMetadata(native, content.weights);
@@ -233,12 +233,14 @@ absl::StatusOr<ExportedFile> ModelFiles::Export(const v1::ExportRequest& given) 
   if (!v1::FileFormat_IsValid(format)) {
     return InvalidArgument("format: must be a known format, got ", static_cast<int>(format));
   }
+  STRATA_RETURN_IF_ERROR(CheckText("name", request.name(), 256));
   STRATA_ASSIGN_OR_RETURN(Content content, ContentOf(request));
   const v1::Model& model = content.definition;
   if ((IsPytorch(format) && model.dialect() != v1::PYTORCH) || (IsKeras(format) && model.dialect() != v1::KERAS)) {
     return InvalidArgument("format: must be one of ", v1::Dialect_Name(model.dialect()), "'s, got ",
                            v1::FileFormat_Name(format));
   }
+  if (!request.name().empty()) content.definition.set_name(request.name());
   ExportedFile out;
   out.header.set_format(format);
   if (!IsDefinition(format)) out.header.set_version(content.version.version());

@@ -1,5 +1,6 @@
 #include "service/core/model_files.h"
 
+#include <map>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -18,6 +19,8 @@ namespace strata::service {
 namespace {
 
 constexpr char kDefaultName[] = "imported";
+// A file from here on is worth a thread that writes the version while it arrives.
+constexpr int64_t kGrowBytes = int64_t{4} << 20;
 
 // Names of models in files may be anything; ours may not.
 std::string UsableName(const std::string& name) {
@@ -56,7 +59,38 @@ absl::StatusOr<IncomingFile> ModelFiles::Begin(const v1::ImportStart& start) con
   if (start.size() < 0 || start.size() > options_.max_bytes) {
     return InvalidArgument("size: must be in [0, ", options_.max_bytes, "], got ", start.size());
   }
-  return IncomingFile(static_cast<uint64_t>(start.size()), static_cast<uint64_t>(options_.max_bytes));
+  std::unique_ptr<GrowingFile> growing;
+  if (start.size() >= kGrowBytes) {
+    growing = options_.registry->GrowVersion(
+        [this, start](const TensorHeader& header) { return PlanVersion(start, header); });
+  }
+  return IncomingFile(static_cast<uint64_t>(start.size()), static_cast<uint64_t>(options_.max_bytes),
+                      std::move(growing));
+}
+
+std::optional<GrowingPlan> ModelFiles::PlanVersion(const v1::ImportStart& start, const TensorHeader& header) const {
+  if (KindOfTensors(header.metadata) == v1::NATIVE && start.format() != v1::PYTORCH_STATE_DICT) return std::nullopt;
+  bool existing = false;
+  const auto definition = DefinitionFor(start, &existing);
+  if (!definition.ok()) return std::nullopt;
+  const auto facts = options_.engine->Inspect(*definition, nullptr, 1);
+  if (!facts.ok() || facts->parameters.size() != header.entries.size()) return std::nullopt;
+  std::map<std::string, size_t> entries;
+  for (size_t i = 0; i < header.entries.size(); ++i) entries[header.entries[i].name] = i;
+  NamedViews views;
+  for (const ParameterSpec& p : facts->parameters) {
+    const auto it = entries.find(p.name);
+    if (it == entries.end()) return std::nullopt;
+    const TensorEntry& entry = header.entries[it->second];
+    // Other floats are turned into these.
+    if (entry.shape != p.shape || (IsFloat(entry.dtype) && entry.dtype != DType::kF32)) return std::nullopt;
+    views[p.name] = {entry.dtype, entry.shape, nullptr};
+  }
+  GrowingPlan plan;
+  std::vector<std::string> order;
+  plan.prefix = TensorFilePrefix(views, ContentMetadata(*definition), &order);
+  for (const std::string& name : order) plan.order.push_back(entries.at(name));
+  return plan;
 }
 
 CustomComponents ModelFiles::CustomFor(const v1::ImportStart& start) const {
@@ -225,6 +259,7 @@ absl::StatusOr<ModelFiles::Parsed> ModelFiles::Parse(const v1::ImportStart& star
     default:
       STRATA_RETURN_IF_ERROR(ParseDefinition(format, start, file->bytes(), &parsed));
   }
+  if (!parsed.existing) parsed.response.set_name_in_file(parsed.definition.name());
   if (!start.name().empty()) {
     parsed.definition.set_name(start.name());
   } else {
@@ -241,6 +276,7 @@ absl::StatusOr<v1::ImportResponse> ModelFiles::Import(const v1::ImportStart& sta
       return absl::DataLossError(absl::StrCat("digest: must be that of the bytes, ", digest, ", got ", start.digest()));
     }
   }
+  const std::unique_ptr<GrowingFile> grown = file.TakeGrowing();
   STRATA_RETURN_IF_ERROR(file.Finish());
   STRATA_ASSIGN_OR_RETURN(const v1::FileFormat format, FormatOf(start, file));
   STRATA_ASSIGN_OR_RETURN(Parsed parsed, Parse(start, format, &file));
@@ -258,8 +294,9 @@ absl::StatusOr<v1::ImportResponse> ModelFiles::Import(const v1::ImportStart& sta
   if (!parsed.has_weights) return parsed.response;
   std::optional<TensorFile> training;
   if (parsed.training.has_value()) training = ToFile(*std::move(parsed.training));
-  auto version = options_.registry->Publish(name, parsed.run, parsed.step, start.description(),
-                                            std::move(parsed.weights), training.has_value() ? &*training : nullptr);
+  auto version =
+      options_.registry->Publish(name, parsed.run, parsed.step, start.description(), std::move(parsed.weights),
+                                 training.has_value() ? &*training : nullptr, grown.get());
   if (!version.ok()) {
     // Weights that the engine refuses leave no model behind.
     if (!known) options_.registry->Delete(name).IgnoreError();

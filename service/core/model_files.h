@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -58,6 +59,8 @@ class ModelFiles {
     int64_t step = 0;
   };
   CustomComponents CustomFor(const v1::ImportStart& start) const;
+  // The file of the version that weights with this header will be, if they fit the model as they come.
+  std::optional<GrowingPlan> PlanVersion(const v1::ImportStart& start, const TensorHeader& header) const;
   absl::StatusOr<v1::Model> DefinitionFor(const v1::ImportStart& start, bool* existing) const;
   absl::StatusOr<Parsed> Parse(const v1::ImportStart& start, v1::FileFormat format, IncomingFile* file) const;
   absl::Status ParseDefinition(v1::FileFormat format, const v1::ImportStart& start, const std::string& bytes,

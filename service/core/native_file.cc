@@ -5,13 +5,13 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "engine/base/sha256.h"
 #include "engine/base/status.h"
 #include "google/protobuf/util/json_util.h"
 #include "service/core/names.h"
 #include "service/core/training_state.h"
 #include "service/core/wire.h"
 #include "service/store/files.h"
-#include "service/store/sha256.h"
 
 namespace strata::service {
 namespace {

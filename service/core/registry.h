@@ -72,10 +72,15 @@ class ModelRegistry {
   // The registered components that a training configuration names become part of it.
   v1::TrainingConfig WithComponents(const v1::TrainingConfig& config) const;
 
-  // Makes `weights` the newest version, and the one that serves. `training`, if given, is kept with it.
+  // Makes `weights` the newest version, and the one that serves. `training`, if given, is kept with it. `grown`, if
+  // given, may be the version's file already; Written has returned true.
   absl::StatusOr<v1::VersionInfo> Publish(const std::string& model, const std::string& run, int64_t step,
                                           const std::string& description, NamedTensors weights,
-                                          const TensorFile* training = nullptr);
+                                          const TensorFile* training = nullptr, GrowingFile* grown = nullptr);
+  // The file of a version that may be published later with the weights that arrive just now.
+  std::unique_ptr<GrowingFile> GrowVersion(GrowingFile::Planner planner) const {
+    return options_.store->GrowVersion(std::move(planner));
+  }
   absl::StatusOr<v1::ListVersionsResponse> ListVersions(const v1::ListVersionsRequest& request) const;
   absl::StatusOr<v1::VersionInfo> Rollback(const v1::RollbackRequest& request);
   // A version and its weights; 0 is the one that serves.
@@ -121,6 +126,10 @@ class ModelRegistry {
   // Loaded versions that do not serve, least recently loaded first.
   std::list<std::pair<std::string, int64_t>> idle_ ABSL_GUARDED_BY(mutex_);
 };
+
+// What a version's file says besides weights and buffers, so that its digest is one of the whole content: equal for
+// equal weights of equal definitions, whenever, from where and under which name they are published.
+Metadata ContentMetadata(const v1::Model& definition);
 
 // Version numbers on the wire: decimal digits, at least 1.
 absl::StatusOr<int64_t> ParseVersion(absl::string_view path, const std::string& text);

@@ -27,19 +27,17 @@ void WarmUp(const Version& version) {
   version.Predict(views).status().IgnoreError();
 }
 
-// What a version's file says besides weights and buffers, so that its digest is one of the whole content: equal for
-// equal weights of equal definitions, whenever, from where and under which name they are published.
-Metadata ContentMetadata(const v1::Model& definition) {
-  v1::Model content = definition;
-  content.clear_name();
-  return {{"format", "strata"}, {"definition_digest", Sha256Hex(CanonicalBytes(content))}};
-}
-
 absl::Status UnknownVersion(const std::string& model, int64_t version) {
   return absl::NotFoundError(absl::StrCat("version: model ", Quote(model), " must have it, got ", version));
 }
 
 }  // namespace
+
+Metadata ContentMetadata(const v1::Model& definition) {
+  v1::Model content = definition;
+  content.clear_name();
+  return {{"format", "strata"}, {"definition_digest", Sha256Hex(CanonicalBytes(content))}};
+}
 
 v1::VersionInfo ModelRegistry::InfoOf(const Model& model, const VersionRecord& version) {
   v1::VersionInfo info;
@@ -112,7 +110,7 @@ void ModelRegistry::Trim() {
 
 absl::StatusOr<v1::VersionInfo> ModelRegistry::Publish(const std::string& name, const std::string& run, int64_t step,
                                                        const std::string& description, NamedTensors weights,
-                                                       const TensorFile* training) {
+                                                       const TensorFile* training, GrowingFile* grown) {
   STRATA_RETURN_IF_ERROR(CheckText("description", description, 1024));
   STRATA_ASSIGN_OR_RETURN(const std::shared_ptr<const ModelEntry> entry, Find(name));
   STRATA_ASSIGN_OR_RETURN(std::shared_ptr<const Version> version, Instantiate(entry->definition, std::move(weights)));
@@ -120,7 +118,7 @@ absl::StatusOr<v1::VersionInfo> ModelRegistry::Publish(const std::string& name, 
       .model_id = entry->id, .run = run, .step = step, .created = options_.clock->Now(), .description = description};
   absl::MutexLock change(&change_mutex_);
   STRATA_RETURN_IF_ERROR(
-      options_.store->AddVersion(&record, version->weights(), ContentMetadata(entry->definition), training));
+      options_.store->AddVersion(&record, version->weights(), ContentMetadata(entry->definition), training, grown));
   v1::VersionInfo info;
   {
     absl::MutexLock lock(&mutex_);

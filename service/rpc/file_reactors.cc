@@ -11,6 +11,7 @@
 #include "engine/base/status.h"
 #include "service/rpc/models.h"
 #include "service/rpc/release_self.h"
+#include "service/rpc/transfers.h"
 #include "service/rpc/unary.h"
 
 namespace strata::service {
@@ -18,22 +19,52 @@ namespace {
 
 constexpr size_t kChunkBytes = size_t{1} << 20;
 
+// Looks after a reactor's client: while the reactor lives, and without keeping it alive.
+template <typename Reactor>
+void WatchSilence(const std::shared_ptr<Reactor>& reactor, WorkerPool* pool, SilenceAlarm* alarm) {
+  alarm->Arm([weak = std::weak_ptr<Reactor>(reactor), pool] {
+    std::shared_ptr<Reactor> self = weak.lock();
+    if (self == nullptr) return;
+    self->LookForSilence();
+    // It may be the last reference, and what goes with it may block.
+    pool->Add([self = std::move(self)] {});
+  });
+}
+
 // Takes the file in as it comes, then parses it on the pool. Start* and Finish are called under the mutex.
 class ImportReactor final : public grpc::ServerReadReactor<v1::ImportRequest>,
                             public std::enable_shared_from_this<ImportReactor> {
  public:
-  ImportReactor(const ModelFiles* files, WorkerPool* pool, Metrics* metrics, v1::ImportResponse* response)
-      : files_(files), pool_(pool), response_(response), record_(metrics, "Models/Import") {}
+  ImportReactor(const ModelFiles* files, WorkerPool* pool, Metrics* metrics, Transfers* transfers,
+                v1::ImportResponse* response)
+      : files_(files),
+        pool_(pool),
+        transfers_(transfers),
+        response_(response),
+        record_(metrics, "Models/Import"),
+        silence_(transfers->silence()) {}
 
   void Begin(std::shared_ptr<ImportReactor> self) {
     absl::MutexLock lock(&mutex_);
     self_ = std::move(self);
+    auto place = transfers_->Enter();
+    if (!place.ok()) return FinishNow(place.status());
+    place_ = *std::move(place);
+    silence_.Heard();
+    WatchSilence(self_, pool_, &silence_);
     StartRead(&request_);
+  }
+  void LookForSilence() {
+    absl::MutexLock lock(&mutex_);
+    if (over_ || parsing_) return;
+    if (silence_.TooLong()) return FinishNow(silence_.status());
+    WatchSilence(self_, pool_, &silence_);
   }
 
   void OnReadDone(bool ok) override {
     absl::MutexLock lock(&mutex_);
     if (over_) return;
+    silence_.Heard();
     if (!ok) return Parse();
     if (const absl::Status status = Take(); !status.ok()) return FinishNow(status);
     StartRead(&request_);
@@ -58,6 +89,16 @@ class ImportReactor final : public grpc::ServerReadReactor<v1::ImportRequest>,
       file_.emplace(std::move(file));
       return absl::OkStatus();
     }
+    if (ended_) return InvalidArgument("kind: must be nothing after the digest");
+    if (request_.has_digest()) {
+      ended_ = true;
+      if (start_.digest().empty()) {
+        start_.set_digest(request_.digest());
+      } else if (start_.digest() != request_.digest()) {
+        return InvalidArgument("digest: must be the one that start has");
+      }
+      return absl::OkStatus();
+    }
     if (!request_.has_chunk()) return InvalidArgument("kind: must be a chunk, got nothing");
     return file_->Add(request_.chunk());
   }
@@ -77,20 +118,25 @@ class ImportReactor final : public grpc::ServerReadReactor<v1::ImportRequest>,
 
   void FinishNow(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     over_ = true;
+    silence_.Stop();
+    place_.reset();
     Finish(record_.Done(status));
   }
 
   const ModelFiles* const files_;
   WorkerPool* const pool_;
+  Transfers* const transfers_;
   v1::ImportResponse* const response_;
   const CallRecord record_;
   absl::Mutex mutex_;
   std::shared_ptr<ImportReactor> self_ ABSL_GUARDED_BY(mutex_);
+  std::unique_ptr<Transfers::Place> place_ ABSL_GUARDED_BY(mutex_);
+  SilenceAlarm silence_ ABSL_GUARDED_BY(mutex_);
   v1::ImportRequest request_;
   // Written under the mutex until parsing begins, then read by the pool alone.
   v1::ImportStart start_;
   std::optional<IncomingFile> file_;
-  bool begun_ ABSL_GUARDED_BY(mutex_) = false;
+  bool begun_ ABSL_GUARDED_BY(mutex_) = false, ended_ ABSL_GUARDED_BY(mutex_) = false;
   bool parsing_ ABSL_GUARDED_BY(mutex_) = false;
   bool over_ ABSL_GUARDED_BY(mutex_) = false;
 };
@@ -99,19 +145,36 @@ class ImportReactor final : public grpc::ServerReadReactor<v1::ImportRequest>,
 class ExportReactor final : public grpc::ServerWriteReactor<v1::ExportResponse>,
                             public std::enable_shared_from_this<ExportReactor> {
  public:
-  ExportReactor(const ModelFiles* files, WorkerPool* pool, Metrics* metrics, const v1::ExportRequest& request)
-      : files_(files), pool_(pool), request_(request), record_(metrics, "Models/Export") {}
+  ExportReactor(const ModelFiles* files, WorkerPool* pool, Metrics* metrics, Transfers* transfers,
+                const v1::ExportRequest& request)
+      : files_(files),
+        pool_(pool),
+        transfers_(transfers),
+        request_(request),
+        record_(metrics, "Models/Export"),
+        silence_(transfers->silence()) {}
 
   void Begin(std::shared_ptr<ExportReactor> self) {
     absl::MutexLock lock(&mutex_);
     self_ = std::move(self);
+    auto place = transfers_->Enter();
+    if (!place.ok()) return FinishNow(place.status());
+    place_ = *std::move(place);
     const bool added = pool_->TryAdd([self = shared_from_this()] { self->Make(); });
     if (!added) FinishNow(absl::ResourceExhaustedError("the server has too much to do"));
+  }
+
+  void LookForSilence() {
+    absl::MutexLock lock(&mutex_);
+    if (over_) return;
+    if (silence_.TooLong()) return FinishNow(silence_.status());
+    WatchSilence(self_, pool_, &silence_);
   }
 
   void OnWriteDone(bool ok) override {
     absl::MutexLock lock(&mutex_);
     if (over_) return;
+    silence_.Heard();
     if (!ok) return FinishNow(absl::CancelledError("the client has gone"));
     Next();
   }
@@ -129,6 +192,8 @@ class ExportReactor final : public grpc::ServerWriteReactor<v1::ExportResponse>,
     if (!file.ok()) return FinishNow(file.status());
     file_ = *std::move(file);
     *response_.mutable_header() = file_.header;
+    silence_.Heard();
+    WatchSilence(self_, pool_, &silence_);
     StartWrite(&response_);
   }
 
@@ -154,15 +219,20 @@ class ExportReactor final : public grpc::ServerWriteReactor<v1::ExportResponse>,
 
   void FinishNow(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     over_ = true;
+    silence_.Stop();
+    place_.reset();
     Finish(record_.Done(status));
   }
 
   const ModelFiles* const files_;
   WorkerPool* const pool_;
+  Transfers* const transfers_;
   const v1::ExportRequest request_;
   const CallRecord record_;
   absl::Mutex mutex_;
   std::shared_ptr<ExportReactor> self_ ABSL_GUARDED_BY(mutex_);
+  std::unique_ptr<Transfers::Place> place_ ABSL_GUARDED_BY(mutex_);
+  SilenceAlarm silence_ ABSL_GUARDED_BY(mutex_);
   v1::ExportResponse response_;
   ExportedFile file_ ABSL_GUARDED_BY(mutex_);
   // What is sent next: 0 is the head, then the tensors; bytes of it that are sent.
@@ -174,14 +244,14 @@ class ExportReactor final : public grpc::ServerWriteReactor<v1::ExportResponse>,
 
 grpc::ServerReadReactor<v1::ImportRequest>* ModelsService::Import(grpc::CallbackServerContext*,
                                                                   v1::ImportResponse* response) {
-  auto reactor = std::make_shared<ImportReactor>(files_, pool_, metrics_, response);
+  auto reactor = std::make_shared<ImportReactor>(files_, pool_, metrics_, transfers_, response);
   reactor->Begin(reactor);
   return reactor.get();
 }
 
 grpc::ServerWriteReactor<v1::ExportResponse>* ModelsService::Export(grpc::CallbackServerContext*,
                                                                     const v1::ExportRequest* request) {
-  auto reactor = std::make_shared<ExportReactor>(files_, pool_, metrics_, *request);
+  auto reactor = std::make_shared<ExportReactor>(files_, pool_, metrics_, transfers_, *request);
   reactor->Begin(reactor);
   return reactor.get();
 }

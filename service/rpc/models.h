@@ -7,6 +7,7 @@
 #include "service/core/registry.h"
 #include "service/core/run_manager.h"
 #include "service/core/worker_pool.h"
+#include "service/rpc/transfers.h"
 #include "strata/v1/services.grpc.pb.h"
 
 namespace strata::service {
@@ -14,8 +15,14 @@ namespace strata::service {
 class ModelsService final : public v1::Models::CallbackService {
  public:
   ModelsService(ModelRegistry* registry, RunManager* runs, const ModelFiles* files, const Engine* engine,
-                WorkerPool* pool, Metrics* metrics)
-      : registry_(registry), runs_(runs), files_(files), engine_(engine), pool_(pool), metrics_(metrics) {}
+                WorkerPool* pool, Metrics* metrics, Transfers* transfers)
+      : registry_(registry),
+        runs_(runs),
+        files_(files),
+        engine_(engine),
+        pool_(pool),
+        metrics_(metrics),
+        transfers_(transfers) {}
 
   grpc::ServerUnaryReactor* Create(grpc::CallbackServerContext* context, const v1::CreateModelRequest* request,
                                    v1::ModelInfo* response) override;
@@ -49,6 +56,7 @@ class ModelsService final : public v1::Models::CallbackService {
   const Engine* const engine_;
   WorkerPool* const pool_;
   Metrics* const metrics_;
+  Transfers* const transfers_;
 };
 
 class CatalogService final : public v1::Catalog::CallbackService {

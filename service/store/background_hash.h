@@ -8,7 +8,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
-#include "service/store/sha256.h"
+#include "engine/base/sha256.h"
 
 namespace strata::service {
 

@@ -12,33 +12,15 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "engine/base/sha256.h"
 #include "engine/base/status.h"
 #include "service/store/background_hash.h"
-#include "service/store/sha256.h"
+#include "service/store/growing_file.h"
 
 namespace strata::service {
 namespace {
 
 constexpr absl::string_view kTemporary = ".tmp";
-
-absl::Status IoError(absl::string_view what, absl::string_view name) {
-  const int error = errno;
-  const std::string text = absl::StrCat("store: ", what, " ", name, ": ", std::strerror(error));
-  if (error == ENOSPC || error == EDQUOT || error == EFBIG) return absl::ResourceExhaustedError(text);
-  return absl::InternalError(text);
-}
-
-// Writes all of it, whatever the kernel takes at a time.
-bool WriteAll(int fd, const char* data, size_t size) {
-  while (size > 0) {
-    const ssize_t n = ::write(fd, data, std::min(size, size_t{1} << 30));
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return false;
-    data += n;
-    size -= static_cast<size_t>(n);
-  }
-  return true;
-}
 
 bool ReadAll(int fd, char* data, size_t size) {
   while (size > 0) {
@@ -95,6 +77,24 @@ int Fd::Release() {
   return fd;
 }
 
+absl::Status IoError(absl::string_view what, absl::string_view name) {
+  const int error = errno;
+  const std::string text = absl::StrCat("store: ", what, " ", name, ": ", std::strerror(error));
+  if (error == ENOSPC || error == EDQUOT || error == EFBIG) return absl::ResourceExhaustedError(text);
+  return absl::InternalError(text);
+}
+
+bool WriteAll(int fd, const char* data, size_t size) {
+  while (size > 0) {
+    const ssize_t n = ::write(fd, data, std::min(size, size_t{1} << 30));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return false;
+    data += n;
+    size -= static_cast<size_t>(n);
+  }
+  return true;
+}
+
 std::string Sha256Hex(absl::string_view bytes) {
   Sha256 hash;
   hash.Add(bytes.data(), bytes.size());
@@ -129,6 +129,19 @@ absl::StatusOr<FileStamp> DataDir::WriteTensors(const std::string& name, const N
     ::unlink(temporary.c_str());
     return status;
   }
+  STRATA_RETURN_IF_ERROR(SyncFolder(Parent(path)));
+  return stamp;
+}
+
+std::unique_ptr<GrowingFile> DataDir::Grow(GrowingFile::Planner planner) const {
+  return std::make_unique<GrowingFile>(absl::StrCat(path_, "/versions/arriving-", next_growing_++, kTemporary),
+                                       std::move(planner));
+}
+
+absl::StatusOr<FileStamp> DataDir::Adopt(GrowingFile* file, const std::string& name) const {
+  STRATA_ASSIGN_OR_RETURN(const FileStamp stamp, file->Finish());
+  const std::string path = absl::StrCat(path_, "/", name);
+  if (::rename(file->path().c_str(), path.c_str()) != 0) return IoError("renaming", name);
   STRATA_RETURN_IF_ERROR(SyncFolder(Parent(path)));
   return stamp;
 }

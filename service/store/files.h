@@ -2,8 +2,11 @@
 // its bytes are durable. Errors name files relative to the data directory only.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +31,11 @@ class Fd {
   int fd_;
 };
 
+// The status of a system call that failed just now: `what` it did to the file `name`.
+absl::Status IoError(absl::string_view what, absl::string_view name);
+// Writes all of it, whatever the kernel takes at a time. False: errno says why not.
+bool WriteAll(int fd, const char* data, size_t size);
+
 // What the registry keeps about a file.
 struct FileStamp {
   std::string digest;  // SHA-256, hexadecimal
@@ -35,6 +43,9 @@ struct FileStamp {
 };
 
 std::string Sha256Hex(absl::string_view bytes);
+
+class GrowingFile;
+struct GrowingPlan;
 
 // The directory that one server owns. Thread-safe: each file has one writer.
 class DataDir {
@@ -47,6 +58,11 @@ class DataDir {
   // Durable when it returns. On error no file of that name is new.
   absl::StatusOr<FileStamp> WriteTensors(const std::string& name, const NamedViews& tensors,
                                          const Metadata& metadata) const;
+
+  // A file that is written while its tensors arrive, under a name that goes with it.
+  std::unique_ptr<GrowingFile> Grow(std::function<std::optional<GrowingPlan>(const TensorHeader&)> planner) const;
+  // Gives it its name. As WriteTensors.
+  absl::StatusOr<FileStamp> Adopt(GrowingFile* file, const std::string& name) const;
 
   // DATA_LOSS if the file is missing, differs from its stamp or breaks a rule of the format; it is then renamed to
   // *.broken.
@@ -63,6 +79,7 @@ class DataDir {
 
   const std::string path_;
   const Fd lock_;
+  mutable std::atomic<int64_t> next_growing_{0};
 };
 
 }  // namespace strata::service

@@ -218,7 +218,7 @@ absl::Status Store::DeleteModel(int64_t id) {
 }
 
 absl::Status Store::AddVersion(VersionRecord* version, const NamedViews& weights, const Metadata& metadata,
-                               const TensorFile* training) {
+                               const TensorFile* training, GrowingFile* grown) {
   {
     // The number is used up even if the rest fails: a number never names two files.
     absl::MutexLock lock(&write_mutex_);
@@ -229,7 +229,12 @@ absl::Status Store::AddVersion(VersionRecord* version, const NamedViews& weights
     version->version = q.Int(0);
     STRATA_RETURN_IF_ERROR(q.Run());
   }
-  STRATA_ASSIGN_OR_RETURN(version->stamp, dir_->WriteTensors(version->File(), weights, metadata));
+  std::vector<std::string> order;
+  if (grown != nullptr && grown->Holds(TensorFilePrefix(weights, metadata, &order), order, weights)) {
+    STRATA_ASSIGN_OR_RETURN(version->stamp, dir_->Adopt(grown, version->File()));
+  } else {
+    STRATA_ASSIGN_OR_RETURN(version->stamp, dir_->WriteTensors(version->File(), weights, metadata));
+  }
   if (training != nullptr) {
     STRATA_ASSIGN_OR_RETURN(
         version->training, dir_->WriteTensors(version->TrainingFile(), ViewsOf(training->tensors), training->metadata));

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -11,6 +12,7 @@
 #include "absl/synchronization/mutex.h"
 #include "service/store/database.h"
 #include "service/store/files.h"
+#include "service/store/growing_file.h"
 #include "service/store/records.h"
 
 namespace strata::service {
@@ -38,9 +40,13 @@ class Store {
   absl::Status DeleteModel(int64_t id);
 
   // Writes the weights and makes them the model's newest and serving version. Sets version and stamp.
-  // `training`, if given, is kept beside them.
+  // `training`, if given, is kept beside them. `grown`, if given, is the file of these weights if it holds them.
   absl::Status AddVersion(VersionRecord* version, const NamedViews& weights, const Metadata& metadata,
-                          const TensorFile* training = nullptr);
+                          const TensorFile* training = nullptr, GrowingFile* grown = nullptr);
+  // The file of a version whose weights arrive just now. Starts a thread.
+  std::unique_ptr<GrowingFile> GrowVersion(GrowingFile::Planner planner) const {
+    return dir_->Grow(std::move(planner));
+  }
   absl::Status SetServing(int64_t model_id, int64_t version);
   absl::StatusOr<TensorFile> ReadVersion(const VersionRecord& version);
   // HasTraining().

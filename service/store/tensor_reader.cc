@@ -4,8 +4,8 @@
 #include <cstring>
 #include <utility>
 
+#include "engine/base/sha256.h"
 #include "engine/base/status.h"
-#include "service/store/sha256.h"
 
 namespace strata::service {
 
@@ -33,6 +33,7 @@ absl::Status TensorReader::Add(absl::string_view bytes) {
       return InvalidArgument("size: must be at most ", max_bytes_, " bytes, got ", header_.entries.back().end);
     }
     begun_ = true;
+    if (follower_ != nullptr) follower_->Begin(header_);
   }
   while (begun_) {
     if (next_ == header_.entries.size()) {
@@ -45,6 +46,7 @@ absl::Status TensorReader::Add(absl::string_view bytes) {
     if (some > 0) std::memcpy(static_cast<char*>(tensors_[next_].raw()) + filled_, bytes.data(), some);
     bytes.remove_prefix(some);
     filled_ += some;
+    if (some > 0 && follower_ != nullptr) follower_->Grown(next_, tensors_[next_].raw(), filled_);
     if (filled_ < e.end - e.begin) return absl::OkStatus();
     ++next_;
     filled_ = 0;

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "service/store/growing_file.h"
 #include "service/store/safetensors.h"
 
 namespace strata::service {
@@ -17,7 +18,9 @@ class TensorReader {
  public:
   // `file_bytes` is 0 if it is not known; otherwise a header that does not fit it is refused before anything is
   // allocated. Tensors of more than `max_bytes` together are refused.
-  TensorReader(uint64_t file_bytes, uint64_t max_bytes) : file_bytes_(file_bytes), max_bytes_(max_bytes) {}
+  // `follower`, if given, learns what arrives as it does; it lives as long as the reader takes bytes.
+  TensorReader(uint64_t file_bytes, uint64_t max_bytes, GrowingFile* follower = nullptr)
+      : file_bytes_(file_bytes), max_bytes_(max_bytes), follower_(follower) {}
 
   // Errors as ParseTensors'. After one the reader takes nothing more.
   absl::Status Add(absl::string_view bytes);
@@ -30,6 +33,7 @@ class TensorReader {
   absl::Status Begin();
 
   const uint64_t file_bytes_, max_bytes_;
+  GrowingFile* const follower_;
   std::string head_;  // length and header
   uint64_t head_bytes_ = 8;
   bool begun_ = false;

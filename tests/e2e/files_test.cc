@@ -1,7 +1,9 @@
 // Models as files, through the real binaries: files that the frameworks wrote (tests/fixtures) predict what the
 // frameworks predicted, every kind comes back as it went, and damaged files harm nothing.
 
+#include <filesystem>
 #include <random>
+#include <thread>
 
 #include "tests/e2e/files_fixture.h"
 
@@ -195,6 +197,62 @@ TEST_F(Files, DamagedFilesLeaveNothingBehind) {
   }
   EXPECT_GT(refused, 30);
   EXPECT_TRUE(Import("good", state).status.ok());
+}
+
+// A large state dict is written while it arrives: what is kept is the same as of one that is not.
+TEST_F(Files, LargeStateDictsAreTheSameWhicheverWayTheyCame) {
+  constexpr char kDefinition[] = R"({"class_name": "Sequential", "config": {"layers": [
+      {"class_name": "Linear", "config": {"in_features": 1100, "out_features": 1000}},
+      {"class_name": "Linear", "config": {"in_features": 1000, "out_features": 3}}]}})";
+  NamedTensors weights;
+  for (const auto& [name, shape] : {std::pair<const char*, Shape>("0.weight", {1000, 1100}),
+                                    {"0.bias", {1000}},
+                                    {"1.weight", {3, 1000}},
+                                    {"1.bias", {3}}}) {
+    Tensor& t = weights[name] = Tensor(DType::kF32, shape);
+    for (int64_t i = 0; i < t.num_elements(); ++i) t.Set(i, std::sin(static_cast<double>(i)));
+  }
+  std::vector<std::string> order;
+  std::string bytes = service::TensorFilePrefix(weights, {{"format", "pt"}}, &order);
+  for (const std::string& name : order) {
+    bytes.append(static_cast<const char*>(weights.at(name).raw()), weights.at(name).size_bytes());
+  }
+  v1::ImportStart start;
+  start.mutable_definition()->set_dialect(v1::PYTORCH);
+  start.mutable_definition()->set_json(kDefinition);
+  start.mutable_definition()->add_inputs()->add_shape(1100);
+  start.mutable_definition()->mutable_inputs(0)->set_name("x");
+  std::string digest;
+  for (const auto& [name, size] : {std::pair("unannounced", size_t{0}), {"announced", bytes.size()}}) {
+    start.set_name(name);
+    start.set_size(static_cast<int64_t>(size));
+    const Imported imported = Import(start, bytes, 500000);
+    ASSERT_TRUE(imported.status.ok()) << name << ": " << imported.status.error_message();
+    if (digest.empty()) digest = imported.response.version().digest();
+    EXPECT_EQ(imported.response.version().digest(), digest) << name;
+    EXPECT_EQ(Export(name, v1::PYTORCH_STATE_DICT), bytes) << name;
+  }
+  // Again, for a model that exists; and broken.
+  start.clear_definition();
+  const Imported again = Import(start, bytes, 500000);
+  ASSERT_TRUE(again.status.ok()) << again.status.error_message();
+  EXPECT_EQ(again.response.version().version(), 2);
+  EXPECT_EQ(again.response.version().digest(), digest);
+  start.set_digest(std::string(64, '0'));
+  EXPECT_EQ(Import(start, bytes, 500000).status.error_code(), StatusCode::DATA_LOSS);
+  start.clear_digest();
+  EXPECT_EQ(Import(start, bytes.substr(0, bytes.size() - 100), 500000).status.error_code(), StatusCode::DATA_LOSS);
+  // What is left once the last call's memory has gone: three versions.
+  EXPECT_TRUE(Import("announced", bytes).status.ok());
+  const auto files = [&] {
+    std::vector<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(std::string(dir_ / "data/versions"))) {
+      names.push_back(entry.path().filename());
+    }
+    return names;
+  };
+  for (int i = 0; i < 1000 && files().size() > 4; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  EXPECT_EQ(files().size(), 4u);
 }
 
 TEST_F(Files, WrongDigestAndSizeAreDataLoss) {

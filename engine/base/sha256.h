@@ -8,7 +8,7 @@
 #include "engine/base/status.h"
 #include "openssl/evp.h"
 
-namespace strata::service {
+namespace strata {
 
 // Thread-compatible.
 class Sha256 {
@@ -29,4 +29,4 @@ class Sha256 {
   std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> ctx_;
 };
 
-}  // namespace strata::service
+}  // namespace strata
