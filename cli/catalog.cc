@@ -11,6 +11,7 @@
 #include "absl/strings/str_split.h"
 #include "cli/commands.h"
 #include "cli/json.h"
+#include "cli/reference.h"
 #include "cli/terminal.h"
 #include "engine/base/status.h"
 #include "google/protobuf/wrappers.pb.h"
@@ -79,22 +80,15 @@ absl::Status List(Client& client, const std::string& family) {
   return absl::OkStatus();
 }
 
-// NAME or NAME@VERSION of a registered component.
-struct Reference {
-  std::string name, version;
-};
-absl::StatusOr<Reference> ParseReference(const std::string& text) {
-  const std::vector<std::string> parts = absl::StrSplit(text, '@');
-  if (parts.size() > 2 || parts[0].empty() || (parts.size() == 2 && parts[1].empty())) {
-    return InvalidArgument("NAME: must be NAME or NAME@VERSION, got \"", text, "\"");
-  }
-  return Reference{parts[0], parts.size() == 2 ? parts[1] : ""};
+// Of a registered component.
+absl::StatusOr<Reference> ComponentOf(const std::string& text) {
+  return ParseReference("NAME", "NAME or NAME@VERSION", text);
 }
 
 absl::Status Get(Client& client, const std::string& text, const std::string& family) {
-  STRATA_ASSIGN_OR_RETURN(const Reference reference, ParseReference(text));
+  STRATA_ASSIGN_OR_RETURN(const Reference reference, ComponentOf(text));
   bool found = false;
-  if (reference.version.empty()) {
+  if (reference.which.empty()) {
     STRATA_ASSIGN_OR_RETURN(const v1::ListComponentsResponse response, ListOf(client, family));
     // A name may stand in several families: a loss and a metric.
     for (const auto& info : response.components()) {
@@ -107,7 +101,7 @@ absl::Status Get(Client& client, const std::string& text, const std::string& fam
   if (found) return absl::OkStatus();
   v1::GetComponentRequest request;
   request.set_name(reference.name);
-  request.set_version(reference.version);
+  request.set_version(reference.which);
   STRATA_ASSIGN_OR_RETURN(const v1::CustomComponentInfo info,
                           client.Call(client.catalog(), &v1::Catalog::Stub::GetComponent, request));
   std::cout << ToJson(info);
@@ -125,10 +119,10 @@ absl::Status Register(Client& client, const std::string& file) {
 }
 
 absl::Status Delete(Client& client, const std::string& text) {
-  STRATA_ASSIGN_OR_RETURN(const Reference reference, ParseReference(text));
+  STRATA_ASSIGN_OR_RETURN(const Reference reference, ComponentOf(text));
   v1::DeleteComponentRequest request;
   request.set_name(reference.name);
-  request.set_version(reference.version);
+  request.set_version(reference.which);
   STRATA_RETURN_IF_ERROR(client.Call(client.catalog(), &v1::Catalog::Stub::DeleteComponent, request).status());
   std::cout << "deleted component " << text << "\n";
   return absl::OkStatus();

@@ -6,27 +6,27 @@
 
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <random>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
 #include "cli/commands.h"
 #include "cli/input.h"
 #include "cli/json.h"
+#include "cli/reference.h"
 #include "cli/terminal.h"
+#include "cli/transfer.h"
 #include "engine/base/status.h"
 
 namespace strata::cli {
 namespace {
 
-constexpr size_t kChunkBytes = size_t{1} << 20;
 constexpr uint64_t kMaxHeaderBytes = 100000000;
 
 struct FileFlags {
@@ -61,35 +61,22 @@ absl::StatusOr<v1::FileFormat> FormatOf(const std::string& format, const std::st
 }
 
 absl::StatusOr<v1::ImportResponse> Send(Client& client, const FileFlags& flags) {
-  STRATA_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(flags.file));
-  v1::ImportRequest request;
-  v1::ImportStart* start = request.mutable_start();
-  start->set_name(flags.name);
-  start->set_description(flags.description);
-  start->set_size(static_cast<int64_t>(bytes.size()));
-  start->set_strict(!flags.not_strict);
+  v1::ImportStart start;
+  start.set_name(flags.name);
+  start.set_description(flags.description);
+  start.set_strict(!flags.not_strict);
   if (!flags.keras.empty() || !flags.pytorch.empty()) {
-    auto* definition = start->mutable_definition();
+    auto* definition = start.mutable_definition();
     definition->set_dialect(flags.keras.empty() ? v1::PYTORCH : v1::KERAS);
     STRATA_ASSIGN_OR_RETURN(*definition->mutable_json(), ReadFile(flags.keras.empty() ? flags.pytorch : flags.keras));
   }
   for (const std::string& text : flags.inputs) {
-    STRATA_ASSIGN_OR_RETURN(*start->mutable_definition()->add_inputs(), ParseInput(text));
+    STRATA_ASSIGN_OR_RETURN(*start.mutable_definition()->add_inputs(), ParseInput(text));
   }
   for (const std::string& file : flags.custom) {
-    STRATA_RETURN_IF_ERROR(ReadJson(file, start->add_custom_components()));
+    STRATA_RETURN_IF_ERROR(ReadJson(file, start.add_custom_components()));
   }
-  grpc::ClientContext context;
-  v1::ImportResponse response;
-  const auto writer = client.models().Import(&context, &response);
-  bool open = writer->Write(request);
-  for (size_t at = 0; open && at < bytes.size(); at += kChunkBytes) {
-    request.mutable_chunk()->assign(bytes, at, kChunkBytes);
-    open = writer->Write(request);
-  }
-  writer->WritesDone();
-  STRATA_RETURN_IF_ERROR(FromGrpc(writer->Finish()));
-  return response;
+  return SendFile(client, std::move(start), flags.file);
 }
 
 absl::Status Import(Client& client, const FileFlags& flags) {
@@ -107,36 +94,9 @@ absl::Status Import(Client& client, const FileFlags& flags) {
   return absl::OkStatus();
 }
 
-// Receives a file beside its name, then moves it there.
 absl::Status Receive(Client& client, const v1::ExportRequest& request, const std::string& path) {
-  const std::string temporary = absl::StrCat(path, ".part");
-  std::ofstream out(temporary, std::ios::binary | std::ios::trunc);
-  if (!out) return InvalidArgument("FILE: must be a file that can be written, got ", path);
-  grpc::ClientContext context;
-  const auto reader = client.models().Export(&context, request);
-  v1::ExportResponse response;
-  v1::ExportHeader header;
-  int64_t size = 0;
-  while (reader->Read(&response)) {
-    if (response.has_header()) {
-      header = response.header();
-    } else {
-      size += static_cast<int64_t>(response.chunk().size());
-      out.write(response.chunk().data(), static_cast<std::streamsize>(response.chunk().size()));
-    }
-  }
-  absl::Status status = FromGrpc(reader->Finish());
-  if (status.ok() && size != header.size()) status = absl::DataLossError("export: the file is shorter than announced");
-  if (status.ok() && !out.flush()) status = absl::InternalError(absl::StrCat(path, ": cannot be written"));
-  out.close();
-  if (status.ok() && std::rename(temporary.c_str(), path.c_str()) != 0) {
-    status = absl::InternalError(absl::StrCat(path, ": cannot be written"));
-  }
-  if (!status.ok()) {
-    std::remove(temporary.c_str());
-    return status;
-  }
-  std::cout << path << ": " << v1::FileFormat_Name(header.format()) << ", " << size << " bytes";
+  STRATA_ASSIGN_OR_RETURN(const v1::ExportHeader header, ReceiveFile(client, request, path));
+  std::cout << path << ": " << v1::FileFormat_Name(header.format()) << ", " << header.size() << " bytes";
   if (header.version() != 0) std::cout << ", version " << header.version();
   if (!header.run().empty()) std::cout << ", run " << header.run() << " at step " << header.step();
   std::cout << ", digest " << header.digest().substr(0, 12) << "\n";
@@ -155,18 +115,18 @@ absl::Status Export(Client& client, const FileFlags& given) {
   if (flags.file.empty() && !flags.run.empty()) std::swap(flags.model, flags.file);
   if (flags.file.empty()) return InvalidArgument("FILE: must be given");
   v1::ExportRequest request;
-  const std::vector<std::string> parts = absl::StrSplit(flags.model, '@');
-  request.set_model(parts[0]);
   request.set_run(flags.run);
   int64_t version = 0;
-  const bool marked = parts.size() == 2;
-  if (parts.size() > 2 || (marked && (parts[0].empty() || parts[1].empty()))) {
-    return InvalidArgument("MODEL: must be NAME, NAME@VERSION or NAME@RUN, got ", flags.model);
-  }
-  if (marked && !flags.run.empty()) return InvalidArgument("MODEL: must be NAME beside --run, got ", flags.model);
-  if (marked && !absl::SimpleAtoi(parts[1], &version)) request.set_run(parts[1]);
-  if (version < 0 || (marked && version == 0 && request.run().empty())) {
-    return InvalidArgument("MODEL: must have a version from 1 on, got ", flags.model);
+  if (!flags.model.empty()) {
+    STRATA_ASSIGN_OR_RETURN(const Reference model,
+                            ParseReference("MODEL", "NAME, NAME@VERSION or NAME@RUN", flags.model));
+    request.set_model(model.name);
+    const bool marked = !model.which.empty();
+    if (marked && !flags.run.empty()) return InvalidArgument("MODEL: must be NAME beside --run, got ", flags.model);
+    if (marked && !absl::SimpleAtoi(model.which, &version)) request.set_run(model.which);
+    if (version < 0 || (marked && version == 0 && request.run().empty())) {
+      return InvalidArgument("MODEL: must have a version from 1 on, got ", flags.model);
+    }
   }
   request.set_version(version);
   if (request.model().empty()) {
@@ -196,9 +156,16 @@ std::string PassingName() {
   return absl::StrCat("convert-", absl::Hex(random(), absl::kZeroPad8), absl::Hex(random(), absl::kZeroPad8));
 }
 
+// "net" of "models/net.state.safetensors".
+std::string Stem(const std::string& path) {
+  const std::string file = path.substr(path.rfind('/') + 1);
+  return file.substr(0, file.find('.', 1));
+}
+
 // Imports the file, converts it if another dialect is asked for, and exports it. `names` are those of the models that
 // this leaves behind.
 absl::Status ImportAndExport(Client& client, FileFlags flags, std::vector<std::string>* names) {
+  const std::string wanted = flags.name;
   flags.name = PassingName();
   STRATA_ASSIGN_OR_RETURN(const v1::ImportResponse imported, Send(client, flags));
   names->push_back(flags.name);
@@ -219,6 +186,9 @@ absl::Status ImportAndExport(Client& client, FileFlags flags, std::vector<std::s
   }
   STRATA_ASSIGN_OR_RETURN(const v1::FileFormat format, FormatOf(flags.format, flags.other, dialect));
   request.set_format(format);
+  request.set_name(!wanted.empty()                   ? wanted
+                   : imported.name_in_file().empty() ? Stem(flags.file)
+                                                     : imported.name_in_file());
   return Receive(client, request, flags.other);
 }
 
@@ -356,6 +326,7 @@ void AddFiles(CLI::App& app, Command& command) {
 
   auto* convert = app.add_subcommand("convert", "Rewrites a model file in another format or dialect");
   AddImportFlags(convert, *flags);
+  convert->add_option("--name", flags->name, "Name of the model in OUT; default: the one in FILE");
   convert->add_option("OUT", flags->other, "Its ending chooses the format")->required();
   convert->add_option("--format", flags->format, "Format by name, for example native");
   AddDialect(convert, &flags->dialect, "Dialect of OUT, keras or pytorch; default: that of FILE");

@@ -1,7 +1,6 @@
 #include "cli/json.h"
 
 #include <fstream>
-#include <iterator>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status.h"
@@ -11,8 +10,11 @@ namespace strata::cli {
 
 absl::StatusOr<std::string> ReadFile(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  if (!file) return absl::NotFoundError(absl::StrCat(path, ": cannot be read"));
+  std::string text, piece(size_t{1} << 20, '\0');
+  while (file.read(piece.data(), static_cast<std::streamsize>(piece.size())) || file.gcount() > 0) {
+    text.append(piece, 0, static_cast<size_t>(file.gcount()));
+  }
+  if (!file.eof()) return absl::NotFoundError(absl::StrCat(path, ": cannot be read"));
   return text;
 }
 

@@ -42,6 +42,24 @@ TEST_F(CliFiles, InAndOut) {
   EXPECT_EQ(NumModels(), 2);
 }
 
+// A converted file names its model as FILE does, or as --name says; never as the server does meanwhile.
+TEST_F(CliFiles, ConvertKeepsTheModelsName) {
+  const std::string keras = absl::StrCat(kFixtures, "keras/nested");
+  const auto name_of = [&](const std::string& file) {
+    const Imported again = Import("", Bytes(dir_ / file));
+    EXPECT_TRUE(again.status.ok()) << file << ": " << again.status.error_message();
+    return again.response.name_in_file();
+  };
+  const std::string own = Import("there", Bytes(keras + ".h5")).response.name_in_file();
+  ASSERT_FALSE(own.empty());
+  for (const std::string out : {"out.keras", "out.h5", "out.strata", "out.json"}) {
+    Strata({"convert", keras + ".h5", dir_ / out}, 0);
+    EXPECT_EQ(name_of(out), own) << out;
+    Strata({"convert", keras + ".keras", dir_ / out, "--name", "mine"}, 0);
+    EXPECT_EQ(name_of(out), "mine") << out;
+  }
+}
+
 TEST_F(CliFiles, WrongArguments) {
   const std::string keras = absl::StrCat(kFixtures, "keras/nested"), out = dir_ / "out.h5";
   Strata({"import", keras + ".h5", "--name", "net"}, 0);

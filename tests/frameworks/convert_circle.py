@@ -4,7 +4,8 @@
 
 PyTorch's models arrive as state dicts with their definitions, are converted, exported as .h5 and .keras and loaded by
 tf.keras; Keras' models arrive as .keras, are converted, and PyTorch runs the exported source text with the exported state
-dict. Models with a component that has no counterpart are counted with the server's reasons.
+dict. Models with a component that has no counterpart, or (text of ours) no form in the other framework, are counted with
+the server's reasons.
 """
 import glob
 import json
@@ -47,6 +48,19 @@ def converted(client, name, dialect, report):
     return new, answer
 
 
+def exports(client, name, new, files, report):
+    """Whether all of [(path, format)] were written; a component that the framework lacks is named by the server."""
+    for path, format in files:
+        try:
+            client.export(path, model=new, format=format)
+        except grpc.RpcError as e:
+            if e.code() != grpc.StatusCode.UNIMPLEMENTED:
+                raise
+            report.skip(name, "no form in the other framework: " + e.details()[:160].replace("\n", " "))
+            return False
+    return True
+
+
 def to_keras(client, base, folder, report):
     name, feed, wants = torch_circle.imported(client, base)
     new, answer = converted(client, name, KERAS, report)
@@ -54,9 +68,10 @@ def to_keras(client, base, folder, report):
         return
     x = [turned(v, axes) for v, axes in zip(feed.values(), answer.inputs)]
     wants = [turned(v, axes) for v, axes in zip(wants, answer.outputs)]
-    for ending, format in ((".h5", 7), (".keras", 8)):
-        path = os.path.join(folder, "converted" + ending)
-        client.export(path, model=new, format=format)
+    paths = [os.path.join(folder, "converted" + ending) for ending in (".h5", ".keras")]
+    if not exports(client, name, new, list(zip(paths, (7, 8))), report):
+        return
+    for path, ending in zip(paths, (".h5", ".keras")):
         model = keras.models.load_model(path)
         got = keras_circle.as_list(model(x if len(x) > 1 else x[0], training=False))
         report.add(name, "PyTorch's model in tf.keras " + ending, circle.difference(got, wants), LIMIT)
@@ -73,8 +88,8 @@ def to_pytorch(client, name, model, inputs, folder, index, report):
     if new is None:
         return
     base = os.path.join(folder, str(index))
-    client.export(base + ".py", model=new, format=3)
-    client.export(base + ".state.safetensors", model=new, format=2)
+    if not exports(client, name, new, [(base + ".py", 3), (base + ".state.safetensors", 2)], report):
+        return
     save_file({**{f"x.{i}": turned(v, axes) for i, (v, axes) in enumerate(zip(x, answer.inputs))},
                **{f"y.{i}": turned(v, axes) for i, (v, axes) in enumerate(zip(wants, answer.outputs))}}, base + ".case.safetensors")
     with open(base + ".json", "w") as f:
