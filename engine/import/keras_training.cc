@@ -110,6 +110,13 @@ class Reader {
     if (!imported.ok()) return Note("optimizer", imported.status());
     *config_.mutable_optimizer() = *std::move(imported);
     if (legacy) config_.mutable_optimizer()->set_legacy(true);
+    // Keras 3 has no such key, and does as the formula says.
+    if (!legacy && config_.optimizer().has_nadam() && left_out_ != nullptr &&
+        Member(Member(optimizer, "config"), "is_legacy_optimizer") == false) {
+      left_out_->push_back(
+          "optimizer: compiled steps of tf.keras 2 multiply Nadam's momenta once for each weight, these once for each "
+          "step");
+    }
     if (!steps.is_null()) {
       STRATA_ASSIGN_OR_RETURN(const int64_t count, JsonInt("optimizer.gradient_accumulation_steps", steps));
       config_.set_accumulate_steps(count);

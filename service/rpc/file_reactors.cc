@@ -89,13 +89,14 @@ class ImportReactor final : public grpc::ServerReadReactor<v1::ImportRequest>,
       file_.emplace(std::move(file));
       return absl::OkStatus();
     }
-    if (ended_) return InvalidArgument("kind: must be nothing after the digest");
+    if (ended_) return InvalidArgument("kind: must be nothing after the digest, got another message");
     if (request_.has_digest()) {
       ended_ = true;
       if (start_.digest().empty()) {
         start_.set_digest(request_.digest());
       } else if (start_.digest() != request_.digest()) {
-        return InvalidArgument("digest: must be the one that start has");
+        return InvalidArgument("digest: must be the one that start has, ", start_.digest().substr(0, 64),
+                               ", got another");
       }
       return absl::OkStatus();
     }
