@@ -125,8 +125,8 @@ absl::StatusOr<v1::Optimizer> ImportOptimizer(v1::Dialect dialect, std::string_v
     return framework::NoComponent(dialect, form.kind == framework::Form::Kind::kString ? "optimizer" : "", form);
   v1::Optimizer optimizer;
   optimizer.GetReflection()->MutableMessage(&optimizer, kind);
-  if (optimizer.has_adamw() && form.config != nullptr && form.config->contains("weight_decay") &&
-      (*form.config)["weight_decay"].is_null()) {
+  if ((optimizer.has_adamw() || dialect == v1::PYTORCH) && form.config != nullptr &&
+      form.config->contains("weight_decay") && (*form.config)["weight_decay"].is_null()) {
     return WrongValue("weight_decay", "a number", (*form.config)["weight_decay"]);
   }
   if (form.config != nullptr) STRATA_RETURN_IF_ERROR(SetOptions(dialect, *form.config, &optimizer));

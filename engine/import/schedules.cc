@@ -72,7 +72,13 @@ absl::Status SetOption(v1::Dialect dialect, const std::string& path, const std::
   if (field == nullptr || field->name() == "expression") {
     return InvalidArgument(path, ": unknown argument, got ", Quote(given));
   }
-  return SetField({.dialect = dialect}, path, field->is_repeated() ? given : Unlisted(given), field, options);
+  if (field->is_repeated()) {
+    if (!given.is_array()) return WrongValue(path, "a list", given);
+    return SetField({.dialect = dialect}, path, given, field, options);
+  }
+  static constexpr std::string_view kOfGroups[] = {"max_lr", "min_lr", "base_momentum", "max_momentum"};
+  const bool of_groups = std::find(std::begin(kOfGroups), std::end(kOfGroups), key) != std::end(kOfGroups);
+  return SetField({.dialect = dialect}, path, of_groups ? Unlisted(given) : given, field, options);
 }
 
 }  // namespace

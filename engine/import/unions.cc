@@ -102,6 +102,7 @@ absl::StatusOr<bool> PytorchVariance(const std::string& path, const Form& form, 
   if (xavier) {
     STRATA_RETURN_IF_ERROR(OnlyArguments(path, config, {"gain"}));
     STRATA_ASSIGN_OR_RETURN(gain, NumberOf(path, config, {"gain"}, 1));
+    if (gain < 0) return InvalidArgument(Below(path, "gain"), ": must be >= 0, got ", gain);
   } else {
     STRATA_RETURN_IF_ERROR(OnlyArguments(path, config, {"a", "mode", "nonlinearity"}));
     STRATA_ASSIGN_OR_RETURN(const double a, NumberOf(path, config, {"a"}, 0));

@@ -114,6 +114,9 @@ absl::Status FillTensor(v1::Dialect dialect, const v1::Initializer& init, Stream
       return absl::OkStatus();
     case v1::Initializer::kUniform: {
       const auto& a = init.uniform();
+      if (dialect == v1::PYTORCH && a.low() > a.high()) {
+        return InvalidArgument("a|b: must be in order, got ", a.low(), " and ", a.high());
+      }
       const auto draw = [&] { return a.low() + (a.high() - a.low()) * random.Uniform(); };
       Fill(t, draw);
       return absl::OkStatus();

@@ -1,6 +1,8 @@
 // What all attentions share.
 #pragma once
 
+#include <string>
+
 #include "engine/nn/scope.h"
 
 namespace strata::nn {
@@ -19,6 +21,8 @@ struct HeadOptions {
   // Masks, or empty: bool (true = ignore) or float (added). attn_mask [T, S] or [N * heads, T, S]; key_padding_mask [N,
   // S].
   Value attn_mask, key_padding_mask;
+  // What the caller's arguments are called, for errors.
+  std::string mask_name = "attn_mask", padding_name = "key_padding_mask";
 };
 struct HeadResult {
   Value output;   // [N, T, E]

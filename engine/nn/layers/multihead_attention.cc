@@ -88,6 +88,14 @@ void DeclareHeads(Scope& s, const HeadOptions& o, int64_t width, int64_t kdim, i
 HeadResult MultiHead(Scope& s, Value query, Value key, Value value, const HeadOptions& o) {
   HeadResult result{{s.graph(), -1}, {s.graph(), -1}};
   const int64_t batch = query.dim(0), width = query.dim(2);
+  if (o.attn_mask && o.attn_mask.rank() != 2 && o.attn_mask.rank() != 3) {
+    s.Fail(absl::StrCat(o.mask_name, ": must have 2 or 3 axes, got ", ShapeString(o.attn_mask.shape())));
+    return result;
+  }
+  if (o.key_padding_mask && o.key_padding_mask.rank() != 2) {
+    s.Fail(absl::StrCat(o.padding_name, ": must have 2 axes, got ", ShapeString(o.key_padding_mask.shape())));
+    return result;
+  }
   DeclareHeads(s, o, width, key.dim(2), value.dim(2));
   Projected p = Project(s, o, query, key, value);
   Value padding = o.key_padding_mask, mask = o.attn_mask;
@@ -118,7 +126,7 @@ HeadResult MultiHead(Scope& s, Value query, Value key, Value value, const HeadOp
     const Shape full{batch * o.heads, scores.dim(2), scores.dim(3)};
     if (mask.rank() == 3 && mask.shape() == full) mask = Reshape(mask, scores.shape());
     if (mask.rank() == 3 || (mask.rank() == 2 && mask.shape() != Shape{scores.dim(2), scores.dim(3)})) {
-      s.Fail(absl::StrCat("attn_mask: must have shape ", ShapeString(Shape{scores.dim(2), scores.dim(3)}), " or ",
+      s.Fail(absl::StrCat(o.mask_name, ": must have shape ", ShapeString(Shape{scores.dim(2), scores.dim(3)}), " or ",
                           ShapeString(full), ", got ", ShapeString(mask.shape())));
       return result;
     }
@@ -126,7 +134,7 @@ HeadResult MultiHead(Scope& s, Value query, Value key, Value value, const HeadOp
   }
   if (padding) {
     if (padding.shape() != Shape{batch, scores.dim(3)}) {
-      s.Fail(absl::StrCat("key_padding_mask: must have shape ", ShapeString(Shape{batch, scores.dim(3)}), ", got ",
+      s.Fail(absl::StrCat(o.padding_name, ": must have shape ", ShapeString(Shape{batch, scores.dim(3)}), ", got ",
                           ShapeString(padding.shape())));
       return result;
     }

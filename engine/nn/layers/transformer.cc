@@ -40,11 +40,13 @@ Value Norm(Scope& s, const M& a, const char* name, Value x) {
 
 template <typename M>
 Value Attend(Scope& s, const M& a, const char* name, const char* dropout, Value query, Value memory, Value mask,
-             Value padding) {
+             Value padding, const std::string& mask_name, const char* padding_name) {
   Scope inner = s.Enter(name, name, true, std::nullopt);
   HeadOptions o{.heads = a.nhead(), .dropout = a.dropout(), .use_bias = a.use_bias()};
   o.attn_mask = mask;
   o.key_padding_mask = padding;
+  o.mask_name = mask_name;
+  o.padding_name = padding_name;
   const Value y = MultiHead(inner, query, memory, memory, o).output;
   return s.training() ? DropWith(s, y, a.dropout(), y.shape(), dropout) : y;
 }
@@ -57,6 +59,7 @@ Value Residual(Scope& s, const M& a, const char* norm, Value x, F f) {
 
 struct Masks {
   Value self, cross, self_padding, cross_padding;
+  std::string self_name;  // the argument that `self` is
 };
 
 // The parameters, in the order in which PyTorch's modules register theirs.
@@ -83,17 +86,20 @@ void Declare(Scope& s, const M& a, std::initializer_list<const char*> attentions
 // x [N, T, E].
 Value EncoderStep(Scope& s, const v1::TransformerEncoderLayer& a, Value x, const Masks& m) {
   Declare(s, a, {"self_attn"}, 2);
-  x = Residual(s, a, "norm1", x,
-               [&](Value v) { return Attend(s, a, "self_attn", "dropout1", v, v, m.self, m.self_padding); });
+  x = Residual(s, a, "norm1", x, [&](Value v) {
+    return Attend(s, a, "self_attn", "dropout1", v, v, m.self, m.self_padding, m.self_name, "src_key_padding_mask");
+  });
   return Residual(s, a, "norm2", x, [&](Value v) { return FeedForward(s, a, v, "dropout2"); });
 }
 
 Value DecoderStep(Scope& s, const v1::TransformerDecoderLayer& a, Value x, Value memory, const Masks& m) {
   Declare(s, a, {"self_attn", "multihead_attn"}, 3);
-  x = Residual(s, a, "norm1", x,
-               [&](Value v) { return Attend(s, a, "self_attn", "dropout1", v, v, m.self, m.self_padding); });
+  x = Residual(s, a, "norm1", x, [&](Value v) {
+    return Attend(s, a, "self_attn", "dropout1", v, v, m.self, m.self_padding, m.self_name, "tgt_key_padding_mask");
+  });
   x = Residual(s, a, "norm2", x, [&](Value v) {
-    return Attend(s, a, "multihead_attn", "dropout2", v, memory, m.cross, m.cross_padding);
+    return Attend(s, a, "multihead_attn", "dropout2", v, memory, m.cross, m.cross_padding, "memory_mask",
+                  "memory_key_padding_mask");
   });
   return Residual(s, a, "norm3", x, [&](Value v) { return FeedForward(s, a, v, "dropout3"); });
 }
@@ -132,11 +138,11 @@ Frame FrameOf(Scope& s, const M& a, Value x) {
 
 // The stack calls `mask` what one layer calls `src_mask`.
 Masks EncoderMasks(const Args& args, const Frame& f, const char* mask = "src_mask") {
-  return {args.Named(mask), {}, f.Padding(args.Named("src_key_padding_mask")), {}};
+  return {args.Named(mask), {}, f.Padding(args.Named("src_key_padding_mask")), {}, mask};
 }
 Masks DecoderMasks(const Args& args, const Frame& f) {
   return {args.Named("tgt_mask"), args.Named("memory_mask"), f.Padding(args.Named("tgt_key_padding_mask")),
-          f.Padding(args.Named("memory_key_padding_mask"))};
+          f.Padding(args.Named("memory_key_padding_mask")), "tgt_mask"};
 }
 
 Outputs BuildEncoderLayer(Scope& s, const v1::TransformerEncoderLayer& a, const Args& args) {
