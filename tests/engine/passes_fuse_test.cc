@@ -123,5 +123,22 @@ TEST(SimplifySums, ChannelsFirst) {
   }
 }
 
+// What is the same along the summed axes is multiplied once; equal sums that remain are one.
+TEST(SimplifySums, FactorsLeave) {
+  Graph g;
+  const Value x = g.AddInput("x", DType::kF32, {5, 3, 4, 90}), y = g.AddInput("y", DType::kF32, {5, 3, 4, 90});
+  const Value scale = g.AddInput("scale", DType::kF32, {4, 1}),
+              spread = g.AddInput("spread", DType::kF32, {5, 3, 1, 1});
+  g.MarkOutput("by_scale", ReduceSum(x * y * spread, {0, 1, 3}));
+  g.MarkOutput("by_group", -ReduceSum(x * scale * y, {2, 3}));
+  g.MarkOutput("negated", ReduceSum(-(spread * x), {3}));
+  const Graph o = OptimizeAndCompare(g, {.scale = 20});
+  int large = 0;
+  for (const Node& n : o.nodes()) {
+    for (const ValueId v : n.inputs) large += NumElements(o.info(v).shape) > 1000;
+  }
+  EXPECT_EQ(large, 2) << ToText(o);  // one pass over x and y
+}
+
 }  // namespace
 }  // namespace strata
