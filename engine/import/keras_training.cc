@@ -195,9 +195,10 @@ Json AsKeras(const char* module, const std::string& text) {
   return framework::KerasObject(module, json["class_name"].get<std::string>(), json["config"]);
 }
 
-// A user's class, which load_model finds among its custom_objects by the registered name.
+// A user's class, which load_model finds among its custom_objects by the registered name; it belongs to no module.
 Json AsCustom(const std::string& text) {
-  Json object = AsKeras("custom", text);
+  Json object = AsKeras("", text);
+  object["module"] = nullptr;
   object["registered_name"] = object["class_name"];
   return object;
 }
@@ -215,7 +216,7 @@ bool IsFunction(const v1::CustomLoss& loss) {
   return true;
 }
 Json AsFunction(const std::string& name) {
-  return {{"module", "custom"}, {"class_name", "function"}, {"config", name}, {"registered_name", name}};
+  return {{"module", "builtins"}, {"class_name", "function"}, {"config", name}, {"registered_name", "function"}};
 }
 Json CustomLossAsKeras(const v1::CustomLoss& loss, const std::string& text) {
   return IsFunction(loss) ? AsFunction(loss.definition().name()) : AsCustom(text);
@@ -248,8 +249,10 @@ absl::StatusOr<std::string> ExportKerasTraining(const v1::Model& model, const v1
     const v1::Objective& objective = config.objectives(i);
     STRATA_ASSIGN_OR_RETURN(const std::string loss, ExportLoss(v1::KERAS, objective.loss()));
     const std::string output = output_of(objective.output(), i);
-    losses[output] = objective.loss().has_custom() ? CustomLossAsKeras(objective.loss().custom(), loss)
-                                                   : AsKeras("keras.losses", loss);
+    // Keras has no focal loss with these arguments: users bring the class.
+    losses[output] = objective.loss().has_custom()  ? CustomLossAsKeras(objective.loss().custom(), loss)
+                     : objective.loss().has_focal() ? AsCustom(loss)
+                                                    : AsKeras("keras.losses", loss);
     weights[output] = objective.has_weight() ? objective.weight() : 1.0;
   }
   for (const v1::NamedMetric& named : config.metrics()) {

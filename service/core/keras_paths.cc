@@ -97,7 +97,7 @@ absl::Status AddLayer(const v1::Layer& layer, const std::string& path, const std
     }
     return absl::OkStatus();
   }
-  if (layer.has_rnn() && layer.rnn().cells_size() == 1) {
+  if (layer.has_rnn() && layer.rnn().cells_size() == 1 && !layer.rnn().stacked()) {
     return AddVars(path + "/cell", parameters, out), absl::OkStatus();
   }
   if (layer.has_rnn()) {

@@ -137,6 +137,18 @@ void ModelFiles::AddTrainingOfRun(Content* content) const {
   content->training = std::move(training);
 }
 
+namespace {
+
+// HDF5 files hold users' functions as their names, archives as objects.
+void NameFunctions(nlohmann::json* value) {
+  if (value->is_object() && value->value("class_name", nlohmann::json()) == "function")
+    *value = nlohmann::json((*value)["config"]);
+  if (!value->is_structured()) return;
+  for (nlohmann::json& inner : *value) NameFunctions(&inner);
+}
+
+}  // namespace
+
 absl::StatusOr<std::string> ModelFiles::KerasBytes(v1::FileFormat format, Content content) const {
   const v1::Model& model = content.definition;
   STRATA_ASSIGN_OR_RETURN(const ModelFacts facts, options_.engine->Inspect(model, nullptr, 1));
@@ -183,7 +195,10 @@ absl::StatusOr<std::string> ModelFiles::KerasBytes(v1::FileFormat format, Conten
   attribute("model_config", architecture);
   attribute("keras_version", kKerasVersion);
   attribute("backend", "tensorflow");
-  if (training.is_object()) attribute("training_config", training.dump());
+  if (training.is_object()) {
+    NameFunctions(&training);
+    attribute("training_config", training.dump());
+  }
   file.metadata["container"] = "hdf5";
   return tool_.Pack(file.tensors, file.metadata);
 }

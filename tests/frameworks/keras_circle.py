@@ -1,4 +1,5 @@
-"""Whole models of tf.keras 2 (golden cases) and Keras 3 (workloads) through Strata and back. Run by scripts/test --with-frameworks."""
+"""Whole models of tf.keras 2 (golden cases) and Keras 3 (workloads) through Strata and back. Run by scripts/test --with-frameworks.
+    keras_circle.py BIN [NAME...]      only these models, as K6/focal_closure_training"""
 import glob
 import json
 import os
@@ -149,7 +150,10 @@ def main():
     report = circle.Report()
     with strata.Server(sys.argv[1]) as server, tempfile.TemporaryDirectory() as folder:
         client = strata.Client(server.address)
+        chosen = sys.argv[2:]
         for name, library, make in jobs():
+            if chosen and name not in chosen:
+                continue
             for ending in (".h5", ".keras"):
                 try:
                     model, inputs, targets = make()
