@@ -1,11 +1,13 @@
 // Models.Export: what is sent, and in whose words.
 
 #include <cstring>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "engine/base/checkpoint_names.h"
 #include "engine/base/sha256.h"
 #include "engine/base/status.h"
 #include "service/core/keras_file.h"
@@ -139,6 +141,14 @@ void ModelFiles::AddTrainingOfRun(Content* content) const {
 
 namespace {
 
+// A state dict is the module's: a loss has its own, which a strict load_state_dict of the module refuses.
+template <typename Map>
+void EraseLossWeights(Map* weights) {
+  for (auto it = weights->begin(); it != weights->end();) {
+    it = checkpoint::IsOfLoss(it->first) ? weights->erase(it) : std::next(it);
+  }
+}
+
 // HDF5 files hold users' functions as their names, archives as objects.
 void NameFunctions(nlohmann::json* value) {
   if (value->is_object() && value->value("class_name", nlohmann::json()) == "function")
@@ -270,9 +280,11 @@ absl::StatusOr<ExportedFile> ModelFiles::Export(const v1::ExportRequest& given) 
   } else if (format == v1::NATIVE) {
     STRATA_RETURN_IF_ERROR(PutNative(std::move(content), &out));
   } else if (format == v1::PYTORCH_STATE_DICT && content.loaded != nullptr) {
-    const NamedViews views = content.loaded->weights();
+    NamedViews views = content.loaded->weights();
+    EraseLossWeights(&views);
     Put(views, {{"format", "pt"}}, std::move(content.loaded), &out);
   } else if (format == v1::PYTORCH_STATE_DICT) {
+    EraseLossWeights(&content.weights);
     Put(std::move(content.weights), {{"format", "pt"}}, &out);
   } else {
     STRATA_ASSIGN_OR_RETURN(out.head, KerasBytes(format, std::move(content)));
