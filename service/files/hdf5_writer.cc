@@ -82,31 +82,37 @@ absl::Status WriteList(hid_t object, const std::string& name, const std::vector<
   return absl::OkStatus();
 }
 
+// Properties of new objects of a class: without times, which would make equal files differ.
+Hdf5 Timeless(hid_t of) {
+  const hid_t properties = H5Pcreate(of);
+  H5Pset_obj_track_times(properties, false);
+  return {properties, &H5Pclose};
+}
+
 // Opens a group, making it and those above it.
-hid_t GroupAt(hid_t file, const std::string& path) {
-  const Hdf5 properties(H5Pcreate(H5P_LINK_CREATE), &H5Pclose);
-  H5Pset_create_intermediate_group(properties.get(), 1);
-  if (path.empty()) return H5Gopen2(file, "/", H5P_DEFAULT);
-  std::string prefix;
-  for (size_t at = 0; at != std::string::npos;) {
-    at = path.find('/', at == 0 ? 0 : at + 1);
-    prefix = path.substr(0, at);
+Hdf5 GroupAt(hid_t file, const std::string& path) {
+  const Hdf5 properties = Timeless(H5P_GROUP_CREATE);
+  for (size_t at = path.find('/', 1); !path.empty(); at = path.find('/', at + 1)) {
+    const std::string prefix = path.substr(0, at);
     if (H5Lexists(file, prefix.c_str(), H5P_DEFAULT) <= 0) {
-      return H5Gcreate2(file, path.c_str(), properties.get(), H5P_DEFAULT, H5P_DEFAULT);
+      const Hdf5 made(H5Gcreate2(file, prefix.c_str(), H5P_DEFAULT, properties.get(), H5P_DEFAULT), &H5Gclose);
+      if (!made.ok()) break;
     }
+    if (at == std::string::npos) break;
   }
-  return H5Gopen2(file, path.c_str(), H5P_DEFAULT);
+  return Hdf5(H5Gopen2(file, path.empty() ? "/" : path.c_str(), H5P_DEFAULT), &H5Gclose);
 }
 
 absl::Status WriteDataset(hid_t file, const std::string& path, const Tensor& tensor) {
-  const Hdf5 properties(H5Pcreate(H5P_LINK_CREATE), &H5Pclose);
-  H5Pset_create_intermediate_group(properties.get(), 1);
+  const size_t slash = path.rfind('/');
+  if (slash != std::string::npos && slash > 0 && !GroupAt(file, path.substr(0, slash)).ok()) return Failed(path);
+  const Hdf5 properties = Timeless(H5P_DATASET_CREATE);
   const std::vector<hsize_t> sizes(tensor.shape().begin(), tensor.shape().end());
   const Hdf5 space(
       sizes.empty() ? H5Screate(H5S_SCALAR) : H5Screate_simple(static_cast<int>(sizes.size()), sizes.data(), nullptr),
       &H5Sclose);
   const Hdf5 dataset(
-      H5Dcreate2(file, path.c_str(), FileType(tensor.dtype()), space.get(), properties.get(), H5P_DEFAULT, H5P_DEFAULT),
+      H5Dcreate2(file, path.c_str(), FileType(tensor.dtype()), space.get(), H5P_DEFAULT, properties.get(), H5P_DEFAULT),
       &H5Dclose);
   if (!dataset.ok()) return Failed(path);
   if (tensor.num_elements() > 0 &&
@@ -120,22 +126,23 @@ absl::Status WriteDataset(hid_t file, const std::string& path, const Tensor& ten
 
 absl::Status WriteHdf5(const TensorFile& file, const std::string& path) {
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
-  // Times of creation would make equal files differ; long attributes need the newer format.
+  // Long attributes need the newer format.
   const Hdf5 access(H5Pcreate(H5P_FILE_ACCESS), &H5Pclose);
   H5Pset_libver_bounds(access.get(), H5F_LIBVER_V18, H5F_LIBVER_V18);
-  const Hdf5 out(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.get()), &H5Fclose);
+  const Hdf5 creation = Timeless(H5P_FILE_CREATE);
+  const Hdf5 out(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation.get(), access.get()), &H5Fclose);
   if (!out.ok()) return Failed("the file");
   for (const auto& [name, tensor] : file.tensors) STRATA_RETURN_IF_ERROR(WriteDataset(out.get(), name, tensor));
   for (const auto& [key, value] : file.metadata) {
     if (absl::StartsWith(key, kGroup)) {
-      const Hdf5 group(GroupAt(out.get(), key.substr(sizeof(kGroup) - 1)), &H5Gclose);
+      const Hdf5 group = GroupAt(out.get(), key.substr(sizeof(kGroup) - 1));
       if (!group.ok()) return Failed(key);
     }
     if (!absl::StartsWith(key, kAttribute)) continue;
     const size_t at = key.find('@');
     if (at == std::string::npos) continue;
     const std::string group_path = key.substr(sizeof(kAttribute) - 1, at - (sizeof(kAttribute) - 1));
-    const Hdf5 group(GroupAt(out.get(), group_path), &H5Gclose);
+    const Hdf5 group = GroupAt(out.get(), group_path);
     if (!group.ok()) return Failed(group_path);
     const Json json = Json::parse(value, nullptr, false);
     const std::string name = key.substr(at + 1);
