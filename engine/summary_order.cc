@@ -2,6 +2,7 @@
 // and of equally far ones those that a walk back from the outputs meets first.
 #include <algorithm>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -63,9 +64,9 @@ class Order {
     };
     std::vector<Frame> stack;
     const auto enter = [&](const std::string& node) {
-      if (!seen_.emplace(node, true).second) return;
+      if (!seen_.insert(node).second) return;
       const int place = PlaceOf(node);
-      if (std::find(met_.begin(), met_.end(), place) == met_.end()) met_.push_back(place);
+      if (met_places_.insert(place).second) met_.push_back(place);
       stack.push_back({node, SourcesOf(node)});
     };
     enter(start);
@@ -82,8 +83,9 @@ class Order {
 
   const v1::Model& model_;
   std::map<std::string, int> calls_, layers_, inputs_;
-  std::map<std::string, bool> seen_;
-  std::vector<int> met_;               // places, as a walk from the outputs meets them
+  std::set<std::string> seen_;
+  std::set<int> met_places_;
+  std::vector<int> met_;               // the same, as a walk from the outputs meets them
   std::vector<std::string> finished_;  // nodes behind their sources
   std::map<std::string, int> node_depth_;
   std::map<int, int> place_depth_;

@@ -15,10 +15,9 @@ struct Matched {
   std::vector<std::string> unexpected;  // in the file only
 };
 
-// load_state_dict: takes each tensor of `file` (consumed) whose name and shape fit, and the weights of losses, which
-// no model has. INVALID_ARGUMENT with PyTorch's
-// report if `strict` and a key is missing or unexpected, and always if a shape differs. What is missing comes from
-// `start`.
+// load_state_dict: takes each tensor of `file` (consumed) whose name and shape fit, and the weights of losses, which no
+// model has. INVALID_ARGUMENT with PyTorch's report if `strict` and a key is missing or unexpected, and always if a
+// shape differs. What is missing comes from `start`.
 absl::StatusOr<Matched> MatchStateDict(const std::string& model, const std::vector<ParameterSpec>& parameters,
                                        NamedTensors file, bool strict, const NamedTensors& start);
 

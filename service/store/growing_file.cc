@@ -49,6 +49,7 @@ void GrowingFile::Set(State state, absl::Status status) {
 }
 
 void GrowingFile::Run() {
+  const TensorHeader* header = nullptr;  // nobody changes it once it is there
   {
     const auto due = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return header_.has_value() || end_; };
     absl::MutexLock lock(&mutex_);
@@ -57,20 +58,15 @@ void GrowingFile::Run() {
       state_ = State::kDeclined;
       return;
     }
-  }
-  // Nobody changes the header once it is there.
-  const TensorHeader* header;
-  {
-    absl::MutexLock lock(&mutex_);
     header = &*header_;
   }
-  std::optional<GrowingPlan> plan = planner_(*header);
+  const std::optional<GrowingPlan> plan = planner_(*header);
   if (!plan.has_value()) return Set(State::kDeclined);
   {
     absl::MutexLock lock(&mutex_);
     plan_ = *plan;
   }
-  if (const absl::Status status = Write(*plan); !status.ok()) Set(State::kDurable, status);
+  if (const absl::Status status = Write(*header, *plan); !status.ok()) Set(State::kDurable, status);
 }
 
 absl::string_view GrowingFile::Await(size_t entry, uint64_t done) {
@@ -81,7 +77,7 @@ absl::string_view GrowingFile::Await(size_t entry, uint64_t done) {
   return a.filled > done ? absl::string_view(a.data + done, a.filled - done) : absl::string_view();
 }
 
-absl::Status GrowingFile::Write(const GrowingPlan& plan) {
+absl::Status GrowingFile::Write(const TensorHeader& header, const GrowingPlan& plan) {
   const Fd fd(::open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644));
   if (!fd.ok()) return IoError("creating", "a version's file");
   Sha256 hash;
@@ -105,11 +101,7 @@ absl::Status GrowingFile::Write(const GrowingPlan& plan) {
   };
   if (!put(plan.prefix)) return IoError("writing", "a version's file");
   for (const size_t entry : plan.order) {
-    uint64_t size;
-    {
-      absl::MutexLock lock(&mutex_);
-      size = header_->entries[entry].end - header_->entries[entry].begin;
-    }
+    const uint64_t size = header.entries[entry].end - header.entries[entry].begin;
     for (uint64_t done = 0; done < size;) {
       const absl::string_view some = Await(entry, done);
       if (some.empty()) return absl::CancelledError("the file did not come to its end");

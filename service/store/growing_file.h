@@ -57,7 +57,7 @@ class GrowingFile {
   enum class State { kGrowing, kDeclined, kWritten, kDurable };
 
   void Run();
-  absl::Status Write(const GrowingPlan& plan);
+  absl::Status Write(const TensorHeader& header, const GrowingPlan& plan);
   // What has arrived of an entry beyond `done`; empty if nothing more will.
   absl::string_view Await(size_t entry, uint64_t done);
   void Set(State state, absl::Status status = absl::OkStatus());
