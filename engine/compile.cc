@@ -38,12 +38,12 @@ absl::StatusOr<std::unique_ptr<const Plan>> Compile(Graph graph, const CompileOp
   return MakePlan(std::move(rewritten), OptionsOf(options));
 }
 
-absl::StatusOr<std::vector<RowPart>> CompileByRows(Graph graph, const std::vector<bool>& batched,
+absl::StatusOr<std::vector<RowPart>> CompileByRows(Graph graph, const std::vector<bool>& batched, size_t sums,
                                                    const CompileOptions& options) {
   STRATA_ASSIGN_OR_RETURN(Graph rewritten, Rewrite(std::move(graph), options));
   std::vector<RowPart> parts;
   if (CountFlops(rewritten) >= kLeastFlops * options.threads)
-    parts = PlanByRows(rewritten, batched, OptionsOf(options));
+    parts = PlanByRows(rewritten, batched, sums, OptionsOf(options));
   if (parts.empty()) {
     STRATA_ASSIGN_OR_RETURN(std::unique_ptr<const Plan> whole, MakePlan(std::move(rewritten), OptionsOf(options)));
     parts.push_back({0, -1, std::move(whole)});

@@ -35,8 +35,8 @@ struct CompileOptions {
 absl::StatusOr<std::unique_ptr<const Plan>> Compile(Graph graph, const CompileOptions& options);
 
 // The same in ranges of rows, one a thread, where `batched` inputs' rows are independent and enough work; else one
-// part, the whole.
-absl::StatusOr<std::vector<RowPart>> CompileByRows(Graph graph, const std::vector<bool>& batched,
+// part, the whole. The last `sums` outputs of the parts add up to the whole's.
+absl::StatusOr<std::vector<RowPart>> CompileByRows(Graph graph, const std::vector<bool>& batched, size_t sums,
                                                    const CompileOptions& options);
 
 // Text that names a signature: "input:f32[64, 784];target:i64[64]".

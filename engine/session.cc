@@ -209,7 +209,7 @@ class TrainSessionImpl : public TrainSession {
 
  private:
   static absl::Status Check(const std::vector<RequirementSpec>& requirements, const Context& context) {
-    return CheckRequirements(requirements, [&](size_t i) { return context.output(i); });
+    return CheckRequirements(requirements, [&](size_t output) { return static_cast<float>(Scalar(context, output)); });
   }
 
   static double Scalar(const Context& context, size_t output) {

@@ -93,8 +93,11 @@ class VersionImpl : public Version {
     }
     ParallelFor(options_.threads, static_cast<int64_t>(contexts.size()),
                 [&](int64_t i, int) { RunPart(*compiled, i, contexts[i].get(), views, &results); });
-    const absl::Status status =
-        CheckRequirements(compiled->requirements, [&](size_t i) { return contexts[0]->output(i); });
+    const absl::Status status = CheckRequirements(compiled->requirements, [&](size_t output) {
+      float violations = 0;
+      for (const auto& context : contexts) violations += *static_cast<const float*>(context->output(output));
+      return violations;
+    });
     if (options_.profile) {
       absl::MutexLock lock(&mutex_);
       profile_ = contexts[0]->Profile();
@@ -192,7 +195,7 @@ class VersionImpl : public Version {
     for (const v1::Input& input : model_.inputs()) compiled->batched.push_back(!input.has_batched() || input.batched());
     for (const NamedValue& v : bound.outputs()) compiled->outputs.push_back(bound.info(v.value));
     STRATA_ASSIGN_OR_RETURN(compiled->parts,
-                            CompileByRows(std::move(bound), compiled->batched,
+                            CompileByRows(std::move(bound), compiled->batched, compiled->requirements.size(),
                                           {.threads = options_.threads, .reference = options_.reference}));
     absl::MutexLock lock(&mutex_);
     if (const auto* found = cache_.Find(key)) return *found;  // another caller was faster

@@ -25,13 +25,13 @@ Context::Context(const Plan* plan, std::vector<void*> variables)
     first_out_.push_back(out_.size());
     for (ValueId v : step.in) {
       const Place& place = plan_->places[v];
-      if (place.kind == Place::Kind::kInput) input_patches_.push_back({in_.size(), place.index});
-      if (place.kind == Place::Kind::kOutput) read_patches_.push_back({in_.size(), place.index});
+      if (place.kind == Place::Kind::kInput) input_patches_.push_back({in_.size(), place.index, place.offset});
+      if (place.kind == Place::Kind::kOutput) read_patches_.push_back({in_.size(), place.index, place.offset});
       in_.push_back(Resolve(v));
     }
     for (ValueId v : step.out) {
       const Place& place = plan_->places[v];
-      if (place.kind == Place::Kind::kOutput) output_patches_.push_back({out_.size(), place.index});
+      if (place.kind == Place::Kind::kOutput) output_patches_.push_back({out_.size(), place.index, 0});
       out_.push_back(const_cast<void*>(Resolve(v)));
     }
     states_.push_back(step.kernel ? step.kernel->MakeState() : nullptr);
@@ -40,6 +40,11 @@ Context::Context(const Plan* plan, std::vector<void*> variables)
 
 const void* Context::Resolve(ValueId v) const {
   const Place& place = plan_->places[v];
+  const char* start = static_cast<const char*>(StartOf(place));
+  return start == nullptr ? nullptr : start + place.offset;
+}
+
+const void* Context::StartOf(const Place& place) const {
   switch (place.kind) {
     case Place::Kind::kArena:
       return arena_.data<char>() + place.index;
@@ -60,11 +65,12 @@ const void* Context::Resolve(ValueId v) const {
 void Context::Bind(std::span<const void* const> inputs, std::span<void* const> outputs) {
   STRATA_CHECK(inputs.size() == inputs_.size());
   std::copy(inputs.begin(), inputs.end(), inputs_.begin());
-  for (const Patch& p : input_patches_) in_[p.slot] = inputs[p.index];
+  const auto at = [](const void* start, int64_t offset) { return static_cast<const char*>(start) + offset; };
+  for (const Patch& p : input_patches_) in_[p.slot] = at(inputs[p.index], p.offset);
   if (output_patches_.empty()) return;
   STRATA_CHECK(outputs.size() == outputs_.size());
   std::copy(outputs.begin(), outputs.end(), outputs_.begin());
-  for (const Patch& p : read_patches_) in_[p.slot] = outputs[p.index];
+  for (const Patch& p : read_patches_) in_[p.slot] = at(outputs[p.index], p.offset);
   for (const Patch& p : output_patches_) out_[p.slot] = outputs[p.index];
 }
 

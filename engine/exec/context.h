@@ -45,9 +45,10 @@ class Context {
  private:
   struct Patch {
     size_t slot;
-    int64_t index;
+    int64_t index, offset;
   };
   const void* Resolve(ValueId v) const;
+  const void* StartOf(const Place& place) const;
   void Bind(std::span<const void* const> inputs, std::span<void* const> outputs);
   KernelArgs Arguments(size_t s);
   void RunSteps(size_t begin, size_t end);

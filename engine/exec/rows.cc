@@ -5,7 +5,8 @@
 
 namespace strata {
 
-std::vector<RowPart> PlanByRows(const Graph& graph, const std::vector<bool>& batched, const PlanOptions& options) {
+std::vector<RowPart> PlanByRows(const Graph& graph, const std::vector<bool>& batched, size_t sums,
+                                const PlanOptions& options) {
   constexpr int64_t kLeastRows = 4;
   int64_t batch = 0;
   for (size_t i = 0; i < batched.size(); ++i) {
@@ -20,7 +21,7 @@ std::vector<RowPart> PlanByRows(const Graph& graph, const std::vector<bool>& bat
     }
     if (part.plan == nullptr) {
       std::string why;
-      std::optional<Graph> cut = CutRows(graph, batched, part.rows, &why);
+      std::optional<Graph> cut = CutRows(graph, batched, sums, part.rows, &why);
       if (!cut) return {};
       PlanOptions one = options;
       one.threads = 1;

@@ -14,8 +14,10 @@ struct RowPart {
   std::shared_ptr<const Plan> plan;  // parts of as many rows share it
 };
 
-// One part per thread, of a few rows at least. `batched` marks the inputs whose axis 0 counts rows; that of
-// every output does. Empty if the work cannot be divided that way: rows meet, or there are too few.
-std::vector<RowPart> PlanByRows(const Graph& graph, const std::vector<bool>& batched, const PlanOptions& options);
+// One part per thread, of a few rows at least. `batched` marks the inputs whose axis 0 counts rows; that of every
+// output does, but of the last `sums`, which are sums over all rows (CutRows). Empty if the work cannot be divided that
+// way: rows meet, or there are too few.
+std::vector<RowPart> PlanByRows(const Graph& graph, const std::vector<bool>& batched, size_t sums,
+                                const PlanOptions& options);
 
 }  // namespace strata

@@ -149,7 +149,7 @@ std::unique_ptr<Kernel> MakeScanKernel(const KernelRequest& r, std::string* /*wh
   const size_t constants = r.node.inputs.size() - static_cast<size_t>(attrs.num_carry + attrs.num_sequences);
   const PlanOptions options{
       .threads = r.threads, .bf16 = r.bf16, .steady_inputs = attrs.length > 1 ? constants : 0, .place_outputs = true};
-  std::vector<RowPart> parts = PlanByRows(body, batched, options);
+  std::vector<RowPart> parts = PlanByRows(body, batched, 0, options);
   if (parts.empty()) {
     absl::StatusOr<std::unique_ptr<const Plan>> plan = MakePlan(Prune(body), options);
     STRATA_CHECK(plan.ok());

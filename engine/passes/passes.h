@@ -40,8 +40,10 @@ absl::StatusOr<Graph> BindVariables(const Graph& graph,
                                     const std::map<std::string, std::shared_ptr<const Tensor>>& values);
 
 // The same computation for a range of `rows` rows of its batch: axis 0 of the inputs marked in `batched`, and of every
-// output, counts rows. Nothing, and a reason, if rows meet anywhere: then no part can be computed without the others.
-std::optional<Graph> CutRows(const Graph& graph, const std::vector<bool>& batched, int64_t rows, std::string* why);
+// output, counts rows; but the last `sums` outputs are sums over all rows, and those of the ranges add up to them.
+// Nothing, and a reason, if rows meet anywhere else: then no part can be computed without the others.
+std::optional<Graph> CutRows(const Graph& graph, const std::vector<bool>& batched, size_t sums, int64_t rows,
+                             std::string* why);
 
 // All of them, in order, each verified. INTERNAL names the pass that broke the graph.
 absl::StatusOr<Graph> Optimize(Graph graph);

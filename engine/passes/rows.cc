@@ -1,6 +1,6 @@
 // Cuts a computation whose rows are independent into ranges of rows, each of which one thread can run from beginning to
 // end. Every value either counts rows along one axis, each row a block of equal size, or has none and is the same for
-// all.
+// all, or is a sum over all rows, which nothing reads.
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
@@ -24,9 +24,14 @@ struct RowAxis {
 class RowCutter {
  public:
   RowCutter(const Graph& from, int64_t batch, int64_t rows)
-      : from_(from), batch_(batch), rows_(rows), map_(from.values().size()), axis_(from.values().size()) {}
+      : from_(from),
+        batch_(batch),
+        rows_(rows),
+        map_(from.values().size()),
+        axis_(from.values().size()),
+        summed_(from.values().size()) {}
 
-  std::optional<Graph> Run(const std::vector<bool>& batched) {
+  std::optional<Graph> Run(const std::vector<bool>& batched, size_t sums) {
     for (size_t i = 0; i < from_.inputs().size(); ++i) {
       const auto& [name, v] = from_.inputs()[i];
       const ValueInfo& info = from_.info(v);
@@ -38,8 +43,10 @@ class RowCutter {
     for (const Node& node : from_.nodes()) {
       if (node.op != Op::kInput && !Copy(node)) return std::nullopt;
     }
-    for (const auto& [name, v] : from_.outputs()) {
-      if (axis_[v] != RowAxis{0} && !Spread(v, {0})) {
+    for (size_t i = 0; i < from_.outputs().size(); ++i) {
+      const auto& [name, v] = from_.outputs()[i];
+      const bool sum = i + sums >= from_.outputs().size();
+      if (sum != summed_[v] || (!sum && axis_[v] != RowAxis{0} && !Spread(v, {0}))) {
         why_ = absl::StrCat("output ", name, " has no rows of its own");
         return std::nullopt;
       }
@@ -59,9 +66,12 @@ class RowCutter {
   bool Copy(const Node& node) {
     Attrs attrs = node.attrs;
     std::vector<RowAxis> axes(node.outputs.size());  // of the results
-    bool any = false;
-    for (ValueId v : node.inputs) any |= static_cast<bool>(axis_[v]);
-    if (any && !Cut(node, &attrs, &axes)) {
+    bool any = false, of_sums = false;
+    for (ValueId v : node.inputs) {
+      any |= static_cast<bool>(axis_[v]);
+      of_sums |= summed_[v];
+    }
+    if (of_sums || (any && !Cut(node, &attrs, &axes))) {
       why_ = absl::StrCat("rows meet in ", OpName(node.op));
       return false;
     }
@@ -136,7 +146,7 @@ class RowCutter {
   }
 
   // Ops of one operand whose rows stand along `a`.
-  bool CutMovement(const Node& node, RowAxis a, Attrs* attrs, RowAxis* axis) const {
+  bool CutMovement(const Node& node, RowAxis a, Attrs* attrs, RowAxis* axis) {
     const auto in_axes = [&] {
       const auto& list = node.as<AxesAttrs>().axes;
       return std::find(list.begin(), list.end(), a.at) != list.end();
@@ -151,6 +161,11 @@ class RowCutter {
       case Op::kLogSoftmax:
         return a.at != RankOf(node.inputs[0]) - 1;
       case Op::kReduceSum:
+        if (ShapeOf(node.outputs[0]).empty()) {
+          *axis = {};
+          return summed_[node.outputs[0]] = true;
+        }
+        [[fallthrough]];
       case Op::kReduceMax:
       case Op::kReduceMin:
       case Op::kArgMax:
@@ -215,6 +230,10 @@ class RowCutter {
     at->space[0] = Size(axis);
     for (size_t i = 0; i < at->results.size(); ++i) {
       const auto store = at->results[i].store;
+      if (store == FusedAttrs::Store::kSumAll && at->results[i].variable < 0) {
+        summed_[node.outputs[i]] = true;
+        continue;
+      }
       const bool own = store == FusedAttrs::Store::kFull || (store == FusedAttrs::Store::kSumRows && at->row_axes > 0);
       Shape& shape = at->shapes[i];
       if (!own || at->results[i].variable >= 0 || shape.empty() || shape[0] % batch_ != 0) return false;
@@ -235,7 +254,7 @@ class RowCutter {
       batched.push_back(static_cast<bool>(axis_[v]));
     }
     std::string why;
-    std::optional<Graph> body = CutRows(*at->body, batched, rows_, &why);
+    std::optional<Graph> body = CutRows(*at->body, batched, 0, rows_, &why);
     if (!body) return false;
     at->body = std::make_shared<const Graph>(*std::move(body));
     for (int i = 0; i < static_cast<int>(axes->size()); ++i) (*axes)[i] = {i < carries ? 0 : 1};
@@ -283,12 +302,14 @@ class RowCutter {
   Graph out_;
   std::vector<Value> map_;
   std::vector<RowAxis> axis_;
+  std::vector<bool> summed_;  // over all rows
   std::string why_;
 };
 
 }  // namespace
 
-std::optional<Graph> CutRows(const Graph& graph, const std::vector<bool>& batched, int64_t rows, std::string* why) {
+std::optional<Graph> CutRows(const Graph& graph, const std::vector<bool>& batched, size_t sums, int64_t rows,
+                             std::string* why) {
   int64_t batch = -1;
   for (size_t i = 0; i < batched.size(); ++i) {
     if (!batched[i]) continue;
@@ -300,7 +321,7 @@ std::optional<Graph> CutRows(const Graph& graph, const std::vector<bool>& batche
     batch = shape[0];
   }
   RowCutter cutter(graph, batch, rows);
-  std::optional<Graph> out = cutter.Run(batched);
+  std::optional<Graph> out = cutter.Run(batched, sums);
   if (!out) *why = cutter.why();
   return out;
 }

@@ -1,6 +1,6 @@
 #include "engine/plan/plan.h"
 
-#include <map>
+#include <optional>
 
 #include "engine/base/status.h"
 #include "engine/passes/rewriter.h"
@@ -56,7 +56,23 @@ Graph DetachAssignments(Graph graph) {
   });
 }
 
+// Where a slice begins in its operand, in elements, if it is one range of it.
+std::optional<int64_t> RangeOf(const SliceAttrs& slice, const Shape& from) {
+  const Shape strides = Strides(from);
+  int64_t offset = 0;
+  bool whole = true;  // from the next axis on
+  for (size_t d = from.size(); d-- > 0;) {
+    if (slice.size[d] > 1 && (slice.step[d] != 1 || !whole)) return std::nullopt;
+    whole = whole && slice.size[d] == from[d];
+    offset += slice.start[d] * strides[d];
+  }
+  return offset;
+}
+
 int64_t BytesOf(const ValueInfo& v) { return NumElements(v.shape) * static_cast<int64_t>(SizeOf(v.dtype)); }
+
+// How many times as large as a slice the value may be that it keeps alive by being a part of it.
+constexpr int64_t kMostKept = 8;
 
 class Planner {
  public:
@@ -68,9 +84,10 @@ class Planner {
   absl::StatusOr<std::unique_ptr<const Plan>> Make() {
     const Graph& g = plan_->graph;
     plan_->places.resize(g.values().size());
-    alias_.resize(g.values().size());
-    for (size_t i = 0; i < alias_.size(); ++i) alias_[i] = static_cast<ValueId>(i);
+    views_.resize(g.values().size());
+    for (size_t i = 0; i < views_.size(); ++i) views_[i].of = static_cast<ValueId>(i);
     PlaceLeaves();
+    FindViews();
     FindSteady();
     // Readers first, then fused updates in place, then copies: a copy's source may still read what a fused update has
     // not written, and no reader comes after a writer.
@@ -86,11 +103,12 @@ class Planner {
   }
 
  private:
-  // Reshapes share their operand's memory.
-  ValueId Root(ValueId v) const {
-    while (alias_[v] != v) v = alias_[v];
-    return v;
-  }
+  // A value in the memory of another, itself in nobody's.
+  struct View {
+    ValueId of = -1;
+    int64_t offset = 0;  // bytes
+  };
+  ValueId Root(ValueId v) const { return views_[v].of; }
 
   void PlaceLeaves() {
     int64_t next_input = 0;
@@ -102,7 +120,29 @@ class Planner {
       if (node.op == Op::kConstant) {
         plan_->places[node.outputs[0]] = {Place::Kind::kConstant, 0, node.as<LiteralAttrs>().value->raw()};
       }
-      if (node.op == Op::kReshape) alias_[node.outputs[0]] = node.inputs[0];
+    }
+  }
+
+  // Reshapes, and slices that are one range, share their operand's memory.
+  void FindViews() {
+    const Graph& g = plan_->graph;
+    // Outputs of their own size, for the caller's memory.
+    std::vector<bool> output(g.values().size(), false);
+    for (const NamedValue& o : g.outputs()) {
+      ValueId v = o.value;
+      while (g.producer(v).op == Op::kReshape) v = g.producer(v).inputs[0];
+      output[v] = true;
+    }
+    for (const Node& node : g.nodes()) {
+      if (node.op != Op::kReshape && node.op != Op::kSlice) continue;
+      const ValueId v = node.outputs[0], from = node.inputs[0], root = Root(from);
+      if (node.op == Op::kReshape) {
+        views_[v] = views_[from];
+      } else if (const auto start = RangeOf(node.as<SliceAttrs>(), g.info(from).shape);
+                 start && !output[v] && plan_->places[root].kind != Place::Kind::kVariable &&
+                 BytesOf(g.info(root)) <= kMostKept * BytesOf(g.info(v))) {
+        views_[v] = {root, views_[from].offset + *start * static_cast<int64_t>(SizeOf(g.info(v).dtype))};
+      }
     }
   }
 
@@ -121,10 +161,11 @@ class Planner {
     for (size_t n = 0; n < g.nodes().size(); ++n) {
       const Node& node = g.nodes()[n];
       const bool leaf = node.op == Op::kInput || node.op == Op::kVariable || node.op == Op::kConstant;
-      if (leaf || node.op == Op::kReshape || !filter(node)) continue;
+      const bool view = node.outputs.size() == 1 && Root(node.outputs[0]) != node.outputs[0];
+      if (leaf || view || !filter(node)) continue;
       PlanStep step{static_cast<NodeId>(n), nullptr, {}, {}};
-      for (ValueId v : node.inputs) step.in.push_back(Root(v));
-      for (ValueId v : node.outputs) step.out.push_back(v);
+      step.in = node.inputs;
+      step.out = node.outputs;
       if (node.op == Op::kAssign) {
         step.variable = node.as<VariableAttrs>().index;
         step.bytes = BytesOf(g.info(node.inputs[0]));
@@ -146,7 +187,7 @@ class Planner {
     const int32_t end = static_cast<int32_t>(plan_->steps.size());
     std::vector<int32_t> last(g.values().size(), -1);
     for (int32_t s = 0; s < end; ++s) {
-      for (ValueId v : plan_->steps[s].in) last[v] = s;
+      for (ValueId v : plan_->steps[s].in) last[Root(v)] = s;
       for (ValueId v : plan_->steps[s].out) last[v] = std::max(last[v], s);
     }
     for (const NamedValue& o : g.outputs()) last[Root(o.value)] = end;
@@ -183,7 +224,10 @@ class Planner {
     for (size_t v = 0; v < buffer_of.size(); ++v) {
       if (buffer_of[v] >= 0) plan_->places[v] = {Place::Kind::kArena, buffers[buffer_of[v]].offset};
     }
-    for (size_t v = 0; v < alias_.size(); ++v) plan_->places[v] = plan_->places[Root(static_cast<ValueId>(v))];
+    for (size_t v = 0; v < views_.size(); ++v) {
+      plan_->places[v] = plan_->places[Root(static_cast<ValueId>(v))];
+      plan_->places[v].offset = views_[v].offset;
+    }
     for (size_t s = 0; s < scratch_of.size(); ++s) {
       if (scratch_of[s] >= 0) plan_->steps[s].scratch = buffers[scratch_of[s]].offset;
     }
@@ -203,10 +247,11 @@ class Planner {
                       const std::vector<int32_t>& buffer_of) const {
     if (step.kernel == nullptr) return -1;
     for (size_t i = 0; i < step.in.size(); ++i) {
-      const ValueId v = step.in[i];
+      const ValueId v = Root(step.in[i]);
       if (buffer_of[v] < 0 || last[v] != s || BytesOf(plan_->graph.info(v)) != bytes) continue;
       if (!step.kernel->CanOverwrite(static_cast<int>(i), static_cast<int>(o))) continue;
-      bool taken = false;  // by an earlier output, or shared with a value that lives on
+      bool taken = false;  // by an earlier output, by an operand that is another part, or by a value that lives on
+      for (ValueId other : step.in) taken |= Root(other) == v && BytesOf(plan_->graph.info(other)) != bytes;
       for (size_t p = 0; p < o; ++p) taken |= buffer_of[step.out[p]] == buffer_of[v];
       for (size_t u = 0; u < buffer_of.size(); ++u) {
         taken |= buffer_of[u] == buffer_of[v] && static_cast<ValueId>(u) != v && last[u] >= s;
@@ -218,7 +263,7 @@ class Planner {
 
   PlanOptions options_;
   std::unique_ptr<Plan> plan_;
-  std::vector<ValueId> alias_;
+  std::vector<View> views_;
   std::vector<bool> steady_;  // by value: the same in many runs
 };
 

@@ -21,6 +21,7 @@ struct Place {
   Kind kind = Kind::kNone;
   int64_t index = 0;  // arena: byte offset; input, output, variable: position
   const void* constant = nullptr;
+  int64_t offset = 0;  // bytes from there
 };
 
 struct PlanStep {

@@ -76,11 +76,11 @@ class ForwardBuilder {
 // Appends the violations of what a model requires of its batch to a graph's outputs.
 std::vector<RequirementSpec> MarkRequirements(const nn::Collected& collected, Graph* graph);
 
-// INVALID_ARGUMENT for the first requirement that a run's outputs break. `output(i)` points to output i.
+// INVALID_ARGUMENT for the first requirement that a run's outputs break. `violations_at(i)` is the scalar output i.
 template <typename Outputs>
-absl::Status CheckRequirements(const std::vector<RequirementSpec>& requirements, const Outputs& output) {
+absl::Status CheckRequirements(const std::vector<RequirementSpec>& requirements, const Outputs& violations_at) {
   for (const RequirementSpec& r : requirements) {
-    const float violations = *static_cast<const float*>(output(r.output));
+    const float violations = violations_at(r.output);
     if (violations > 0) return InvalidArgument(r.message, ", got ", violations, " elements that are not");
   }
   return absl::OkStatus();

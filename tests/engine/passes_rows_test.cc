@@ -14,8 +14,8 @@ std::vector<bool> Batched(const Graph& g, int64_t rows) {
 
 int64_t RowsOf(const RefTensor& t) { return static_cast<int64_t>(t.data.size()) / t.shape[0]; }
 
-// Ranges of rows, computed by a cut graph each, are the rows of the whole.
-void ExpectPartsAreTheWhole(const Graph& g, int64_t rows, const std::vector<int64_t>& parts) {
+// Ranges of rows, computed by a cut graph each, are the rows of the whole, and the last `sums` outputs its summands.
+void ExpectPartsAreTheWhole(const Graph& g, int64_t rows, const std::vector<int64_t>& parts, size_t sums = 0) {
   ASSERT_TRUE(g.ok()) << g.status();
   std::mt19937 rng(7);
   std::vector<RefTensor> inputs;
@@ -24,10 +24,11 @@ void ExpectPartsAreTheWhole(const Graph& g, int64_t rows, const std::vector<int6
   }
   const std::vector<bool> batched = Batched(g, rows);
   const std::vector<RefTensor> whole = EvaluateReference(g, inputs);
+  std::vector<double> summed(sums);
   int64_t first = 0;
   for (const int64_t count : parts) {
     std::string why;
-    const std::optional<Graph> cut = CutRows(g, batched, count, &why);
+    const std::optional<Graph> cut = CutRows(g, batched, sums, count, &why);
     ASSERT_TRUE(cut.has_value()) << why << "\n" << ToText(g);
     ASSERT_TRUE(Verify(*cut).ok()) << Verify(*cut);
     std::vector<RefTensor> some = inputs;
@@ -38,7 +39,8 @@ void ExpectPartsAreTheWhole(const Graph& g, int64_t rows, const std::vector<int6
       some[i].data.assign(inputs[i].data.begin() + first * row, inputs[i].data.begin() + (first + count) * row);
     }
     const std::vector<RefTensor> got = EvaluateReference(*cut, some);
-    for (size_t i = 0; i < got.size(); ++i) {
+    for (size_t i = 0; i < sums; ++i) summed[i] += got[got.size() - sums + i].data[0];
+    for (size_t i = 0; i < got.size() - sums; ++i) {
       const int64_t row = RowsOf(whole[i]);
       for (size_t k = 0; k < got[i].data.size(); ++k) {
         ASSERT_EQ(got[i].data[k], whole[i].data[static_cast<size_t>(first * row) + k]) << "output " << i << " at " << k;
@@ -47,11 +49,12 @@ void ExpectPartsAreTheWhole(const Graph& g, int64_t rows, const std::vector<int6
     first += count;
   }
   EXPECT_EQ(first, rows);
+  for (size_t i = 0; i < sums; ++i) EXPECT_EQ(summed[i], whole[whole.size() - sums + i].data[0]);
 }
 
 void ExpectRefused(const Graph& g, int64_t rows, const std::string& words) {
   std::string why;
-  EXPECT_FALSE(CutRows(g, Batched(g, rows), 2, &why).has_value());
+  EXPECT_FALSE(CutRows(g, Batched(g, rows), 0, 2, &why).has_value());
   EXPECT_NE(why.find(words), std::string::npos) << why;
 }
 
@@ -101,6 +104,19 @@ TEST(CutRows, Scans) {
   g.MarkOutput("last", r.carry[0]);
   g.MarkOutput("all", Transpose(r.sequences[0], {1, 0, 2}));
   ExpectPartsAreTheWhole(g, 5, {2, 3});
+}
+
+// What a batch must fulfil is counted over all rows: ids out of range, for one.
+TEST(CutRows, Sums) {
+  Graph g;
+  const Value x = g.AddInput("x", DType::kI64, {6, 3}), w = g.AddInput("w", DType::kF32, {4, 2});
+  g.MarkOutput("y", Reshape(Gather(w, Max(x, Like(x, 0))), {6, 6}));
+  g.MarkOutput("violations", SumAll(Cast(Less(x, Like(x, 0)), DType::kF32)));
+  ExpectPartsAreTheWhole(g, 6, {2, 4}, 1);
+  const absl::StatusOr<Graph> optimized = Optimize(Prune(g));
+  ASSERT_TRUE(optimized.ok());
+  ExpectPartsAreTheWhole(*optimized, 6, {1, 5}, 1);
+  ExpectRefused(g, 6, "has no rows of its own");
 }
 
 TEST(CutRows, RowsThatMeet) {
