@@ -62,6 +62,9 @@ class LayoutPass {
       }
       case Op::kSlice: {
         SliceAttrs at = node.as<SliceAttrs>(), moved = at;
+        // A range of the first axis costs nothing where it is.
+        const bool range = std::equal(shape.begin() + 1, shape.end(), in[0].shape().begin() + 1) && at.step[0] == 1;
+        if (range && p[0] != 0) return {};
         for (size_t d = 0; d < p.size(); ++d) {
           moved.start[p[d]] = at.start[d];
           moved.size[p[d]] = at.size[d];

@@ -228,6 +228,37 @@ TEST(Session, VersionPredictsTheSameWithThreads) {
   }
 }
 
+// Ids out of range are counted over the ranges of all threads.
+TEST(Session, VersionChecksIdsWithThreads) {
+  const v1::Model model = Parse<v1::Model>(R"(
+    name: "m" dialect: PYTORCH
+    inputs { name: "ids" dtype: INT64 shape: 8 }
+    layers { embedding { input_dim: 50 output_dim: 16 } }
+    layers { flatten {} }
+    layers { linear { units: 512 } })");
+  auto session = TrainSession::Create(
+      model,
+      Parse<v1::TrainingConfig>(
+          "objectives { loss { mean_squared_error {} } } optimizer { sgd { learning_rate: 0.1 } }"),
+      {});
+  ASSERT_TRUE(session.ok()) << session.status();
+  const auto one = Version::Create(model, (*session)->Weights(), {});
+  const auto two = Version::Create(model, (*session)->Weights(), {.threads = 2});
+  ASSERT_TRUE(one.ok() && two.ok()) << one.status() << two.status();
+  Tensor ids(DType::kI64, {16, 8});
+  for (int64_t i = 0; i < 128; ++i) ids.data<int64_t>()[i] = i * 7 % 50;
+  const auto x = (*one)->Predict({{"ids", ids.view()}}), y = (*two)->Predict({{"ids", ids.view()}});
+  ASSERT_TRUE(x.ok() && y.ok()) << x.status() << y.status();
+  ExpectEqual(*x, *y, 1e-6);
+  for (const int64_t i : {3, 70, 127}) ids.data<int64_t>()[i] = i % 2 == 0 ? 50 : -1;
+  for (const Version* v : {one->get(), two->get()}) {
+    const absl::Status status = v->Predict({{"ids", ids.view()}}).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_NE(status.message().find("ids must be in [0, 50), got 3 elements that are not"), std::string::npos)
+        << status;
+  }
+}
+
 struct BadBatch {
   const char* name;
   std::vector<std::pair<std::string, Shape>> tensors;

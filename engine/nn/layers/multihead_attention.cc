@@ -30,6 +30,22 @@ struct Projected {
   Value q, k, v;
 };
 
+Value Bias(Scope& s, int64_t width) { return s.Param("in_proj_bias", {3 * width}, {.initializer = ConstantValue(0)}); }
+Value Weight(Scope& s, int64_t width) {
+  return s.Param("in_proj_weight", {3 * width, width}, {.initializer = XavierUniform()});
+}
+
+// Query, key and value [N, H, T, d] of one x [N, T, H d], by one product and one movement.
+Projected ProjectSelf(Scope& s, const HeadOptions& o, Value x) {
+  const int64_t batch = x.dim(0), time = x.dim(1), width = x.dim(2);
+  Value all = MatMul(x, Weight(s, width), false, true);
+  if (o.use_bias) all = all + Bias(s, width);
+  all = Transpose(Reshape(all, {batch, time, 3, o.heads, width / o.heads}), {2, 0, 3, 1, 4});
+  const std::vector<Value> parts = Split(all, 0, 3);
+  return {Squeeze(parts[0], 0), Squeeze(parts[1], 0), Squeeze(parts[2], 0)};
+}
+
+// [N, T, H d] each.
 Projected Project(Scope& s, const HeadOptions& o, Value query, Value key, Value value) {
   const int64_t width = query.dim(-1);
   Projected p;
@@ -39,18 +55,12 @@ Projected Project(Scope& s, const HeadOptions& o, Value query, Value key, Value 
     p.v =
         MatMul(value, s.Param("v_proj_weight", {width, value.dim(-1)}, {.initializer = XavierUniform()}), false, true);
   } else {
-    const Value w = s.Param("in_proj_weight", {3 * width, width}, {.initializer = XavierUniform()});
-    if (query == key && key == value) {  // one product for all three
-      const std::vector<Value> parts = Split(MatMul(query, w, false, true), -1, 3);
-      p = {parts[0], parts[1], parts[2]};
-    } else {
-      const std::vector<Value> parts = Split(w, 0, 3);
-      p = {MatMul(query, parts[0], false, true), MatMul(key, parts[1], false, true),
-           MatMul(value, parts[2], false, true)};
-    }
+    const std::vector<Value> parts = Split(Weight(s, width), 0, 3);
+    p = {MatMul(query, parts[0], false, true), MatMul(key, parts[1], false, true),
+         MatMul(value, parts[2], false, true)};
   }
   if (o.use_bias) {
-    const std::vector<Value> b = Split(s.Param("in_proj_bias", {3 * width}, {.initializer = ConstantValue(0)}), 0, 3);
+    const std::vector<Value> b = Split(Bias(s, width), 0, 3);
     p = {p.q + b[0], p.k + b[1], p.v + b[2]};
   }
   return p;
@@ -75,9 +85,9 @@ void DeclareHeads(Scope& s, const HeadOptions& o, int64_t width, int64_t kdim, i
     s.Param("k_proj_weight", {width, kdim}, {.initializer = XavierUniform()});
     s.Param("v_proj_weight", {width, vdim}, {.initializer = XavierUniform()});
   } else {
-    s.Param("in_proj_weight", {3 * width, width}, {.initializer = XavierUniform()});
+    Weight(s, width);
   }
-  if (o.use_bias) s.Param("in_proj_bias", {3 * width}, {.initializer = ConstantValue(0)});
+  if (o.use_bias) Bias(s, width);
   for (const char* name : {"bias_k", "bias_v"}) {
     if (o.add_bias_kv) s.Param(name, {1, 1, width}, {.initializer = XavierNormal()});
   }
@@ -97,7 +107,8 @@ HeadResult MultiHead(Scope& s, Value query, Value key, Value value, const HeadOp
     return result;
   }
   DeclareHeads(s, o, width, key.dim(2), value.dim(2));
-  Projected p = Project(s, o, query, key, value);
+  const bool self = query == key && key == value && !o.separate_weights && !o.add_bias_kv && !o.add_zero_attn;
+  Projected p = self ? ProjectSelf(s, o, query) : Project(s, o, query, key, value);
   Value padding = o.key_padding_mask, mask = o.attn_mask;
   const auto append = [&](Value k, Value v) {  // one more key and value, which no mask hides
     const Value keys[] = {p.k, Broadcast(k, {batch, 1, width})}, values[] = {p.v, Broadcast(v, {batch, 1, width})};
@@ -120,8 +131,8 @@ HeadResult MultiHead(Scope& s, Value query, Value key, Value value, const HeadOp
   }
   if (!s.ok()) return result;
   const double scale = 1 / std::sqrt(static_cast<double>(width / o.heads));
-  const Value q = SplitHeads(p.q * scale, o.heads), k = SplitHeads(p.k, o.heads), v = SplitHeads(p.v, o.heads);
-  Value scores = MatMul(q, k, false, true);  // [N, H, T, S]
+  if (!self) p = {SplitHeads(p.q, o.heads), SplitHeads(p.k, o.heads), SplitHeads(p.v, o.heads)};
+  Value scores = MatMul(p.q * scale, p.k, false, true);  // [N, H, T, S]
   if (mask) {
     const Shape full{batch * o.heads, scores.dim(2), scores.dim(3)};
     if (mask.rank() == 3 && mask.shape() == full) mask = Reshape(mask, scores.shape());
@@ -142,7 +153,7 @@ HeadResult MultiHead(Scope& s, Value query, Value key, Value value, const HeadOp
   }
   Value weights = Softmax(scores, -1);
   if (s.training()) weights = DropWith(s, weights, o.dropout, weights.shape(), "attention_dropout");
-  Value y = Reshape(Transpose(MatMul(weights, v), {0, 2, 1, 3}), {batch, query.dim(1), width});
+  Value y = Reshape(Transpose(MatMul(weights, p.v), {0, 2, 1, 3}), {batch, query.dim(1), width});
   const v1::Initializer out_init = Uniform(1 / std::sqrt(static_cast<double>(width)));
   y = MatMul(y, s.Param("out_proj.weight", {width, width}, {.initializer = out_init}), false, true);
   if (o.use_bias) y = y + s.Param("out_proj.bias", {width}, {.initializer = ConstantValue(0)});
