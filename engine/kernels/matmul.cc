@@ -31,6 +31,9 @@ Product ProductOf(const KernelRequest& r) {
           at.relu};
 }
 
+// Elements of a matrix from which a product of one row is shared by threads, and the columns of one share.
+constexpr int64_t kLeastShared = 1 << 16, kSharedColumns = 128;
+
 class SmallMatMulKernel : public Kernel {
  public:
   SmallMatMulKernel(const Product& p, int threads, const Tensor* constant_b, bool steady_b)
@@ -54,7 +57,8 @@ class SmallMatMulKernel : public Kernel {
       shape_.one_bias = true;
     }
     // Long single rows are shared by the threads, in fixed ranges of columns.
-    columns_ = p.batch == 1 && shape_.m == 1 && p.k * shape_.n >= (1 << 17) ? 64 : shape_.n;
+    const bool shared = threads > 1 && p.batch == 1 && shape_.m == 1 && p.k * shape_.n >= kLeastShared;
+    columns_ = shared ? kSharedColumns : shape_.n;
     pack_ = PackSize(shape_.m, shape_.k, shape_.n, shape_.b_column != 1);
     if (pack_ == 0 || p.batch > 1 || (constant_b == nullptr && !steady_b)) return;
     plain_ = shape_;
