@@ -93,6 +93,26 @@ TEST(Simplify, OutputFirstConvolutionWeightsNeedNoTranspose) {
   EXPECT_EQ(CountOps(Simplify(g), Op::kTranspose), 0) << ToText(Simplify(g));
 }
 
+// The gradients of a convolution of single cells are products, whichever axis of the weights comes first.
+TEST(Simplify, GradientsOfSingleCellsAreProducts) {
+  for (const bool output_first : {false, true}) {
+    Graph g;
+    const Value x = g.AddInput("x", DType::kF32, {2, 5, 4, 3});
+    const Value w = Parameter(&g, "w", output_first ? Shape{6, 3, 1, 1} : Shape{1, 1, 3, 6});
+    const ConvAttrs at{.stride = {1, 1}, .pad_lo = {0, 0}, .pad_hi = {0, 0}, .dilation = {2, 1}};
+    const Value y = Conv(x, output_first ? Transpose(w, {2, 3, 1, 0}) : w, at);
+    const Value wrt[] = {x, w};
+    const std::vector<Value> grads = Gradients(SumAll(y * y * 0.5), wrt);
+    g.MarkOutput("dx", grads[0]);
+    g.MarkOutput("dw", grads[1]);
+    const Graph o = Simplify(g);
+    EXPECT_EQ(CountOps(o, Op::kMatMul), 2) << ToText(o);
+    EXPECT_EQ(CountOps(o, Op::kConvGradInput) + CountOps(o, Op::kConvGradWeight), 0) << ToText(o);
+    EXPECT_EQ(CountOps(o, Op::kTranspose), 0) << ToText(o);
+    OptimizeAndCompare(g, {});
+  }
+}
+
 // conv's relu, then pooling: the mask and the sum for the bias work on pooled cells.
 TEST(Simplify, ReluGradientMovesBeforePooling) {
   for (const bool overlapping : {false, true}) {
