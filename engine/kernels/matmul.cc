@@ -59,7 +59,7 @@ class SmallMatMulKernel : public Kernel {
     // Long single rows are shared by the threads, in fixed ranges of columns.
     const bool shared = threads > 1 && p.batch == 1 && shape_.m == 1 && p.k * shape_.n >= kLeastShared;
     columns_ = shared ? kSharedColumns : shape_.n;
-    pack_ = PackSize(shape_.m, shape_.k, shape_.n, shape_.b_column != 1);
+    pack_ = PackSize(shape_);
     if (pack_ == 0 || p.batch > 1 || (constant_b == nullptr && !steady_b)) return;
     plain_ = shape_;
     shape_.b_row = (shape_.n + 15) / 16 * 16;

@@ -101,7 +101,7 @@ void Multiply(const SmallMatMulArgs& g) {
   const float* b = g.b;
   int64_t b_row = g.b_row;
   if (g.b_column != 1) {
-    if (g.m <= 2 && g.a_column == 1) return Dots(g);
+    if (IsOfDots(g)) return Dots(g);
     b_row = (g.n + 15) / 16 * 16;
     for (int64_t j = 0; j < g.n; ++j) {
       const float* from = g.b + j * g.b_column;

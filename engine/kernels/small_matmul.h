@@ -23,9 +23,12 @@ using SmallMatMulFn = void (*)(const SmallMatMulArgs& args);
 
 SmallMatMulFn GetSmallMatMul();
 
+// Whether the elements are computed as dot products along k: of few rows and a transposed b.
+inline bool IsOfDots(const SmallMatMulArgs& g) { return g.b_column != 1 && g.a_column == 1 && g.m <= 2; }
+
 // Floats of packing memory that a product needs.
-inline int64_t PackSize(int64_t m, int64_t k, int64_t n, bool b_transposed) {
-  return b_transposed && m > 2 ? k * ((n + 15) / 16 * 16) : 0;
+inline int64_t PackSize(const SmallMatMulArgs& g) {
+  return g.b_column != 1 && !IsOfDots(g) ? g.k * ((g.n + 15) / 16 * 16) : 0;
 }
 
 }  // namespace strata
