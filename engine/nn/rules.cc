@@ -313,24 +313,16 @@ absl::Status Check(const Context& c, const v1::Rnn& a) {
 absl::Status Check(const Context& c, const v1::Bidirectional& a) {
   const std::set<std::string> recurrent = {"lstm",        "gru",         "simple_rnn", "rnn",
                                            "conv_lstm1d", "conv_lstm2d", "conv_lstm3d"};
-  const auto flag = [](const v1::Layer& layer, const char* name) {
-    const auto* kind = v1::Layer::descriptor()->FindFieldByName(KindName(layer));
-    const Message& m = layer.GetReflection()->GetMessage(layer, kind);
-    const auto* field = m.GetDescriptor()->FindFieldByName(name);
-    return field != nullptr && m.GetReflection()->GetBool(m, field);
-  };
-  const auto backwards = [&](const v1::Layer& layer) { return flag(layer, "go_backwards"); };
   if (recurrent.count(KindName(a.layer())) == 0)
     return c.Refuse("layer: must be a recurrent layer, got ", KindName(a.layer()));
   if (!a.has_backward_layer()) return absl::OkStatus();
-  if (recurrent.count(KindName(a.backward_layer())) == 0 || backwards(a.layer()) == backwards(a.backward_layer())) {
-    return c.Refuse("backward_layer: must be a recurrent layer that reads in the other direction, got ",
-                    KindName(a.backward_layer()));
+  const v1::Layer &forward = a.layer(), &backward = a.backward_layer();
+  if (recurrent.count(KindName(backward)) == 0 || FlagOf(forward, "go_backwards") == FlagOf(backward, "go_backwards")) {
+    return c.Refuse("backward_layer: must be a recurrent layer that reads the other way, got ", KindName(backward));
   }
-  for (const char* name : {"return_sequences", "return_state", "stateful"}) {
-    if (flag(a.layer(), name) == flag(a.backward_layer(), name)) continue;
-    return c.Refuse("backward_layer.", name, ": must be layer's, got ",
-                    flag(a.backward_layer(), name) ? "true" : "false");
+  for (const char* name : {"return_sequences", "return_state", "stateful", "time_major"}) {
+    if (FlagOf(forward, name) == FlagOf(backward, name)) continue;
+    return c.Refuse("backward_layer.", name, ": must be layer's, got ", FlagOf(backward, name) ? "true" : "false");
   }
   return absl::OkStatus();
 }
@@ -395,6 +387,14 @@ absl::Status CheckRules(v1::Dialect dialect, int axes, const std::string& path, 
   if (Is<v1::Optimizer>(m)) return Check(c, static_cast<const v1::Optimizer&>(m));
   if (Is<v1::Clipping>(m)) return Check(c, static_cast<const v1::Clipping&>(m));
   return absl::OkStatus();
+}
+
+bool FlagOf(const v1::Layer& layer, const char* name) {
+  const auto* kind = KindOf(layer);
+  const auto* field = kind == nullptr ? nullptr : kind->message_type()->FindFieldByName(name);
+  if (field == nullptr) return false;
+  const Message& m = layer.GetReflection()->GetMessage(layer, kind);
+  return m.GetReflection()->GetBool(m, field);
 }
 
 }  // namespace strata::nn

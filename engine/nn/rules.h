@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "google/protobuf/message.h"
+#include "strata/v1/model.pb.h"
 #include "strata/v1/schema.pb.h"
 
 namespace strata::nn {
@@ -13,5 +14,8 @@ namespace strata::nn {
 // CheckField. INVALID_ARGUMENT "path.field: rule, got value"; fields of one rule are separated by a bar.
 absl::Status CheckRules(v1::Dialect dialect, int spatial_axes, const std::string& path,
                         const google::protobuf::Message& message);
+
+// A truth value among the attributes of a layer, by name; false where its kind has none of this name.
+bool FlagOf(const v1::Layer& layer, const char* name);
 
 }  // namespace strata::nn

@@ -4,6 +4,7 @@
 #include "engine/nn/component.h"
 #include "engine/nn/layers/cells.h"
 #include "engine/nn/layers/keras_rnn.h"
+#include "engine/nn/rules.h"
 #include "engine/nn/schema.h"
 #include "engine/ops/ops.h"
 
@@ -75,14 +76,6 @@ std::string KindName(const v1::Layer& layer) {
   return kind == nullptr ? "none" : kind->name();
 }
 
-// The flags of a recurrent layer, by name: its message has them all.
-bool Flag(const v1::Layer& layer, const char* name) {
-  const auto* kind = KindOf(layer);
-  const google::protobuf::Message& m = layer.GetReflection()->GetMessage(layer, kind);
-  const auto* field = m.GetDescriptor()->FindFieldByName(name);
-  return field != nullptr && m.GetReflection()->GetBool(m, field);
-}
-
 void SetFlag(v1::Layer* layer, const char* name, bool value) {
   google::protobuf::Message* m = layer->GetReflection()->MutableMessage(layer, KindOf(*layer));
   const auto* field = m->GetDescriptor()->FindFieldByName(name);
@@ -91,13 +84,8 @@ void SetFlag(v1::Layer* layer, const char* name, bool value) {
 
 v1::Layer Backwards(const v1::Layer& layer) {
   v1::Layer copy = layer;
-  SetFlag(&copy, "go_backwards", !Flag(layer, "go_backwards"));
+  SetFlag(&copy, "go_backwards", !FlagOf(layer, "go_backwards"));
   return copy;
-}
-
-bool IsRecurrent(const v1::Layer& layer) {
-  return layer.has_lstm() || layer.has_gru() || layer.has_simple_rnn() || layer.has_rnn() || layer.has_conv_lstm1d() ||
-         layer.has_conv_lstm2d() || layer.has_conv_lstm3d();
 }
 
 Value Merge(const std::string& mode, Value forward, Value backward) {
@@ -109,21 +97,10 @@ Value Merge(const std::string& mode, Value forward, Value backward) {
 }
 
 Outputs BuildBidirectional(Scope& s, const v1::Bidirectional& a, const Args& args) {
-  if (!IsRecurrent(a.layer()))
-    return {s.Fail(absl::StrCat("layer: must be a recurrent layer, got ", KindName(a.layer())))};
+  // That both are recurrent and agree in their flags is a rule (nn/rules.cc).
   v1::Layer forward = a.layer(), backward = a.has_backward_layer() ? a.backward_layer() : Backwards(a.layer());
-  if (!IsRecurrent(backward) || Flag(backward, "go_backwards") == Flag(a.layer(), "go_backwards")) {
-    return {s.Fail(
-        absl::StrCat("backward_layer: must be a recurrent layer that reads in the other direction than layer, got ",
-                     KindName(backward), IsRecurrent(backward) ? " of the same" : ""))};
-  }
-  for (const char* flag : {"return_sequences", "return_state", "stateful", "time_major"}) {
-    if (Flag(backward, flag) != Flag(a.layer(), flag))
-      return {s.Fail(absl::StrCat("backward_layer.", flag, ": must be layer's, ", Flag(a.layer(), flag), ", got ",
-                                  Flag(backward, flag)))};
-  }
   // Sequences of both directions are zero where the input is masked, whatever the layers say.
-  const bool sequences = Flag(a.layer(), "return_sequences");
+  const bool sequences = FlagOf(a.layer(), "return_sequences");
   for (v1::Layer* layer : {&forward, &backward}) SetFlag(layer, "zero_output_for_mask", sequences);
   // Initial states: the first half belongs to the forward layer.
   Args forward_args, backward_args;
@@ -142,7 +119,7 @@ Outputs BuildBidirectional(Scope& s, const v1::Bidirectional& a, const Args& arg
   if (!s.ok()) return {Value{s.graph(), -1}};
   // The backward layer gives its outputs in reading order: turn them round.
   const Value forward_value = y[0];
-  const Value backward_value = sequences ? Reverse(z[0], {Flag(a.layer(), "time_major") ? 0 : 1}) : z[0].value;
+  const Value backward_value = sequences ? Reverse(z[0], {FlagOf(a.layer(), "time_major") ? 0 : 1}) : z[0].value;
   Outputs out;
   if (a.merge_mode() == "none") {
     out = {forward_value, backward_value};
@@ -151,7 +128,7 @@ Outputs BuildBidirectional(Scope& s, const v1::Bidirectional& a, const Args& arg
     out = {Merge(a.merge_mode(), forward_value, backward_value)};
   }
   out[0].mask = y[0].mask;
-  if (Flag(a.layer(), "return_state")) {
+  if (FlagOf(a.layer(), "return_state")) {
     out.insert(out.end(), y.begin() + 1, y.end());
     out.insert(out.end(), z.begin() + 1, z.end());
   }
