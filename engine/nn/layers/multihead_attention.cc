@@ -77,6 +77,16 @@ Value AddMask(Value scores, Value mask) {
   return scores + Cast(mask, scores.dtype());
 }
 
+// Where a mask hides, true.
+Value Hidden(Value mask) { return mask.dtype() == DType::kBool ? mask : Equal(mask, Like(mask, -INFINITY)); }
+
+// The softmax of scores, where those that `hidden` hides in every place of a row (they are all -inf) weigh nothing.
+Value SafeSoftmax(Value scores, Value hidden) {
+  const Value blind = Cast(ReduceMin(Cast(hidden, DType::kI32), {-1}, true), DType::kBool);
+  const Value weights = Softmax(Select(blind, Like(scores, 0), scores), -1);
+  return Select(blind, Like(weights, 0), weights);
+}
+
 }  // namespace
 
 void DeclareHeads(Scope& s, const HeadOptions& o, int64_t width, int64_t kdim, int64_t vdim) {
@@ -133,6 +143,7 @@ HeadResult MultiHead(Scope& s, Value query, Value key, Value value, const HeadOp
   const double scale = 1 / std::sqrt(static_cast<double>(width / o.heads));
   if (!self) p = {SplitHeads(p.q, o.heads), SplitHeads(p.k, o.heads), SplitHeads(p.v, o.heads)};
   Value scores = MatMul(p.q * scale, p.k, false, true);  // [N, H, T, S]
+  Value hidden;
   if (mask) {
     const Shape full{batch * o.heads, scores.dim(2), scores.dim(3)};
     if (mask.rank() == 3 && mask.shape() == full) mask = Reshape(mask, scores.shape());
@@ -142,6 +153,7 @@ HeadResult MultiHead(Scope& s, Value query, Value key, Value value, const HeadOp
       return result;
     }
     scores = AddMask(scores, mask);
+    hidden = Hidden(mask);
   }
   if (padding) {
     if (padding.shape() != Shape{batch, scores.dim(3)}) {
@@ -149,9 +161,11 @@ HeadResult MultiHead(Scope& s, Value query, Value key, Value value, const HeadOp
                           ShapeString(padding.shape())));
       return result;
     }
-    scores = AddMask(scores, Reshape(padding, {batch, 1, 1, scores.dim(3)}));
+    padding = Reshape(padding, {batch, 1, 1, scores.dim(3)});
+    scores = AddMask(scores, padding);
+    hidden = hidden ? Or(hidden, Hidden(padding)) : Hidden(padding);
   }
-  Value weights = Softmax(scores, -1);
+  Value weights = hidden && o.zero_unseeing ? SafeSoftmax(scores, hidden) : Softmax(scores, -1);
   if (s.training()) weights = DropWith(s, weights, o.dropout, weights.shape(), "attention_dropout");
   Value y = Reshape(Transpose(MatMul(weights, p.v), {0, 2, 1, 3}), {batch, query.dim(1), width});
   const v1::Initializer out_init = Uniform(1 / std::sqrt(static_cast<double>(width)));
@@ -194,7 +208,8 @@ Outputs Build(Scope& s, const v1::MultiheadAttention& a, const Args& args) {
                 .use_bias = a.use_bias(),
                 .add_bias_kv = a.add_bias_kv(),
                 .add_zero_attn = a.add_zero_attn(),
-                .separate_weights = kdim != a.embed_dim() || vdim != a.embed_dim()};
+                .separate_weights = kdim != a.embed_dim() || vdim != a.embed_dim(),
+                .zero_unseeing = !a.need_weights()};
   o.attn_mask = args.Named("attn_mask");
   o.key_padding_mask = args.Named("key_padding_mask");
   if (a.is_causal() && !o.attn_mask) {

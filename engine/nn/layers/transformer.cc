@@ -42,7 +42,7 @@ template <typename M>
 Value Attend(Scope& s, const M& a, const char* name, const char* dropout, Value query, Value memory, Value mask,
              Value padding, const std::string& mask_name, const char* padding_name) {
   Scope inner = s.Enter(name, name, true, std::nullopt);
-  HeadOptions o{.heads = a.nhead(), .dropout = a.dropout(), .use_bias = a.use_bias()};
+  HeadOptions o{.heads = a.nhead(), .dropout = a.dropout(), .use_bias = a.use_bias(), .zero_unseeing = true};
   o.attn_mask = mask;
   o.key_padding_mask = padding;
   o.mask_name = mask_name;
