@@ -18,7 +18,7 @@
 namespace strata {
 namespace {
 
-// Shapes of every call's outputs for one batch size and one size of free axes.
+// Shapes of every call's arguments, then of its outputs, for one batch size and one size of free axes.
 absl::StatusOr<std::vector<std::vector<Shape>>> Walk(const v1::Model& model, int64_t batch, int64_t free) {
   Graph graph;
   nn::Collected collected;
@@ -31,8 +31,9 @@ absl::StatusOr<std::vector<std::vector<Shape>>> Walk(const v1::Model& model, int
     inputs.push_back(graph.AddInput(input.name(), ElementType(input.dtype()), std::move(shape)));
   }
   std::vector<std::vector<Shape>> shapes;
-  nn::BuildModel(scope, model, inputs, [&](const v1::Call&, const nn::Args&, const nn::Outputs& outputs) {
+  nn::BuildModel(scope, model, inputs, [&](const v1::Call&, const nn::Args& args, const nn::Outputs& outputs) {
     shapes.emplace_back();
+    for (const nn::Annotated& a : args.positional) shapes.back().push_back(a.value.shape());
     for (const nn::Annotated& o : outputs) shapes.back().push_back(o.value.shape());
   });
   STRATA_RETURN_IF_ERROR(graph.status());
@@ -59,7 +60,8 @@ absl::StatusOr<SummaryTable> MakeTable(const v1::Model& given) {
   const std::string separator(1, nn::PathSeparator(table.model.dialect()));
   for (int i = 0; i < table.model.calls_size(); ++i) {
     const v1::Call& call = table.model.calls(i);
-    SummaryRow row{nullptr, &call, shapes[i], 0};
+    const auto outputs = shapes[i].begin() + call.args_size();
+    SummaryRow row{nullptr, &call, {shapes[i].begin(), outputs}, {outputs, shapes[i].end()}, 0};
     for (const v1::Layer& layer : table.model.layers()) {
       if (layer.name() == call.layer()) row.layer = &layer;
     }
@@ -232,31 +234,68 @@ std::string KerasTable(const SummaryTable& t) {
   return out;
 }
 
-std::string TorchkerasTable(const SummaryTable& t) {
+namespace {
+
+// The model of a row whose layer is one, by itself: with the shapes that its call gives it.
+v1::Model Inner(const SummaryTable& table, const SummaryRow& row) {
+  v1::Model model = row.layer->model();
+  model.set_dialect(table.model.dialect());
+  for (int i = 0; i < model.inputs_size() && i < static_cast<int>(row.args.size()); ++i) {
+    v1::Input& input = *model.mutable_inputs(i);
+    if (!input.shape().empty()) continue;
+    const size_t lead = !input.has_batched() || input.batched() ? 1 : 0;
+    for (size_t d = lead; d < row.args[i].size(); ++d) input.add_shape(row.args[i][d]);
+  }
+  return model;
+}
+
+// 1234567 as "1,234,567".
+std::string Grouped(int64_t count) {
+  const std::string digits = absl::StrCat(count);
+  std::string text;
+  for (size_t i = 0; i < digits.size(); ++i) {
+    if (i > 0 && (digits.size() - i) % 3 == 0) text += ',';
+    text += digits[i];
+  }
+  return text;
+}
+
+int64_t ElementsOf(const Shape& shape) {
+  int64_t count = 1;
+  for (int64_t d : shape) count *= d == -1 ? 1 : d;
+  return count;
+}
+
+// Modules that run, in their order: containers are none.
+absl::Status AppendModules(const SummaryTable& t, int64_t* index, int64_t* elements, std::string* out) {
+  for (const SummaryRow& row : t.rows) {
+    if (row.layer->has_model()) {
+      STRATA_ASSIGN_OR_RETURN(const SummaryTable inner, MakeTable(Inner(t, row)));
+      STRATA_RETURN_IF_ERROR(AppendModules(inner, index, elements, out));
+      continue;
+    }
+    const Shape& shape = row.outputs[0];
+    absl::StrAppendFormat(out, "%20s  %25s %15s\n", absl::StrCat(ClassName(*row.layer, v1::PYTORCH), "-", ++*index),
+                          absl::StrCat("[", absl::StrJoin(shape, ", "), "]"), Grouped(row.num_parameters));
+    *elements += ElementsOf(shape);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> TorchkerasTable(const SummaryTable& t) {
   const std::string rule(64, '-'), line(64, '=');
   std::string out = absl::StrCat(rule, "\n");
   absl::StrAppendFormat(&out, "%20s  %25s %15s\n%s\n", "Layer (type)", "Output Shape", "Param #", line);
-  int64_t forward = 0, index = 0;
-  for (const SummaryRow& row : t.rows) {
-    const Shape& shape = row.outputs[0];
-    const std::string text = absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
-    absl::StrAppendFormat(&out, "%20s  %25s %15d\n", absl::StrCat(ClassName(*row.layer, v1::PYTORCH), "-", ++index),
-                          text, row.num_parameters);
-    int64_t count = 1;
-    for (int64_t d : shape) count *= d == -1 ? 1 : d;
-    forward += count;
-  }
-  int64_t input = 0;
-  for (const PortSpec& in : t.inputs) {
-    int64_t count = 1;
-    for (int64_t d : in.shape) count *= d == -1 ? 1 : d;
-    input += count;
-  }
+  int64_t forward = 0, index = 0, input = 0;
+  STRATA_RETURN_IF_ERROR(AppendModules(t, &index, &forward, &out));
+  for (const PortSpec& in : t.inputs) input += ElementsOf(in.shape);
   const double mb = 4.0 / (1 << 20);
   const double input_mb = static_cast<double>(input) * mb, forward_mb = 2 * static_cast<double>(forward) * mb,
                params_mb = static_cast<double>(t.total) * mb;
-  absl::StrAppendFormat(&out, "%s\nTotal params: %d\nTrainable params: %d\nNon-trainable params: %d\n%s\n", line,
-                        t.total, t.trainable, t.total - t.trainable, rule);
+  absl::StrAppendFormat(&out, "%s\nTotal params: %s\nTrainable params: %s\nNon-trainable params: %s\n%s\n", line,
+                        Grouped(t.total), Grouped(t.trainable), Grouped(t.total - t.trainable), rule);
   absl::StrAppendFormat(&out,
                         "Input size (MB): %f\nForward/backward pass size (MB): %f\nParams size (MB): %f\nEstimated "
                         "Total Size (MB): %f\n%s\n",

@@ -15,8 +15,8 @@ namespace strata {
 struct SummaryRow {
   const v1::Layer* layer;
   const v1::Call* call;
-  std::vector<Shape> outputs;  // -1 where the size is free
-  int64_t num_parameters = 0;  // of the layer; 0 from its second call on
+  std::vector<Shape> args, outputs;  // -1 where the size is free
+  int64_t num_parameters = 0;        // of the layer; 0 from its second call on
 };
 
 struct SummaryTable {
@@ -31,7 +31,7 @@ std::vector<int> KerasOrder(const v1::Model& model);
 // model.summary(): 65 columns for a chain of layers, 98 with connections.
 std::string KerasTable(const SummaryTable& table);
 // torchkeras' summary(model, input_shape).
-std::string TorchkerasTable(const SummaryTable& table);
+absl::StatusOr<std::string> TorchkerasTable(const SummaryTable& table);
 // A PyTorch model with the sizes that its definition leaves open and its inputs decide (in_features, input_size, ...).
 absl::StatusOr<v1::Model> WithInputSizes(const v1::Model& model);
 // print(net): classes with their arguments, nested models indented. `layer` is complete (nn/schema.h).

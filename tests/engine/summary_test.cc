@@ -149,6 +149,30 @@ Estimated Total Size (MB): 0.000340
 )");
 }
 
+// Containers are no rows; thousands are grouped.
+TEST(Summary, TorchkerasTableOfNestedModels) {
+  ExpectText(R"(name: "net" dialect: PYTORCH inputs { shape: 40 }
+                layers { name: "block" model { layers { linear { units: 50 } } layers { relu {} } } }
+                layers { name: "out" linear { units: 1 } })",
+             "torchkeras", R"(----------------------------------------------------------------
+        Layer (type)               Output Shape         Param #
+================================================================
+            Linear-1                   [-1, 50]           2,050
+              ReLU-2                   [-1, 50]               0
+            Linear-3                    [-1, 1]              51
+================================================================
+Total params: 2,101
+Trainable params: 2,101
+Non-trainable params: 0
+----------------------------------------------------------------
+Input size (MB): 0.000153
+Forward/backward pass size (MB): 0.000771
+Params size (MB): 0.008015
+Estimated Total Size (MB): 0.008938
+----------------------------------------------------------------
+)");
+}
+
 TEST(Summary, RefusesAnUnknownStyle) {
   EXPECT_EQ(Summarize(Parse(kNet), "html").status().code(), absl::StatusCode::kInvalidArgument);
 }
