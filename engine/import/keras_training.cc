@@ -12,6 +12,9 @@
 #include "engine/import/framework.h"
 #include "engine/import/keras3.h"
 #include "engine/import/writer.h"
+#include "engine/nn/complete.h"
+#include "engine/nn/metrics/metric.h"
+#include "engine/nn/schema.h"
 
 namespace strata {
 namespace {
@@ -39,6 +42,13 @@ Json WithoutPackage(Json object) {
   if (const size_t at = name.rfind('>'); at != std::string::npos) name = name.substr(at + 1);
   object["class_name"] = name;
   return object;
+}
+
+// What Keras calls a metric in its history: a class by its name in snake case, a function by the name that was given.
+std::string NameOf(const Json& json, const v1::Metric& metric) {
+  if (!metric.name().empty() || !json.is_string()) return nn::MetricName(metric);
+  const std::string name = json.get<std::string>();
+  return nn::FindClass(v1::Metric::descriptor(), v1::KERAS, name) != nullptr ? nn::SnakeCase(name) : name;
 }
 
 // tf.keras takes an optimizer for a legacy one unless its configuration says otherwise. Keras 3, which has none, does
@@ -176,6 +186,7 @@ class Reader {
     if (name.is_string()) named->mutable_metric()->set_name(name.get<std::string>());
     if (output >= 0) {
       named->set_output(model_.outputs(output).name());
+      named->mutable_metric()->set_name(absl::StrCat(named->output(), "_", NameOf(metric, named->metric())));
       // The target of the objective that looks at the same output.
       for (int i = 1; i < config_.objectives_size(); ++i) {
         if (config_.objectives(i).output() == named->output()) named->set_target(absl::StrCat("target_", i));
@@ -256,8 +267,12 @@ absl::StatusOr<std::string> ExportKerasTraining(const v1::Model& model, const v1
     weights[output] = objective.has_weight() ? objective.weight() : 1.0;
   }
   for (const v1::NamedMetric& named : config.metrics()) {
-    STRATA_ASSIGN_OR_RETURN(const std::string metric, ExportMetric(named.metric()));
-    Json& list = metrics[output_of(named.output(), 0)];
+    const std::string output = output_of(named.output(), 0);
+    v1::Metric own = named.metric();
+    // Keras puts the output's name before it.
+    if (absl::StartsWith(own.name(), output + "_")) own.set_name(own.name().substr(output.size() + 1));
+    STRATA_ASSIGN_OR_RETURN(const std::string metric, ExportMetric(own));
+    Json& list = metrics[output];
     const Json json = Json::parse(metric);
     list.push_back(json.is_string()              ? json
                    : named.metric().has_custom() ? AsCustom(metric)

@@ -27,6 +27,7 @@ const Json& Part(const Case& c, const char* name) {
 // Names that the runner understands in `component`.
 absl::Status CheckParts(const Case& c) {
   for (const auto& [key, value] : c.component.items()) {
+    if (Keras(c) && key == "loss_weights") continue;
     if (key != "scheduler" && key != "model" && key != "loss" && key != "optimizer" && key != "metrics" &&
         key != "regularizers" && key != "clip") {
       return InvalidArgument("component.", key, ": unknown member");
@@ -51,8 +52,38 @@ absl::Status AddPenalties(const Case& c, v1::TrainingConfig* config) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<v1::TrainingConfig> ConfigOf(const Case& c) {
+// The tensors of an output: the only one's have no name.
+std::string OfOutput(const v1::Model& model, const char* what, const std::string& output) {
+  return model.outputs_size() > 1 ? absl::StrCat(what, "_", output) : what;
+}
+
+// compile()'s arguments for several outputs: as files hold them.
+absl::StatusOr<v1::TrainingConfig> CompiledConfig(const Case& c, const v1::Model& model) {
+  const Json json = {
+      {"loss", Part(c, "loss")}, {"metrics", Part(c, "metrics")}, {"loss_weights", Part(c, "loss_weights")}};
+  STRATA_ASSIGN_OR_RETURN(v1::TrainingConfig config, ImportKerasTraining(model, json.dump(), CustomObjects(c.dialect)));
+  STRATA_ASSIGN_OR_RETURN(*config.mutable_optimizer(), ImportOptimizer(c.dialect, c.Text(Part(c, "optimizer"))));
+  const auto weight_of = [&](const std::string& output) {
+    const std::string name = OfOutput(model, "sample_weight", output);
+    const bool given = c.Find("input." + name) != nullptr || c.Find("input." + name + ".0") != nullptr;
+    return given ? name : std::string();
+  };
+  const std::string only = model.outputs(0).name();
+  for (v1::Objective& o : *config.mutable_objectives()) {
+    const std::string output = o.output().empty() ? only : o.output();
+    o.set_target(OfOutput(model, "y", output));
+    o.set_sample_weight(weight_of(output));
+  }
+  for (v1::NamedMetric& m : *config.mutable_metrics()) {
+    const std::string output = m.output().empty() ? only : m.output();
+    m.set_target(OfOutput(model, "y", output));
+  }
+  return config;
+}
+
+absl::StatusOr<v1::TrainingConfig> ConfigOf(const Case& c, const v1::Model& model) {
   STRATA_RETURN_IF_ERROR(CheckParts(c));
+  if (model.outputs_size() > 1) return CompiledConfig(c, model);
   v1::TrainingConfig config;
   v1::Objective* objective = config.add_objectives();
   STRATA_ASSIGN_OR_RETURN(*objective->mutable_loss(),
@@ -104,7 +135,7 @@ absl::StatusOr<v1::TrainingConfig> ConfigOf(const Case& c) {
 struct Batches {
   const Case& c;
   const v1::Model& model;
-  bool sample_weight;
+  const v1::TrainingConfig& config;
 
   absl::StatusOr<NamedViews> Rows(const std::string& prefix, const std::string& suffix, int64_t begin,
                                   int64_t end) const {
@@ -114,11 +145,20 @@ struct Batches {
       const std::string one = absl::StrCat("input.", prefix, "x", suffix);
       STRATA_RETURN_IF_ERROR(Add(input.name(), model.inputs_size() > 1 ? many : one, begin, end, &batch));
     }
-    STRATA_RETURN_IF_ERROR(Add("target", absl::StrCat("input.", prefix, "y", suffix), begin, end, &batch));
-    if (sample_weight && prefix.empty()) {
-      STRATA_RETURN_IF_ERROR(Add("sample_weight", "input.sample_weight" + suffix, begin, end, &batch));
+    for (const v1::Objective& o : config.objectives()) {
+      STRATA_RETURN_IF_ERROR(AddTarget(o.target(), o.sample_weight(), prefix, suffix, begin, end, &batch));
+    }
+    for (const v1::NamedMetric& m : config.metrics()) {
+      if (m.target().empty()) continue;  // the objective's
+      STRATA_RETURN_IF_ERROR(AddTarget(m.target(), "", prefix, suffix, begin, end, &batch));
     }
     return batch;
+  }
+
+  // Of the first target.
+  int64_t NumTargets(const std::string& prefix, const std::string& suffix) const {
+    const std::string& target = config.objectives(0).target();
+    return NumRows(absl::StrCat("input.", prefix, target.empty() ? "y" : target, suffix));
   }
 
   int64_t NumRows(const std::string& name) const {
@@ -127,6 +167,21 @@ struct Batches {
   }
 
  private:
+  absl::Status AddTarget(const std::string& target, const std::string& weight, const std::string& prefix,
+                         const std::string& suffix, int64_t begin, int64_t end, NamedViews* batch) const {
+    const std::string name = target.empty() ? "y" : target;
+    STRATA_RETURN_IF_ERROR(
+        Add(target.empty() ? "target" : target, absl::StrCat("input.", prefix, name, suffix), begin, end, batch));
+    if (weight.empty()) return absl::OkStatus();
+    if (prefix.empty()) return Add(weight, absl::StrCat("input.", weight, suffix), begin, end, batch);
+    // Validation weighs all samples alike.
+    static const auto& ones = *new std::vector<float>(1 << 16, 1);
+    const int64_t rows = batch->begin()->second.shape[0];
+    if (rows > static_cast<int64_t>(ones.size())) return InvalidArgument("input.val_x: must be smaller, got ", rows);
+    (*batch)[weight] = {DType::kF32, {rows}, ones.data()};
+    return absl::OkStatus();
+  }
+
   // `end` < 0: all rows.
   absl::Status Add(const std::string& name, const std::string& tensor, int64_t begin, int64_t end,
                    NamedViews* batch) const {
@@ -153,7 +208,7 @@ void Record(const Case& c, const StepOutcome& step, Curves* curves) {
 
 absl::Status TrainSteps(const Case& c, const Batches& batches, TrainSession* session, Curves* curves) {
   int64_t count = 0;
-  while (batches.NumRows(absl::StrCat("input.y.", count)) > 0) ++count;
+  while (batches.NumTargets("", absl::StrCat(".", count)) > 0) ++count;
   if (count == 0) return InvalidArgument("inputs: the case has no batch");
   for (int64_t k = 0; k < c.call["steps"].get<int64_t>(); ++k) {
     STRATA_ASSIGN_OR_RETURN(const NamedViews batch, batches.Rows("", absl::StrCat(".", k % count), 0, -1));
@@ -196,8 +251,8 @@ absl::Status PytorchEpochs(const Case& c, const Batches& batches, TrainSession* 
 
 // Keras' fit: batches in order; an epoch's numbers are the session's own.
 absl::Status KerasEpochs(const Case& c, const Batches& batches, TrainSession* session, Curves* curves) {
-  const int64_t size = c.call["batch_size"], rows = batches.NumRows("input.y"),
-                val_rows = batches.NumRows("input.val_y");
+  const int64_t size = c.call["batch_size"], rows = batches.NumTargets("", ""),
+                val_rows = batches.NumTargets("val_", "");
   for (int64_t epoch = 0; epoch < c.call["epochs"].get<int64_t>(); ++epoch) {
     StepOutcome step;
     for (int64_t begin = 0; begin < rows; begin += size) {
@@ -232,7 +287,7 @@ absl::Status RunOne(const Case& c, const v1::Model& model, const v1::TrainingCon
     }
   }
   STRATA_RETURN_IF_ERROR(session->SetWeights(weights, /*strict=*/true));
-  const Batches batches{c, model, !config.objectives(0).sample_weight().empty()};
+  const Batches batches{c, model, config};
   Curves curves;
   if (!c.call.contains("epochs")) {
     STRATA_RETURN_IF_ERROR(TrainSteps(c, batches, session.get(), &curves));
@@ -275,7 +330,7 @@ Result RunTraining(const Case& c) {
   const auto model = Complete(*imported);
   result.Take("complete", model.status());
   if (!model.ok()) return result;
-  const auto config = ConfigOf(c);
+  const auto config = ConfigOf(c, *model);
   result.Take("import", config.status());
   if (!config.ok()) return result;
   for (const bool reference : {true, false}) {
