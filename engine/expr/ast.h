@@ -30,7 +30,7 @@ struct Node {
     kFloat,
     kString,       // text
     kName,         // text; None, True and False are names
-    kUnary,        // text: "-", "+", "not"
+    kUnary,        // text: "-", "+", "~", "not"
     kBinary,       // text: the operator
     kConditional,  // condition, then, else
     kCall,         // text: the function; children: arguments, the last `keywords.size()` of them by name
@@ -48,7 +48,8 @@ struct Node {
   double real = 0;
   std::vector<Node> children;
   std::vector<std::string> keywords;
-  int height = 1;  // of the tree
+  bool method = false;  // of kCall: x.f(...), and not f(x, ...)
+  int height = 1;       // of the tree
 };
 
 // Targets are empty for the results, which come last.

@@ -22,6 +22,9 @@ struct Environment {
   std::map<std::string, Object> names;
   // The n-th draw of the program, uniform in [0, 1). Absent: there is no randomness here.
   std::function<Value(int n, const Shape& shape)> random;
+  // Functions that the frameworks share by name do as PyTorch's, and not as TensorFlow's: std() and var() divide by one
+  // less, a tie of maximum() and minimum() halves the gradient, split() takes a part's size.
+  bool pytorch = false;
 };
 
 class Evaluator {
@@ -34,6 +37,7 @@ class Evaluator {
   absl::StatusOr<Object> Evaluate(const Node& node);
 
   Graph* graph() const { return graph_; }
+  bool pytorch() const { return environment_.pytorch; }
   // A tensor's values depend on the size of the batch.
   bool uses_batch_size() const { return uses_batch_size_; }
 

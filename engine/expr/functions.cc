@@ -10,21 +10,24 @@
 #include "engine/ops/ops.h"
 
 namespace strata::expr {
+
+using std::string_literals::operator""s;
+
 namespace {
 
 struct Parameter {
   std::vector<std::string> names;
   bool optional = false;
+  bool many = false;
 };
 
 std::vector<Parameter> ParametersOf(const char* text) {
   std::vector<Parameter> list;
   for (absl::string_view part : absl::StrSplit(text, ' ', absl::SkipEmpty())) {
     Parameter p;
-    if (part.back() == '?') {
-      p.optional = true;
-      part.remove_suffix(1);
-    }
+    p.optional = part.back() == '?';
+    p.many = part.back() == '*';
+    if (p.optional || p.many) part.remove_suffix(1);
     p.names = absl::StrSplit(part, '|');
     list.push_back(std::move(p));
   }
@@ -34,7 +37,8 @@ std::vector<Parameter> ParametersOf(const char* text) {
 const std::map<std::string, const Function*>& Table() {
   static const auto& table = *[] {
     auto* all = new std::map<std::string, const Function*>();
-    for (auto family : {MathFunctions, ReduceFunctions, ShapeFunctions}) {
+    for (auto family : {ActivationFunctions, MakeFunctions, MathFunctions, MovementFunctions, ReduceFunctions,
+                        ShapeFunctions, SpecialFunctions}) {
       for (const Function& f : family()) {
         STRATA_CHECK(all->emplace(f.name, &f).second);
       }
@@ -58,20 +62,47 @@ std::vector<std::string> FunctionNames() {
 }
 
 const Object* FindConstant(const std::string& name) {
-  static const auto& constants =
-      *new std::map<std::string, Object>{{"pi", Number::Float(M_PI)},      {"e", Number::Float(M_E)},
-                                         {"inf", Number::Float(HUGE_VAL)}, {"True", Number::Bool(true)},
-                                         {"False", Number::Bool(false)},   {"true", Number::Bool(true)},
-                                         {"false", Number::Bool(false)},   {"None", Object()}};
+  static const auto& constants = *new std::map<std::string, Object>{{"pi", Number::Float(M_PI)},
+                                                                    {"e", Number::Float(M_E)},
+                                                                    {"inf", Number::Float(HUGE_VAL)},
+                                                                    {"True", Number::Bool(true)},
+                                                                    {"False", Number::Bool(false)},
+                                                                    {"true", Number::Bool(true)},
+                                                                    {"false", Number::Bool(false)},
+                                                                    {"None", Object()},
+                                                                    {"uint8", "uint8"s},
+                                                                    {"int8", "int8"s},
+                                                                    {"int16", "int16"s},
+                                                                    {"int32", "int32"s},
+                                                                    {"int64", "int64"s},
+                                                                    {"float16", "float16"s},
+                                                                    {"bfloat16", "bfloat16"s},
+                                                                    {"float32", "float32"s},
+                                                                    {"float64", "float64"s}};
   const auto it = constants.find(name);
   return it == constants.end() ? nullptr : &it->second;
 }
 
 bool IsAttribute(const std::string& name) { return name == "shape" || name == "ndim" || name == "T"; }
 
+namespace {
+
+// Index of the parameter that takes all arguments without a name from its own on; that of none where there is none.
+size_t Gathering(const std::vector<Parameter>& parameters, const Node& call) {
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    if (parameters[i].many && (call.method || i + 1 == parameters.size())) return i;
+  }
+  return parameters.size();
+}
+
+size_t NumPositional(const Node& call) { return call.children.size() - call.keywords.size(); }
+
+}  // namespace
+
 absl::StatusOr<std::vector<int>> MatchArguments(const Function& function, const Node& call) {
   const std::vector<Parameter> parameters = ParametersOf(function.parameters);
-  const size_t positional = call.children.size() - call.keywords.size();
+  const size_t count = NumPositional(call), gathering = Gathering(parameters, call);
+  const size_t positional = gathering < parameters.size() ? std::min(count, gathering + 1) : count;
   if (positional > parameters.size()) {
     return ErrorAt(call.place, call.text, "() takes at most ", parameters.size(), " arguments, got ", positional);
   }
@@ -86,7 +117,7 @@ absl::StatusOr<std::vector<int>> MatchArguments(const Function& function, const 
     }
     int& slot = from[named - parameters.begin()];
     if (slot >= 0) return ErrorAt(call.place, call.text, "() must get \"", named->names[0], "\" once, got two");
-    slot = static_cast<int>(positional + k);
+    slot = static_cast<int>(count + k);
   }
   for (size_t i = 0; i < parameters.size(); ++i) {
     if (from[i] < 0 && !parameters[i].optional) {
@@ -100,6 +131,11 @@ absl::StatusOr<Object> CallFunction(Evaluator& e, const Node& node, std::vector<
   const Function* function = FindFunction(node.text);
   if (function == nullptr) return ErrorAt(node.place, "no such function, got \"", node.text, "\"");
   STRATA_ASSIGN_OR_RETURN(const std::vector<int> from, MatchArguments(*function, node));
+  // Several arguments of one parameter are a list.
+  const size_t gathering = Gathering(ParametersOf(function->parameters), node), count = NumPositional(node);
+  if (gathering < from.size() && count > gathering + 1) {
+    given[gathering] = Object::List(given.begin() + gathering, given.begin() + count);
+  }
   std::vector<const Object*> arguments;
   for (int i : from) arguments.push_back(i < 0 ? nullptr : &given[i]);
   return function->call(Call(e, node, std::move(arguments), function->parameters));
@@ -254,6 +290,14 @@ absl::Status CheckNode(const Node& node, const std::set<std::string>& names) {
   }
   if (node.kind == Node::Kind::kAttribute && !IsAttribute(node.text)) {
     return ErrorAt(node.place, "no such attribute, got \"", node.text, "\"");
+  }
+  // PyTorch's max(x, dim) gives values and indices: what stands here would take a row of the values.
+  const Node* whole = node.kind == Node::Kind::kIndex ? &node.children[0] : nullptr;
+  if (whole != nullptr && whole->kind == Node::Kind::kCall && (whole->text == "max" || whole->text == "min")) {
+    const bool dim = std::find(whole->keywords.begin(), whole->keywords.end(), "dim") != whole->keywords.end();
+    if (dim || (whole->method && NumPositional(*whole) > 1)) {
+      return ErrorAt(whole->place, whole->text, "() gives values alone, without indices; must have no index, got one");
+    }
   }
   if (node.kind == Node::Kind::kCall) {
     const Function* function = FindFunction(node.text);

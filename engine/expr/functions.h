@@ -24,7 +24,10 @@ class Call {
   Place place() const { return node_.place; }
   const std::string& name() const { return node_.text; }
   const Object* argument(size_t i) const { return arguments_[i]; }
-  bool has(size_t i) const { return arguments_[i] != nullptr && !arguments_[i]->is_none(); }
+  // Whether it was written x.f(...).
+  bool method() const { return node_.method; }
+  // False for a parameter that the function does not have.
+  bool has(size_t i) const { return i < arguments_.size() && arguments_[i] != nullptr && !arguments_[i]->is_none(); }
 
   template <typename... Parts>
   absl::Status Error(const Parts&... parts) const {
@@ -62,27 +65,32 @@ class Call {
 struct Function {
   const char* name;
   // Separated by spaces; other names of a parameter follow it after a bar, and a question mark ends an optional one:
-  // "x axis|dim? keepdims|keepdim?".
+  // "x axis|dim? keepdims|keepdim?". A star ends one that takes several arguments as a list: where it is the last, and
+  // in a method (x.reshape(2, 3)).
   const char* parameters;
   absl::StatusOr<Object> (*call)(const Call& call);
 };
 
 // The tables, by file.
+std::span<const Function> ActivationFunctions();
+std::span<const Function> MakeFunctions();
 std::span<const Function> MathFunctions();
+std::span<const Function> MovementFunctions();
 std::span<const Function> ReduceFunctions();
 std::span<const Function> ShapeFunctions();
+std::span<const Function> SpecialFunctions();
 
 // Null if there is none.
 const Function* FindFunction(const std::string& name);
-// pi, e, inf, True, False, None; null if there is none.
+// pi, e, inf, True, False, None, and types, which are texts (tf.float32); null if there is none.
 const Object* FindConstant(const std::string& name);
 // Whether tensors have an attribute of this name.
 bool IsAttribute(const std::string& name);
 // Every name of a function, sorted.
 std::vector<std::string> FunctionNames();
 
-// Which argument goes to which parameter: positions in `call.children`, -1 for those left out. Says what is wrong with
-// the arguments of a call of an existing function.
+// Which argument goes to which parameter: positions in `call.children`, -1 for those left out; the first one for a
+// parameter that takes several. Says what is wrong with the arguments of a call of an existing function.
 absl::StatusOr<std::vector<int>> MatchArguments(const Function& function, const Node& call);
 
 absl::StatusOr<Object> CallFunction(Evaluator& e, const Node& node, std::vector<Object> given);

@@ -1,5 +1,7 @@
 #include "engine/expr/lexer.h"
 
+#include <set>
+
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 
@@ -7,8 +9,9 @@ namespace strata::expr {
 namespace {
 
 // Longest first.
-constexpr std::string_view kSymbols[] = {"...", "**", "//", "==", "!=", "<=", ">=", "+", "-", "*", "/", "%", "^", "@",
-                                         "<",   ">",  "=",  "(",  ")",  "[",  "]",  ",", ":", ".", ";", "{", "}"};
+constexpr std::string_view kSymbols[] = {"...", "**", "//", "==", "!=", "<=", ">=", "+", "-", "*",
+                                         "/",   "%",  "^",  "@",  "<",  ">",  "=",  "&", "|", "~",
+                                         "(",   ")",  "[",  "]",  ",",  ":",  ".",  ";", "{", "}"};
 
 class Lexer {
  public:
@@ -136,5 +139,12 @@ class Lexer {
 }  // namespace
 
 absl::StatusOr<std::vector<Token>> Lex(std::string_view source) { return Lexer(source).Run(); }
+
+bool IsModule(const std::string& name) {
+  static const auto& modules =
+      *new std::set<std::string>{"tf",      "K",   "torch",      "F",     "np",      "jnp",    "math",        "nn",
+                                 "backend", "ops", "functional", "numpy", "special", "linalg", "activations", "keras"};
+  return modules.count(name) != 0;
+}
 
 }  // namespace strata::expr

@@ -24,6 +24,9 @@ struct Token {
 // INVALID_ARGUMENT "line:column: rule, got value".
 absl::StatusOr<std::vector<Token>> Lex(std::string_view source);
 
+// Modules whose functions are ours: tf.math.exp, torch.exp and exp are the same.
+bool IsModule(const std::string& name);
+
 // INVALID_ARGUMENT with the place in front.
 template <typename... Parts>
 absl::Status ErrorAt(Place place, const Parts&... parts) {

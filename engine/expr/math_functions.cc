@@ -56,7 +56,6 @@ double NCeil(double x) { return std::ceil(x); }
 double NAbs(double x) { return std::fabs(x); }
 double NSign(double x) { return x > 0 ? 1 : x < 0 ? -1 : x; }
 double NSquare(double x) { return x * x; }
-double NRelu(double x) { return x > 0 ? x : x != x ? x : 0; }
 
 Value VLog2(Value x) { return Log(x) * M_LOG2E; }
 Value VLog10(Value x) { return Log(x) * M_LOG10E; }
@@ -115,26 +114,6 @@ int64_t ISame(int64_t x) { return x; }
 int64_t IAbs(int64_t x) { return x < 0 ? static_cast<int64_t>(-static_cast<uint64_t>(x)) : x; }
 int64_t ISign(int64_t x) { return (x > 0) - (x < 0); }
 int64_t ISquare(int64_t x) { return static_cast<int64_t>(static_cast<uint64_t>(x) * static_cast<uint64_t>(x)); }
-int64_t IRelu(int64_t x) { return std::max<int64_t>(x, 0); }
-
-Result CallGelu(const Call& c) {
-  STRATA_ASSIGN_OR_RETURN(const Value x, c.Float(0));
-  STRATA_ASSIGN_OR_RETURN(const bool approximate, c.Flag(1));
-  if (approximate) return Object(x * 0.5 * (Tanh((x + Square(x) * x * 0.044715) * std::sqrt(2 / M_PI)) + 1));
-  return Object(x * 0.5 * (Erf(x * M_SQRT1_2) + 1));
-}
-
-Result CallLeakyRelu(const Call& c) {
-  STRATA_ASSIGN_OR_RETURN(const Value x, c.Float(0));
-  STRATA_ASSIGN_OR_RETURN(const double slope, c.Real(1));
-  return Object(Select(Greater(x, Like(x, 0)), x, x * slope));
-}
-
-Result CallElu(const Call& c) {
-  STRATA_ASSIGN_OR_RETURN(const Value x, c.Float(0));
-  STRATA_ASSIGN_OR_RETURN(const double alpha, c.Real(1, 1));
-  return Object(Select(Greater(x, Like(x, 0)), x, Expm1(Min(x, 0)) * alpha));
-}
 
 // log(e^a + e^b), without overflow.
 Result CallLogAddExp(const Call& c) {
@@ -168,7 +147,18 @@ Result CallAdd(const Call& c) { return Operator(c, "+"); }
 Result CallSubtract(const Call& c) { return Operator(c, "-"); }
 Result CallMultiply(const Call& c) { return Operator(c, "*"); }
 Result CallDivide(const Call& c) { return Operator(c, "/"); }
-Result CallMatMul(const Call& c) { return Operator(c, "@"); }
+Result CallMatMul(const Call& c) {
+  Object sides[2] = {*c.argument(0), *c.argument(1)};
+  for (const size_t i : {2, 3}) {
+    if (c.name() != "matmul") break;
+    STRATA_ASSIGN_OR_RETURN(const bool turned, c.Flag(i));
+    if (!turned) continue;
+    STRATA_ASSIGN_OR_RETURN(const Value x, c.Tensor(i - 2));
+    if (x.rank() < 2) return c.Error("must have 2 axes to transpose, got ", Describe(Object(x)));
+    sides[i - 2] = SwapAxes(x, -2, -1);
+  }
+  return ApplyBinary(c.evaluator(), c.place(), "@", sides[0], sides[1]);
+}
 Result CallEqual(const Call& c) { return Operator(c, "=="); }
 Result CallNotEqual(const Call& c) { return Operator(c, "!="); }
 Result CallLess(const Call& c) { return Operator(c, "<"); }
@@ -180,25 +170,34 @@ Result CallOr(const Call& c) { return Operator(c, "or"); }
 Result CallNot(const Call& c) { return ApplyUnary(c.evaluator(), c.place(), "not", *c.argument(0)); }
 Result CallNegative(const Call& c) { return ApplyUnary(c.evaluator(), c.place(), "-", *c.argument(0)); }
 
-// On a tie the gradient goes to a.
-Result Extremum(Evaluator& e, Place place, const Object& a, const Object& b, bool largest) {
+// On a tie the gradient goes to a, in PYTORCH half to each.
+Result Extremum(Evaluator& e, Place place, const Object& a, const Object& b, bool largest, bool halves = true) {
   if (a.number() != nullptr && b.number() != nullptr) {
     const bool first =
         largest ? a.number()->AsDouble() >= b.number()->AsDouble() : a.number()->AsDouble() <= b.number()->AsDouble();
     return first ? a : b;
   }
   STRATA_ASSIGN_OR_RETURN(const Pair p, Promote(e, place, a, b));
-  return Object(largest ? Max(p.a, p.b) : Min(p.a, p.b));
+  const Value y = largest ? Max(p.a, p.b) : Min(p.a, p.b);
+  if (!halves || !e.pytorch() || !IsFloat(y.dtype())) return Object(y);
+  return Object(Select(Equal(p.a, p.b), (p.a + p.b) * 0.5, y));
 }
 Result CallMaximum(const Call& c) { return Extremum(c.evaluator(), c.place(), *c.argument(0), *c.argument(1), true); }
 Result CallMinimum(const Call& c) { return Extremum(c.evaluator(), c.place(), *c.argument(0), *c.argument(1), false); }
 
+// At a bound x has the gradient, in PYTORCH it has none.
+Result Bounded(const Call& c, const Object& x, const Object& bound, bool from_below) {
+  const bool first = !c.evaluator().pytorch();
+  return Extremum(c.evaluator(), c.place(), first ? x : bound, first ? bound : x, from_below, false);
+}
 Result CallClip(const Call& c) {
   Result x = *c.argument(0);
-  if (c.has(1)) x = Extremum(c.evaluator(), c.place(), *x, *c.argument(1), true);
+  if (c.has(1)) x = Bounded(c, *x, *c.argument(1), true);
   if (!x.ok() || !c.has(2)) return x;
-  return Extremum(c.evaluator(), c.place(), *x, *c.argument(2), false);
+  return Bounded(c, *x, *c.argument(2), false);
 }
+Result CallClampMin(const Call& c) { return Bounded(c, *c.argument(0), *c.argument(1), true); }
+Result CallClampMax(const Call& c) { return Bounded(c, *c.argument(0), *c.argument(1), false); }
 
 Result CallWhere(const Call& c) {
   Evaluator& e = c.evaluator();
@@ -247,7 +246,6 @@ constexpr Function kFunctions[] = {
     {"sigmoid", "x", OnFloats<Sigmoid, NSigmoid>},
     {"tanh", "x", OnFloats<Tanh, NTanh>},
     {"erf", "x", OnFloats<Erf, NErf>},
-    {"softplus", "x", OnFloats<Softplus, NSoftplus>},
     {"log_sigmoid", "x", OnFloats<VLogSigmoid, NLogSigmoid>},
     {"logsigmoid", "x", OnFloats<VLogSigmoid, NLogSigmoid>},
     {"silu", "x", OnFloats<VSilu, NSilu>},
@@ -266,23 +264,23 @@ constexpr Function kFunctions[] = {
     {"abs", "x", KeepIntegers<Abs, IAbs, NAbs>},
     {"sign", "x", KeepIntegers<Sign, ISign, NSign>},
     {"square", "x", KeepIntegers<Square, ISquare, NSquare>},
-    {"relu", "x", KeepIntegers<Relu, IRelu, NRelu>},
-    {"gelu", "x approximate?", CallGelu},
-    {"leaky_relu", "x slope|alpha|negative_slope", CallLeakyRelu},
-    {"elu", "x alpha?", CallElu},
     {"isfinite", "x", CallIsFinite},
     {"isnan", "x", CallIsNan},
     {"stop_gradient", "x", CallDetach},
     {"detach", "x", CallDetach},
-    {"pow", "x y|exponent", CallPow},
+    {"pow", "x y|a|exponent", CallPow},
     {"add", "x y|other", CallAdd},
+    {"bias_add", "x y|bias", CallAdd},
     {"subtract", "x y|other", CallSubtract},
     {"sub", "x y|other", CallSubtract},
     {"multiply", "x y|other", CallMultiply},
     {"mul", "x y|other", CallMultiply},
     {"divide", "x y|other", CallDivide},
     {"div", "x y|other", CallDivide},
-    {"matmul", "a b|other", CallMatMul},
+    {"matmul", "a b|other transpose_a? transpose_b?", CallMatMul},
+    {"bmm", "a b|mat2", CallMatMul},
+    {"mm", "a b|mat2", CallMatMul},
+    {"dot", "x y|other", CallMatMul},
     {"negative", "x", CallNegative},
     {"equal", "x y|other", CallEqual},
     {"not_equal", "x y|other", CallNotEqual},
@@ -295,11 +293,16 @@ constexpr Function kFunctions[] = {
     {"logical_not", "x", CallNot},
     {"maximum", "x y|other", CallMaximum},
     {"minimum", "x y|other", CallMinimum},
-    {"clip", "x min|a_min|low|clip_value_min? max|a_max|high|clip_value_max?", CallClip},
+    {"clip", "x min|a_min|low|min_value|clip_value_min? max|a_max|high|max_value|clip_value_max?", CallClip},
     {"clamp", "x min? max?", CallClip},
+    {"clamp_min", "x min", CallClampMin},
+    {"clamp_max", "x max", CallClampMax},
     {"clip_by_value", "x min|clip_value_min max|clip_value_max", CallClip},
     {"where", "condition x|a y|b|other", CallWhere},
+    {"switch", "condition x|then_expression y|else_expression", CallWhere},
     {"cast", "x dtype|type", CallCast},
+    {"to", "x dtype", CallCast},
+    {"type", "x dtype", CallCast},
     {"float", "x", CallFloat},
     {"int", "x", CallInt},
 };

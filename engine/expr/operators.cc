@@ -162,6 +162,11 @@ Result Matrix(Place place, Value a, Value b) {
 
 Value Truth(Value x) { return x.dtype() == DType::kBool ? x : Not(Equal(x, Like(x, 0))); }
 
+bool IsTruth(const Object& x) {
+  if (x.tensor() != nullptr) return x.tensor()->dtype() == DType::kBool;
+  return x.number() != nullptr && x.number()->kind == Number::Kind::kBool;
+}
+
 Result TensorOp(Evaluator& e, Place place, const std::string& op, const Object& left, const Object& right) {
   if (op == "**" && left.tensor() != nullptr && right.number() != nullptr) {
     return PowerByNumber(e, place, *left.tensor(), *right.number());
@@ -210,6 +215,10 @@ absl::StatusOr<Pair> Promote(Evaluator& e, Place place, const Object& a, const O
 }
 
 Result ApplyUnary(Evaluator& e, Place place, const std::string& op, const Object& x) {
+  if (op == "~") {
+    if (!IsTruth(x)) return ErrorAt(place, "\"~\" must stand before truth values, got ", Describe(x));
+    return ApplyUnary(e, place, "not", x);
+  }
   if (op == "not") {
     if (const Value* v = x.tensor(); v != nullptr) return Object(Not(Truth(*v)));
     STRATA_ASSIGN_OR_RETURN(const bool holds, e.Decide(place, x));
@@ -229,6 +238,10 @@ Result ApplyUnary(Evaluator& e, Place place, const std::string& op, const Object
 }
 
 Result ApplyBinary(Evaluator& e, Place place, const std::string& op, const Object& a, const Object& b) {
+  if (op == "&" || op == "|") {
+    if (IsTruth(a) && IsTruth(b)) return ApplyBinary(e, place, op == "&" ? "and" : "or", a, b);
+    return ErrorAt(place, "\"", op, "\" must stand between truth values, got ", Describe(a), " and ", Describe(b));
+  }
   if (a.number() != nullptr && b.number() != nullptr) {
     Result r = NumberOp(place, op, *a.number(), *b.number());
     if (!r.ok()) return r;
@@ -252,8 +265,11 @@ Result ApplyBinary(Evaluator& e, Place place, const std::string& op, const Objec
     STRATA_ASSIGN_OR_RETURN(const bool right, e.Decide(place, b));
     return Object(Number::Bool(op == "and" ? left && right : left || right));
   }
-  const auto operand = [](const Object& x) { return x.tensor() != nullptr || x.number() != nullptr; };
-  if (!operand(a) || !operand(b)) {
+  // A list beside a tensor is one.
+  const auto operand = [](const Object& x, const Object& other) {
+    return x.tensor() != nullptr || x.number() != nullptr || (x.list() != nullptr && other.tensor() != nullptr);
+  };
+  if (!operand(a, b) || !operand(b, a)) {
     return ErrorAt(place, "\"", op, "\" must stand between numbers or tensors, got ", Describe(a), " and ",
                    Describe(b));
   }

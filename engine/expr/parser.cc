@@ -11,13 +11,6 @@
 namespace strata::expr {
 namespace {
 
-// Modules whose functions are ours: tf.math.exp, torch.exp and exp are the same.
-bool IsModule(const std::string& name) {
-  static const std::set<std::string>& modules = *new std::set<std::string>{
-      "tf", "K", "torch", "F", "np", "jnp", "math", "nn", "keras", "backend", "ops", "functional", "numpy"};
-  return modules.count(name) != 0;
-}
-
 bool IsReserved(const std::string& name) {
   return name == "and" || name == "or" || name == "not" || name == "if" || name == "else" || name == "return" ||
          name == "None" || name == "True" || name == "False" || name == "lambda" || name == "for" || name == "while" ||
@@ -167,7 +160,7 @@ class Parser {
     return Make(Node::Kind::kConditional, place, "if", std::move(parts));
   }
 
-  // Precedence: or, and, not, comparisons, + -, * / // % @, unary, **.
+  // Precedence: or, and, not, comparisons, |, &, + -, * / // % @, unary, **.
   static bool AtLevel(int level, const std::string& op) {
     switch (level) {
       case 0:
@@ -177,8 +170,12 @@ class Parser {
       case 3:
         return op == "<" || op == "<=" || op == ">" || op == ">=" || op == "==" || op == "!=";
       case 4:
-        return op == "+" || op == "-";
+        return op == "|";
       case 5:
+        return op == "&";
+      case 6:
+        return op == "+" || op == "-";
+      case 7:
         return op == "*" || op == "/" || op == "//" || op == "%" || op == "@";
       default:
         return false;
@@ -187,7 +184,7 @@ class Parser {
 
   Result Binary(int level) {
     if (level == 2) return Not();
-    if (level > 5) return Unary();
+    if (level > 7) return Unary();
     STRATA_ASSIGN_OR_RETURN(Node left, Binary(level + 1));
     int chain = 0;
     while ((Is(Token::Kind::kSymbol) || Is(Token::Kind::kName)) && AtLevel(level, Here().text)) {
@@ -222,7 +219,7 @@ class Parser {
   }
 
   Result Unary() {
-    if (IsSymbol("-") || IsSymbol("+")) return Prefix(&Parser::Unary);
+    if (IsSymbol("-") || IsSymbol("+") || IsSymbol("~")) return Prefix(&Parser::Unary);
     return Power();
   }
 
@@ -260,6 +257,7 @@ class Parser {
       if (IsSymbol("(")) {
         // x.mean(1) is mean(x, 1).
         STRATA_ASSIGN_OR_RETURN(value, Call(name, std::move(children)));
+        value.method = true;
       } else {
         STRATA_ASSIGN_OR_RETURN(value, Make(Node::Kind::kAttribute, name.place, name.text, std::move(children)));
       }
@@ -378,6 +376,7 @@ class Parser {
       at_ += 2;
     }
     if (IsSymbol("(")) return Call(token, {});
+    if (token.text == "newaxis") token.text = "None";
     return Make(Node::Kind::kName, token.place, token.text);
   }
 

@@ -1,4 +1,5 @@
 // Functions that reduce axes, and the softmax family.
+#include <algorithm>
 #include <cmath>
 
 #include "engine/base/status.h"
@@ -47,10 +48,17 @@ Result CallMean(const Call& c) {
   return Object(Mean(r, r.x, r.keepdims));
 }
 
-// The mean of squared distances from the mean: divided by the number of elements.
+// The sum of squared distances from the mean over the number of elements; in PYTORCH over one less, unless unbiased is
+// False or correction another number.
 absl::StatusOr<Value> Variance(const Call& c) {
   STRATA_ASSIGN_OR_RETURN(const Reduction r, ReductionOf(c, true));
-  return Mean(r, Square(r.x - Mean(r, r.x, true)), r.keepdims);
+  STRATA_ASSIGN_OR_RETURN(double less, c.Real(4, c.evaluator().pytorch() ? 1 : 0));
+  if (c.has(3)) {
+    STRATA_ASSIGN_OR_RETURN(const bool unbiased, c.Flag(3));
+    less = unbiased ? 1 : 0;
+  }
+  const Value squares = ReduceSum(Square(r.x - Mean(r, r.x, true)), r.axes, r.keepdims);
+  return squares / std::max(static_cast<double>(r.count) - less, 0.0);
 }
 Result CallVar(const Call& c) {
   STRATA_ASSIGN_OR_RETURN(const Value v, Variance(c));
@@ -63,6 +71,10 @@ Result CallStd(const Call& c) {
 
 template <Value (*F)(Value, std::vector<int64_t>, bool)>
 Result Extremum(const Call& c) {
+  // PyTorch's max(a, b).
+  if (c.evaluator().pytorch() && c.argument(1) != nullptr && c.argument(1)->tensor() != nullptr) {
+    return FindFunction(F == ReduceMax ? "maximum" : "minimum")->call(c);
+  }
   STRATA_ASSIGN_OR_RETURN(const Reduction r, ReductionOf(c, false));
   if (r.count == 0) return c.Error("must have an element, got ", Describe(Object(r.x)));
   if (r.x.dtype() == DType::kBool) return Object(Cast(F(Cast(r.x, DType::kI32), r.axes, r.keepdims), DType::kBool));
@@ -88,9 +100,126 @@ Result CallLogSumExp(const Call& c) {
   return Object(ReduceSum(y, r.axes, false));
 }
 
+// (sum |x|^p)^(1/p); inf: the largest. PyTorch's gradient of zeros is 0, TensorFlow's NaN.
+Value NormOf(const Reduction& r, double p, bool keepdims, bool flat_at_zero) {
+  if (p == 2) {
+    const Value sum = ReduceSum(Square(r.x), r.axes, keepdims), zero = Equal(sum, Like(sum, 0));
+    if (!flat_at_zero) return Sqrt(sum);
+    return Select(zero, Like(sum, 0), Sqrt(Select(zero, Like(sum, 1), sum)));
+  }
+  if (p == 1) return ReduceSum(Abs(r.x), r.axes, keepdims);
+  if (std::isinf(p)) return ReduceMax(Abs(r.x), r.axes, keepdims);
+  const Value sum = ReduceSum(Pow(Abs(r.x), Like(r.x, p)), r.axes, keepdims);
+  return Pow(sum, Like(sum, 1 / p));
+}
+absl::StatusOr<double> OrderOf(const Call& c, size_t i) {
+  if (c.has(i) && c.argument(i)->text() != nullptr) {
+    const std::string& text = *c.argument(i)->text();
+    if (text == "euclidean" || text == "fro") return 2;
+  }
+  STRATA_ASSIGN_OR_RETURN(const double p, c.Real(i, 2));
+  if (!(p > 0)) return c.Error("ord must be > 0, got ", p);
+  return p;
+}
+// The order comes before the axis, as in both frameworks.
 Result CallNorm(const Call& c) {
+  Reduction r;
+  STRATA_ASSIGN_OR_RETURN(r.x, c.Float(0));
+  STRATA_ASSIGN_OR_RETURN(const double p, OrderOf(c, 1));
+  STRATA_ASSIGN_OR_RETURN(r.axes, c.Axes(2, r.x.rank()));
+  STRATA_ASSIGN_OR_RETURN(r.keepdims, c.Flag(3));
+  for (int64_t a : r.axes) r.count *= r.x.dim(static_cast<int>(a));
+  if (r.count == 0) return c.Error("must have an element, got ", Describe(Object(r.x)));
+  return Object(NormOf(r, p, r.keepdims, c.evaluator().pytorch()));
+}
+// x / max(|x|_p, eps), along axis 1 by default.
+Result CallEuclideanNorm(const Call& c) {
   STRATA_ASSIGN_OR_RETURN(const Reduction r, ReductionOf(c, true));
-  return Object(Sqrt(ReduceSum(Square(r.x), r.axes, r.keepdims)));
+  return Object(NormOf(r, 2, r.keepdims, false));
+}
+Result CallNormalize(const Call& c) {
+  STRATA_ASSIGN_OR_RETURN(const Value x, c.Float(0));
+  STRATA_ASSIGN_OR_RETURN(const double p, OrderOf(c, 1));
+  Reduction r{.x = x};
+  if (c.has(2)) {
+    STRATA_ASSIGN_OR_RETURN(r.axes, c.Axes(2, x.rank()));
+  } else {
+    if (x.rank() < 2) return c.Error("x must have 2 axes, got ", Describe(Object(x)));
+    r.axes = {1};
+  }
+  STRATA_ASSIGN_OR_RETURN(const double eps, c.Real(3, 1e-12));
+  return Object(x / Max(NormOf(r, p, true, true), eps));
+}
+// x / sqrt(max(sum x^2, epsilon)): TensorFlow's.
+Result CallL2Normalize(const Call& c) {
+  STRATA_ASSIGN_OR_RETURN(const Value x, c.Float(0));
+  STRATA_ASSIGN_OR_RETURN(const std::vector<int64_t> axes, c.Axes(1, x.rank()));
+  STRATA_ASSIGN_OR_RETURN(const double epsilon, c.Real(2, 1e-12));
+  return Object(x / Sqrt(Max(ReduceSum(Square(x), axes, true), epsilon)));
+}
+
+// y[i] = x[0] + ... + x[i] (or the product), in log2(n) steps: each adds what stands 1, 2, 4, ... places before.
+Value Running(Value x, int axis, bool product) {
+  const int64_t size = x.dim(axis);
+  for (int64_t step = 1; step < size; step *= 2) {
+    std::vector<int64_t> lo(x.rank(), 0), hi(x.rank(), 0);
+    lo[axis] = step;
+    const Value before = Pad(SliceAxis(x, axis, 0, size - step), lo, hi, product ? 1 : 0);
+    x = product ? x * before : x + before;
+  }
+  return x;
+}
+Result Cumulative(const Call& c, bool product) {
+  STRATA_ASSIGN_OR_RETURN(Value x, c.Tensor(0));
+  if (x.dtype() == DType::kBool) x = Cast(x, DType::kI64);
+  if (x.rank() == 0) return c.Error("x must have an axis, got ", Describe(Object(x)));
+  int axis = 0;
+  if (c.has(1)) {
+    STRATA_ASSIGN_OR_RETURN(axis, c.Axis(1, x.rank()));
+  }
+  STRATA_ASSIGN_OR_RETURN(const bool exclusive, c.Flag(2));
+  STRATA_ASSIGN_OR_RETURN(const bool reverse, c.Flag(3));
+  if (reverse) x = Reverse(x, {axis});
+  if (exclusive && x.dim(axis) > 0) {
+    std::vector<int64_t> lo(x.rank(), 0), hi(x.rank(), 0);
+    lo[axis] = 1;
+    hi[axis] = -1;
+    x = Pad(x, lo, hi, product ? 1 : 0);
+  }
+  const Value y = Running(x, axis, product);
+  return Object(reverse ? Reverse(y, {axis}) : y);
+}
+Result CallCumSum(const Call& c) { return Cumulative(c, false); }
+Result CallCumProd(const Call& c) { return Cumulative(c, true); }
+
+// Halves of each axis are multiplied until one element is left.
+Result CallProd(const Call& c) {
+  STRATA_ASSIGN_OR_RETURN(const Reduction r, ReductionOf(c, false));
+  Value x = r.x.dtype() == DType::kBool ? Cast(r.x, DType::kI64) : r.x;
+  if (r.count == 0) return c.Error("must have an element, got ", Describe(Object(r.x)));
+  for (const int64_t a : r.axes) {
+    const int axis = static_cast<int>(a);
+    while (x.dim(axis) > 1) {
+      const int64_t half = x.dim(axis) / 2, rest = x.dim(axis) - 2 * half;
+      Value y = SliceAxis(x, axis, 0, half) * SliceAxis(x, axis, half, half);
+      if (rest > 0) {
+        const Value both[] = {y, SliceAxis(x, axis, 2 * half, 1)};
+        y = Concat(both, axis);
+      }
+      x = y;
+    }
+  }
+  if (r.keepdims) return Object(x);
+  Shape shape;
+  for (int i = 0; i < x.rank(); ++i) {
+    if (std::find(r.axes.begin(), r.axes.end(), i) == r.axes.end()) shape.push_back(x.dim(i));
+  }
+  return Object(Reshape(x, shape));
+}
+
+Result CallCountNonzero(const Call& c) {
+  STRATA_ASSIGN_OR_RETURN(const Reduction r, ReductionOf(c, false));
+  return Object(ReduceSum(Cast(Not(Equal(r.x, Like(r.x, 0))), DType::kI64), r.axes, r.keepdims));
 }
 
 Result Winner(const Call& c, bool largest) {
@@ -118,15 +247,31 @@ Result AlongAxis(const Call& c) {
   return Object(F(x, axis));
 }
 
+Result CallSoftmin(const Call& c) {
+  STRATA_ASSIGN_OR_RETURN(const Value x, c.Float(0));
+  STRATA_ASSIGN_OR_RETURN(const int axis, c.Axis(1, x.rank()));
+  return Object(Softmax(-x, axis));
+}
+
 constexpr char kReduce[] = "x axis|dim? keepdims|keepdim?";
+constexpr char kSpread[] = "x axis|dim? keepdims|keepdim? unbiased? correction?";
+constexpr char kNorm[] = "x ord|p? axis|dim? keepdims|keepdim?";
+constexpr char kRunning[] = "x axis|dim? exclusive? reverse?";
 
 constexpr Function kFunctions[] = {
     {"sum", kReduce, CallSum},
     {"reduce_sum", kReduce, CallSum},
     {"mean", kReduce, CallMean},
     {"reduce_mean", kReduce, CallMean},
-    {"var", kReduce, CallVar},
-    {"std", kReduce, CallStd},
+    {"var", kSpread, CallVar},
+    {"reduce_variance", kReduce, CallVar},
+    {"std", kSpread, CallStd},
+    {"reduce_std", kReduce, CallStd},
+    {"prod", kReduce, CallProd},
+    {"reduce_prod", kReduce, CallProd},
+    {"cumsum", kRunning, CallCumSum},
+    {"cumprod", kRunning, CallCumProd},
+    {"count_nonzero", kReduce, CallCountNonzero},
     {"max", kReduce, Extremum<ReduceMax>},
     {"reduce_max", kReduce, Extremum<ReduceMax>},
     {"amax", kReduce, Extremum<ReduceMax>},
@@ -135,12 +280,20 @@ constexpr Function kFunctions[] = {
     {"amin", kReduce, Extremum<ReduceMin>},
     {"any", kReduce, Truths<ReduceMax>},
     {"all", kReduce, Truths<ReduceMin>},
+    {"reduce_any", kReduce, Truths<ReduceMax>},
+    {"reduce_all", kReduce, Truths<ReduceMin>},
     {"logsumexp", kReduce, CallLogSumExp},
-    {"norm", kReduce, CallNorm},
+    {"reduce_logsumexp", kReduce, CallLogSumExp},
+    {"norm", kNorm, CallNorm},
+    {"vector_norm", kNorm, CallNorm},
+    {"reduce_euclidean_norm", kReduce, CallEuclideanNorm},
+    {"normalize", "x ord|p? axis|dim? eps?", CallNormalize},
+    {"l2_normalize", "x axis|dim? epsilon?", CallL2Normalize},
     {"argmax", "x axis|dim?", CallArgMax},
     {"argmin", "x axis|dim?", CallArgMin},
     {"softmax", "x axis|dim?", AlongAxis<Softmax>},
     {"log_softmax", "x axis|dim?", AlongAxis<LogSoftmax>},
+    {"softmin", "x axis|dim", CallSoftmin},
 };
 
 }  // namespace

@@ -181,6 +181,7 @@ bool RowsIndependent(const Program& program, const Environment& environment, con
                      size_t ignored) {
   Graph g;
   Environment scratch;
+  scratch.pytorch = environment.pytorch;
   std::vector<std::pair<Value, bool>> inputs;
   for (const auto& entry : environment.names) {  // Clang 14 captures no structured bindings
     const std::string& name = entry.first;

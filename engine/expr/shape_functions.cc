@@ -1,4 +1,4 @@
-// Functions that make tensors and move their elements.
+// Functions that move the elements of tensors and join them.
 #include <algorithm>
 
 #include "engine/base/status.h"
@@ -15,8 +15,14 @@ Result CallShape(const Call& c) {
   return ShapeOf(x);
 }
 
+// Of all axes, or of one. As a method without an axis, x.size(), the shape.
 Result CallSize(const Call& c) {
   STRATA_ASSIGN_OR_RETURN(const Value x, c.Tensor(0));
+  if (c.has(1)) {
+    STRATA_ASSIGN_OR_RETURN(const int axis, c.Axis(1, x.rank()));
+    return (*ShapeOf(x).list())[axis];
+  }
+  if (c.method() && c.name() == "size") return ShapeOf(x);
   Number n = Number::Int(x.num_elements());
   n.batch = x.rank() > 0;
   return Object(n);
@@ -49,18 +55,43 @@ Result CallReshape(const Call& c) {
   return Object(Reshape(x, shape));
 }
 
-// Axis 0 stays.
+// The axes from start_dim to end_dim become one; axis 0 stays by default.
 Result CallFlatten(const Call& c) {
   STRATA_ASSIGN_OR_RETURN(const Value x, c.Tensor(0));
   if (x.rank() == 0) return c.Error("x must have an axis, got ", Describe(Object(x)));
-  int64_t rest = 1;
-  for (int i = 1; i < x.rank(); ++i) rest *= x.dim(i);
-  return Object(Reshape(x, {x.dim(0), rest}));
+  int first = 1, last = std::max(x.rank() - 1, 1);
+  if (c.has(1)) {
+    STRATA_ASSIGN_OR_RETURN(first, c.Axis(1, x.rank()));
+  }
+  if (c.has(2)) {
+    STRATA_ASSIGN_OR_RETURN(last, c.Axis(2, x.rank()));
+  }
+  if (last < first) return c.Error("end_dim must be >= start_dim, got ", last, " and ", first);
+  Shape shape(x.shape().begin(), x.shape().begin() + first);
+  shape.push_back(1);
+  for (int i = first; i < x.rank(); ++i) {
+    if (i <= last) shape.back() *= x.dim(i);
+    if (i > last) shape.push_back(x.dim(i));
+  }
+  return Object(Reshape(x, shape));
 }
 
-// Without an order: the axes backwards.
+Result CallSwapAxes(const Call& c) {
+  STRATA_ASSIGN_OR_RETURN(const Value x, c.Tensor(0));
+  STRATA_ASSIGN_OR_RETURN(const int a, c.Axis(1, x.rank()));
+  STRATA_ASSIGN_OR_RETURN(const int b, c.Axis(2, x.rank()));
+  return Object(a == b ? x : SwapAxes(x, a, b));
+}
+Result CallMatrixTranspose(const Call& c) {
+  STRATA_ASSIGN_OR_RETURN(const Value x, c.Tensor(0));
+  if (x.rank() < 2) return c.Error("x must have 2 axes, got ", Describe(Object(x)));
+  return Object(SwapAxes(x, -2, -1));
+}
+
+// Without an order: the axes backwards. Two axes by number are swapped.
 Result CallTranspose(const Call& c) {
   STRATA_ASSIGN_OR_RETURN(const Value x, c.Tensor(0));
+  if (c.has(2)) return CallSwapAxes(c);
   std::vector<int64_t> order;
   if (!c.has(1)) {
     for (int i = x.rank(); i-- > 0;) order.push_back(i);
@@ -81,16 +112,10 @@ Result CallTranspose(const Call& c) {
   return Object(Transpose(x, order));
 }
 
-Result CallSwapAxes(const Call& c) {
-  STRATA_ASSIGN_OR_RETURN(const Value x, c.Tensor(0));
-  STRATA_ASSIGN_OR_RETURN(const int a, c.Axis(1, x.rank()));
-  STRATA_ASSIGN_OR_RETURN(const int b, c.Axis(2, x.rank()));
-  return Object(a == b ? x : SwapAxes(x, a, b));
-}
-
 Result CallConcat(const Call& c) {
   STRATA_ASSIGN_OR_RETURN(const std::vector<Value> xs, c.Tensors(0));
-  int axis = 0;
+  // K.concatenate joins the last axis.
+  int axis = c.name() == "concatenate" && !c.evaluator().pytorch() ? std::max(xs[0].rank() - 1, 0) : 0;
   if (c.has(1)) {
     STRATA_ASSIGN_OR_RETURN(axis, c.Axis(1, xs[0].rank()));
   }
@@ -106,25 +131,12 @@ Result CallStack(const Call& c) {
   return Object(Stack(xs, axis));
 }
 
-// Equal parts.
-Result CallSplit(const Call& c) {
-  STRATA_ASSIGN_OR_RETURN(const Value x, c.Tensor(0));
-  STRATA_ASSIGN_OR_RETURN(const int64_t parts, c.Integer(1));
-  int axis = 0;
-  if (c.has(2)) {
-    STRATA_ASSIGN_OR_RETURN(axis, c.Axis(2, x.rank()));
-  }
-  if (x.rank() == 0 || parts < 1 || parts > kMaxListLength || x.dim(axis) % parts != 0) {
-    return c.Error("parts must divide axis ", axis, " of ", Describe(Object(x)), ", got ", parts);
-  }
-  Object::List list;
-  for (const Value v : Split(x, axis, parts)) list.push_back(v);
-  return Object(std::move(list));
-}
-
 Result CallExpandDims(const Call& c) {
   STRATA_ASSIGN_OR_RETURN(const Value x, c.Tensor(0));
-  STRATA_ASSIGN_OR_RETURN(const int axis, c.Axis(1, x.rank() + 1));
+  int axis = x.rank();
+  if (c.has(1)) {
+    STRATA_ASSIGN_OR_RETURN(axis, c.Axis(1, x.rank() + 1));
+  }
   return Object(ExpandDims(x, axis));
 }
 
@@ -137,14 +149,39 @@ Result CallSqueeze(const Call& c) {
     }
     return Object(Reshape(x, shape));
   }
-  STRATA_ASSIGN_OR_RETURN(const int axis, c.Axis(1, x.rank()));
-  if (x.dim(axis) != 1) return c.Error("axis ", axis, " must have size 1, got ", Describe(Object(x)));
-  return Object(Squeeze(x, axis));
+  STRATA_ASSIGN_OR_RETURN(const std::vector<int64_t> axes, c.Axes(1, x.rank()));
+  Shape shape = x.shape();
+  for (size_t i = axes.size(); i-- > 0;) {
+    if (shape[axes[i]] == 1) {
+      shape.erase(shape.begin() + axes[i]);
+    } else if (!c.evaluator().pytorch()) {  // PyTorch leaves other axes alone
+      return c.Error("axis ", axes[i], " must have size 1, got ", Describe(Object(x)));
+    }
+  }
+  return Object(Reshape(x, shape));
 }
 
 Result CallBroadcast(const Call& c) {
   STRATA_ASSIGN_OR_RETURN(const Value x, c.Tensor(0));
   STRATA_ASSIGN_OR_RETURN(const Shape shape, c.Sizes(1, false));
+  return Object(Broadcast(x, shape));
+}
+
+// Sizes of -1 stay as they are.
+Result CallExpand(const Call& c) {
+  STRATA_ASSIGN_OR_RETURN(const Value x, c.Tensor(0));
+  const Object::List one = {*c.argument(1)};
+  Shape shape;
+  const Object::List& sizes = c.argument(1)->list() != nullptr ? *c.argument(1)->list() : one;
+  const int lead = static_cast<int>(sizes.size()) - x.rank();
+  for (int i = 0; i < static_cast<int>(sizes.size()); ++i) {
+    const Number* n = sizes[i].number();
+    const bool keeps = n != nullptr && n->integer == -1 && i >= lead && lead >= 0;
+    if (n == nullptr || n->kind == Number::Kind::kFloat || (n->integer < 0 && !keeps) || n->integer > kMaxElements) {
+      return c.Error("sizes must be >= 0, or -1 for an axis that stays, got ", Describe(sizes[i]));
+    }
+    shape.push_back(keeps ? x.dim(i - lead) : c.evaluator().Use(*n).integer);
+  }
   return Object(Broadcast(x, shape));
 }
 
@@ -154,11 +191,28 @@ Result CallReverse(const Call& c) {
   return Object(Reverse(x, axes));
 }
 
-// pad(x, [[1, 1], [0, 2]]): one pair for each axis; negative numbers crop.
+// pad(x, [[1, 1], [0, 2]]): one pair for each axis; negative numbers crop. pad(x, (1, 1, 0, 2)): PyTorch's form.
 Result CallPad(const Call& c) {
   STRATA_ASSIGN_OR_RETURN(const Value x, c.Tensor(0));
   STRATA_ASSIGN_OR_RETURN(const double value, c.Real(2, 0));
+  const std::string* mode = c.has(3) ? c.argument(3)->text() : nullptr;
+  if (c.has(3) && (mode == nullptr || (*mode != "constant" && *mode != "CONSTANT"))) {
+    return c.Error("mode must be \"constant\", got ", Describe(*c.argument(3)));
+  }
   const Object::List* pairs = c.argument(1)->list();
+  Object::List by_axis;
+  if (pairs != nullptr && !pairs->empty() && pairs->size() % 2 == 0 && (*pairs)[0].number() != nullptr) {
+    // PyTorch's: the last axis first.
+    if (static_cast<int>(pairs->size()) > 2 * x.rank()) {
+      return c.Error("paddings must be at most 2 for each axis of ", Describe(Object(x)), ", got ", pairs->size());
+    }
+    const Object none = Object::List{Number::Int(0), Number::Int(0)};
+    by_axis.assign(x.rank(), none);
+    for (size_t i = 0; i < pairs->size(); i += 2) {
+      by_axis[x.rank() - 1 - i / 2] = Object::List{(*pairs)[i], (*pairs)[i + 1]};
+    }
+    pairs = &by_axis;
+  }
   if (pairs == nullptr || static_cast<int>(pairs->size()) != x.rank()) {
     return c.Error("paddings must be a pair for each axis of ", Describe(Object(x)), ", got ",
                    Describe(*c.argument(1)));
@@ -177,83 +231,10 @@ Result CallPad(const Call& c) {
   return Object(Pad(x, sides[0], sides[1], value));
 }
 
-// Tensors of one number.
-Result Filled(const Call& c, const Number& number, const Object* type) {
-  if (c.graph() == nullptr) return c.Error("must be a number, got a tensor");
-  STRATA_ASSIGN_OR_RETURN(const Shape shape, c.Sizes(0, false));
-  DType dtype = number.kind == Number::Kind::kInt    ? DType::kI64
-                : number.kind == Number::Kind::kBool ? DType::kBool
-                                                     : DType::kF32;
-  if (type != nullptr) {
-    STRATA_ASSIGN_OR_RETURN(dtype, c.Type(type == c.argument(1) ? 1 : 2));
-  }
-  STRATA_ASSIGN_OR_RETURN(const Value v, c.evaluator().Materialize(c.place(), number, dtype));
-  return Object(Broadcast(v, shape));
-}
-Result CallZeros(const Call& c) { return Filled(c, Number::Float(0), c.argument(1)); }
-Result CallOnes(const Call& c) { return Filled(c, Number::Float(1), c.argument(1)); }
-Result CallFull(const Call& c) {
-  if (c.argument(1)->number() == nullptr) return c.Error("value must be a number, got ", Describe(*c.argument(1)));
-  return Filled(c, *c.argument(1)->number(), c.argument(2));
-}
-Result CallZerosLike(const Call& c) {
-  STRATA_ASSIGN_OR_RETURN(const Value x, c.Tensor(0));
-  return Object(Broadcast(Like(x, 0), x.shape()));
-}
-Result CallOnesLike(const Call& c) {
-  STRATA_ASSIGN_OR_RETURN(const Value x, c.Tensor(0));
-  return Object(Broadcast(Like(x, 1), x.shape()));
-}
-
-// 0, 1, ..., n - 1.
-Result CallArange(const Call& c) {
-  if (c.graph() == nullptr) return c.Error("must be a number, got a tensor");
-  STRATA_ASSIGN_OR_RETURN(const int64_t n, c.Integer(0));
-  if (n < 0 || n > kMaxElements) return c.Error("n must be between 0 and ", kMaxElements, ", got ", n);
-  DType dtype = DType::kI64;
-  if (c.has(1)) {
-    STRATA_ASSIGN_OR_RETURN(dtype, c.Type(1));
-  }
-  return Object(Cast(Iota(c.graph(), {n}, 0, DType::kI64), dtype));
-}
-
-Result CallEye(const Call& c) {
-  if (c.graph() == nullptr) return c.Error("must be a number, got a tensor");
-  STRATA_ASSIGN_OR_RETURN(const int64_t n, c.Integer(0));
-  if (n < 0 || n > (int64_t{1} << 15)) return c.Error("n must be between 0 and 32768, got ", n);
-  return Object(
-      Cast(Equal(Iota(c.graph(), {n, n}, 0, DType::kI64), Iota(c.graph(), {n, n}, 1, DType::kI64)), DType::kF32));
-}
-
-Result CallConstant(const Call& c) {
-  STRATA_ASSIGN_OR_RETURN(const Value x, c.Tensor(0));
-  if (!c.has(1)) return Object(x);
-  STRATA_ASSIGN_OR_RETURN(const DType dtype, c.Type(1));
-  return Object(Cast(x, dtype));
-}
-
 absl::StatusOr<Value> Ids(const Call& c, size_t i) {
   STRATA_ASSIGN_OR_RETURN(const Value ids, c.Tensor(i));
   if (!IsFloat(ids.dtype()) && ids.dtype() != DType::kBool) return ids;
   return c.Error("ids must be integers, got ", Describe(Object(ids)));
-}
-
-Result CallOneHot(const Call& c) {
-  STRATA_ASSIGN_OR_RETURN(const Value ids, Ids(c, 0));
-  STRATA_ASSIGN_OR_RETURN(const int64_t depth, c.Integer(1));
-  if (depth < 1 || depth > kMaxElements) return c.Error("depth must be between 1 and ", kMaxElements, ", got ", depth);
-  DType dtype = DType::kF32;
-  if (c.has(2)) {
-    STRATA_ASSIGN_OR_RETURN(dtype, c.Type(2));
-  }
-  return Object(OneHot(ids, depth, dtype));
-}
-
-// Rows of axis 0; ids outside it read zeros.
-Result CallGather(const Call& c) {
-  STRATA_ASSIGN_OR_RETURN(const Value table, c.Tensor(0));
-  STRATA_ASSIGN_OR_RETURN(const Value ids, Ids(c, 1));
-  return Object(Gather(table, ids));
 }
 
 // x[..., label]: the element of the last axis that each label names.
@@ -268,49 +249,38 @@ Result CallPick(const Call& c) {
   return Object(PickLast(x, labels));
 }
 
-Result CallRandomUniform(const Call& c) {
-  STRATA_ASSIGN_OR_RETURN(const Shape shape, c.Sizes(0, false));
-  STRATA_ASSIGN_OR_RETURN(const double low, c.Real(1, 0));
-  STRATA_ASSIGN_OR_RETURN(const double high, c.Real(2, 1));
-  STRATA_ASSIGN_OR_RETURN(const Value u, c.evaluator().Random(c.place(), shape));
-  return Object(low == 0 && high == 1 ? u : u * (high - low) + low);
-}
-
 constexpr Function kFunctions[] = {
     {"shape", "x", CallShape},
-    {"size", "x", CallSize},
+    {"int_shape", "x", CallShape},
+    {"size", "x dim|axis?", CallSize},
+    {"numel", "x", CallSize},
     {"rank", "x", CallRank},
+    {"ndim", "x", CallRank},
+    {"dim", "x", CallRank},
     {"len", "x", CallLen},
-    {"reshape", "x shape", CallReshape},
-    {"flatten", "x", CallFlatten},
-    {"transpose", "x axes|perm?", CallTranspose},
-    {"permute", "x axes|dims|pattern", CallTranspose},
+    {"reshape", "x shape*", CallReshape},
+    {"view", "x shape|size*", CallReshape},
+    {"flatten", "x start_dim? end_dim?", CallFlatten},
+    {"batch_flatten", "x", CallFlatten},
+    {"transpose", "x axes|perm|dim0? dim1?", CallTranspose},
+    {"t", "x", CallTranspose},
+    {"matrix_transpose", "x", CallMatrixTranspose},
+    {"permute", "x axes|dims|pattern*", CallTranspose},
+    {"permute_dimensions", "x pattern", CallTranspose},
     {"swapaxes", "x axis1|dim0 axis2|dim1", CallSwapAxes},
     {"concat", "values|tensors axis|dim?", CallConcat},
     {"concatenate", "values|tensors axis|dim?", CallConcat},
     {"cat", "values|tensors dim|axis?", CallConcat},
     {"stack", "values|tensors axis|dim?", CallStack},
-    {"split", "x parts|num_or_size_splits axis|dim?", CallSplit},
-    {"expand_dims", "x axis|dim", CallExpandDims},
+    {"expand_dims", "x axis|dim?", CallExpandDims},
     {"unsqueeze", "x dim|axis", CallExpandDims},
     {"squeeze", "x axis|dim?", CallSqueeze},
     {"broadcast_to", "x shape", CallBroadcast},
-    {"reverse", "x axis|dim?", CallReverse},
+    {"expand", "x sizes|size*", CallExpand},
+    {"reverse", "x axis|axes|dim?", CallReverse},
     {"flip", "x axis|dims|dim?", CallReverse},
-    {"pad", "x paddings|pad_width value|constant_values?", CallPad},
-    {"zeros", "shape dtype?", CallZeros},
-    {"ones", "shape dtype?", CallOnes},
-    {"full", "shape value|fill_value dtype?", CallFull},
-    {"zeros_like", "x", CallZerosLike},
-    {"ones_like", "x", CallOnesLike},
-    {"arange", "n dtype?", CallArange},
-    {"eye", "n", CallEye},
-    {"constant", "value dtype?", CallConstant},
-    {"tensor", "value dtype?", CallConstant},
-    {"one_hot", "ids|indices depth|num_classes dtype?", CallOneHot},
-    {"gather", "x|table ids|indices", CallGather},
+    {"pad", "x paddings|pad_width|pad value|constant_values? mode?", CallPad},
     {"pick", "x labels", CallPick},
-    {"random_uniform", "shape low|minval? high|maxval?", CallRandomUniform},
 };
 
 }  // namespace

@@ -56,6 +56,7 @@ class Builder {
  public:
   Builder(Scope& s, const v1::CustomComponent& d, const google::protobuf::Struct& values) : s_(s), definition_(d) {
     environment_.names = HyperparameterValues(d, values);
+    environment_.pytorch = s.pytorch();
   }
 
   void Bind(const std::string& name, Object value, bool batched) {
