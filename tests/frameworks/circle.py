@@ -46,6 +46,7 @@ def images(channels_last, rows=8):
 class Report:
     def __init__(self):
         self.failed, self.passed, self.skipped, self.worst = 0, 0, 0, {}
+        self.covered = 0  # models that went the whole way
 
     def add(self, name, what, value, limit):
         self.worst[what] = max(self.worst.get(what, 0.0), value)
@@ -63,5 +64,5 @@ class Report:
     def finish(self, title):
         for what, value in sorted(self.worst.items()):
             print(f"{title}: {what}: largest relative difference {value:.2g}")
-        print(f"{title}: {self.passed} passed, {self.failed} failed, {self.skipped} models skipped", flush=True)
+        print(f"{title}: {self.passed} passed, {self.failed} failed; {self.covered} models covered, {self.skipped} skipped", flush=True)
         return 1 if self.failed or not self.passed else 0

@@ -75,6 +75,7 @@ def to_keras(client, base, folder, report):
         model = keras.models.load_model(path)
         got = keras_circle.as_list(model(x if len(x) > 1 else x[0], training=False))
         report.add(name, "PyTorch's model in tf.keras " + ending, circle.difference(got, wants), LIMIT)
+    report.covered += 1
 
 
 def to_pytorch(client, name, model, inputs, folder, index, report):
@@ -128,6 +129,7 @@ def main():
                 report.check(line["name"], "the converted source runs", False, line["why"])
             else:
                 report.add(line["name"], "Keras' model in PyTorch", line["difference"], LIMIT)
+                report.covered += 1
     return report.finish("convert")
 
 

@@ -75,18 +75,21 @@ class Client:
         return function(self.message("strata.v1." + request_type)(**fields))
 
     def import_bytes(self, data, **start):
-        Request = self.message("strata.v1.ImportRequest")
-
-        def requests():
-            yield Request(start=self.message("strata.v1.ImportStart")(size=len(data), **start))
-            for at in range(0, len(data), CHUNK):
-                yield Request(chunk=data[at:at + CHUNK])
-        return self._call("stream_unary", "/strata.v1.Models/Import", "strata.v1.ImportRequest",
-                          "strata.v1.ImportResponse")(requests())
+        return self._import(len(data), (data[at:at + CHUNK] for at in range(0, len(data), CHUNK)), start)
 
     def import_file(self, path, **start):
         with open(path, "rb") as f:
-            return self.import_bytes(f.read(), **start)
+            return self._import(os.path.getsize(path), iter(lambda: f.read(CHUNK), b""), start)
+
+    def _import(self, size, chunks, start):
+        Request = self.message("strata.v1.ImportRequest")
+
+        def requests():
+            yield Request(start=self.message("strata.v1.ImportStart")(size=size, **start))
+            for chunk in chunks:
+                yield Request(chunk=chunk)
+        return self._call("stream_unary", "/strata.v1.Models/Import", "strata.v1.ImportRequest",
+                          "strata.v1.ImportResponse")(requests())
 
     def export(self, path, **fields):
         function = self._call("unary_stream", "/strata.v1.Models/Export", "strata.v1.ExportRequest", "strata.v1.ExportResponse")

@@ -76,6 +76,7 @@ def main():
         for line in torch_side(sys.argv[2], "check", folder, CASES):
             if "name" in line:
                 report.add(line["name"], "predictions of the trained state dict", line["difference"], 1e-6)
+                report.covered += 1
     return report.finish("pytorch")
 
 
