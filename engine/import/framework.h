@@ -72,7 +72,10 @@ absl::StatusOr<std::string> ExportPytorchSource(const v1::Model& model);
 absl::StatusOr<v1::TrainingConfig> ImportKerasTraining(const v1::Model& model, std::string_view json,
                                                        const Definitions& custom = {},
                                                        std::vector<std::string>* left_out = nullptr);
-absl::StatusOr<std::string> ExportKerasTraining(const v1::Model& model, const v1::TrainingConfig& config);
+// Users' functions are names in an HDF5 file and objects in an archive.
+enum class KerasContainer { kHdf5, kArchive };
+absl::StatusOr<std::string> ExportKerasTraining(const v1::Model& model, const v1::TrainingConfig& config,
+                                                KerasContainer container);
 // torch.nn.init.calculate_gain.
 absl::StatusOr<double> CalculateGain(const std::string& nonlinearity, double negative_slope);
 

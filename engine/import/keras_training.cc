@@ -226,11 +226,12 @@ bool IsFunction(const v1::CustomLoss& loss) {
   }
   return true;
 }
-Json AsFunction(const std::string& name) {
+Json AsFunction(const std::string& name, KerasContainer container) {
+  if (container == KerasContainer::kHdf5) return name;
   return {{"module", "builtins"}, {"class_name", "function"}, {"config", name}, {"registered_name", "function"}};
 }
-Json CustomLossAsKeras(const v1::CustomLoss& loss, const std::string& text) {
-  return IsFunction(loss) ? AsFunction(loss.definition().name()) : AsCustom(text);
+Json CustomLossAsKeras(const v1::CustomLoss& loss, const std::string& text, KerasContainer container) {
+  return IsFunction(loss) ? AsFunction(loss.definition().name(), container) : AsCustom(text);
 }
 
 // Values of the outputs: a single one as it is, several by name.
@@ -251,7 +252,8 @@ absl::StatusOr<v1::TrainingConfig> ImportKerasTraining(const v1::Model& model, s
   return Reader(model, custom, left_out).Read(json);
 }
 
-absl::StatusOr<std::string> ExportKerasTraining(const v1::Model& model, const v1::TrainingConfig& config) {
+absl::StatusOr<std::string> ExportKerasTraining(const v1::Model& model, const v1::TrainingConfig& config,
+                                                KerasContainer container) {
   std::map<std::string, Json> losses, weights, metrics;
   const auto output_of = [&](const std::string& given, int i) {
     return !given.empty() ? given : i < model.outputs_size() ? model.outputs(i).name() : "";
@@ -261,7 +263,7 @@ absl::StatusOr<std::string> ExportKerasTraining(const v1::Model& model, const v1
     STRATA_ASSIGN_OR_RETURN(const std::string loss, ExportLoss(v1::KERAS, objective.loss()));
     const std::string output = output_of(objective.output(), i);
     // Keras has no focal loss with these arguments: users bring the class.
-    losses[output] = objective.loss().has_custom()  ? CustomLossAsKeras(objective.loss().custom(), loss)
+    losses[output] = objective.loss().has_custom()  ? CustomLossAsKeras(objective.loss().custom(), loss, container)
                      : objective.loss().has_focal() ? AsCustom(loss)
                                                     : AsKeras("keras.losses", loss);
     weights[output] = objective.has_weight() ? objective.weight() : 1.0;

@@ -58,8 +58,10 @@ class Engine {
     (void)json, (void)custom, (void)left_out;
     return absl::UnimplementedError(absl::StrCat("training_config: no reader, for ", model.name()));
   }
-  virtual absl::StatusOr<std::string> ExportTraining(const v1::Model& model, const v1::TrainingConfig& config) const {
-    (void)model, (void)config;
+  // `format` is the file's: KERAS_HDF5 or KERAS_ARCHIVE.
+  virtual absl::StatusOr<std::string> ExportTraining(const v1::Model& model, const v1::TrainingConfig& config,
+                                                     v1::FileFormat format) const {
+    (void)model, (void)config, (void)format;
     return absl::UnimplementedError("training_config: no writer");
   }
 };

@@ -53,8 +53,10 @@ class RealEngine final : public Engine {
                                                     std::vector<std::string>* left_out) const override {
     return ImportKerasTraining(model, json, custom, left_out);
   }
-  absl::StatusOr<std::string> ExportTraining(const v1::Model& model, const v1::TrainingConfig& config) const override {
-    return ExportKerasTraining(model, config);
+  absl::StatusOr<std::string> ExportTraining(const v1::Model& model, const v1::TrainingConfig& config,
+                                             v1::FileFormat format) const override {
+    const bool archive = format == v1::KERAS_ARCHIVE;
+    return ExportKerasTraining(model, config, archive ? KerasContainer::kArchive : KerasContainer::kHdf5);
   }
   absl::StatusOr<NamedTensors> InitialWeights(const v1::Model& model) const override {
     constexpr uint64_t kSeed = 0;
