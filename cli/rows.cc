@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/status.h"
+#include "engine/base/text_bytes.h"
 
 namespace strata::cli {
 namespace {
@@ -77,7 +78,7 @@ class Encoder {
     bool fits = false;
     if (datatype_ == "BYTES") {
       fits = value.is_string();
-      if (fits) AppendText(value.get_ref<const std::string&>());
+      if (fits) AppendText(value.get_ref<const std::string&>(), raw_);
     } else if (!WithType(datatype_, [&](auto type) {
                  using T = decltype(type);
                  fits = Fits<T>(value);
@@ -88,11 +89,6 @@ class Encoder {
       return absl::UnimplementedError(absl::StrCat(path_, ": ", datatype_, " has no form in JSON"));
     }
     return fits ? absl::OkStatus() : InvalidArgument(path_, ": must be ", datatype_, ", got ", value.dump());
-  }
-
-  void AppendText(const std::string& text) {
-    for (int shift = 0; shift < 32; shift += 8) raw_->push_back(static_cast<char>(text.size() >> shift));
-    raw_->append(text);
   }
 
   const std::string path_, datatype_;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "engine/base/text_bytes.h"
 #include "inference/open_inference.grpc.pb.h"
 #include "strata/v1/services.grpc.pb.h"
 #include "tests/e2e/messages.h"
@@ -106,13 +107,9 @@ inline v1::Tensor Floats(const std::vector<int64_t>& shape, const std::vector<fl
   return tensor;
 }
 
-// Texts as they travel: a length of four bytes before each.
 inline std::string TextBytes(const std::vector<std::string>& texts) {
   std::string bytes;
-  for (const std::string& text : texts) {
-    for (int shift = 0; shift < 32; shift += 8) bytes.push_back(static_cast<char>(text.size() >> shift));
-    bytes += text;
-  }
+  for (const std::string& text : texts) AppendText(text, &bytes);
   return bytes;
 }
 inline v1::Tensor Texts(const std::vector<int64_t>& shape, const std::vector<std::string>& texts) {
