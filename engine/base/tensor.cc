@@ -1,16 +1,33 @@
 #include "engine/base/tensor.h"
 
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <new>
+#include <utility>
 
 #include "engine/base/half.h"
+#include "engine/base/hold.h"
 #include "engine/base/status.h"
 
 namespace strata {
 namespace {
 
 constexpr size_t kAlignment = 64;
+// Stands before the elements.
+struct Block {
+  void* base = nullptr;         // what calloc gave
+  std::atomic<int> owners = 1;  // the tensor, and who holds its elements
+};
+static_assert(sizeof(Block) <= kAlignment);
+
+Block* BlockOf(std::byte* elements) { return reinterpret_cast<Block*>(elements - sizeof(Block)); }
+
+void Release(std::byte* elements) {
+  Block* const block = BlockOf(elements);
+  if (block->owners.fetch_sub(1, std::memory_order_acq_rel) == 1) std::free(block->base);
+}
 
 template <typename T>
 T Load(const void* p, int64_t i) {
@@ -103,21 +120,23 @@ void StoreAs(DType t, void* p, int64_t i, double v) {
 
 }  // namespace
 
-// What calloc gave stands before the elements.
-void Tensor::Free::operator()(std::byte* p) const {
-  void* base = nullptr;
-  std::memcpy(&base, p - sizeof(base), sizeof(base));
-  std::free(base);
+void Tensor::Free::operator()(std::byte* p) const { Release(p); }
+
+std::shared_ptr<const void> Hold(const Tensor& tensor) {
+  if (tensor.empty()) return nullptr;
+  auto* const p = static_cast<std::byte*>(const_cast<void*>(tensor.raw()));
+  BlockOf(p)->owners.fetch_add(1, std::memory_order_relaxed);
+  return std::shared_ptr<const void>(p, [p](const void*) { Release(p); });
 }
 
 // calloc, for the pages of large tensors are then zeros that take no memory until they are written: a file's announced
 // size is not spent before its bytes arrive, and no pass over the memory fills it.
 Tensor::Tensor(DType dtype, Shape shape) : dtype_(dtype), shape_(std::move(shape)) {
-  void* const base = std::calloc(1, size_bytes() + kAlignment + sizeof(base));
+  void* const base = std::calloc(1, size_bytes() + kAlignment + sizeof(Block));
   STRATA_CHECK(base != nullptr);
-  std::byte* p = static_cast<std::byte*>(base) + sizeof(base);
-  p += (kAlignment - reinterpret_cast<uintptr_t>(p) % kAlignment) % kAlignment;
-  std::memcpy(p - sizeof(base), &base, sizeof(base));
+  const uintptr_t first = reinterpret_cast<uintptr_t>(base) + sizeof(Block);
+  auto* const p = reinterpret_cast<std::byte*>((first + kAlignment - 1) / kAlignment * kAlignment);
+  new (BlockOf(p)) Block{.base = base};
   data_.reset(p);
 }
 

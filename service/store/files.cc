@@ -12,10 +12,11 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "engine/base/background_hash.h"
 #include "engine/base/sha256.h"
 #include "engine/base/status.h"
-#include "service/store/background_hash.h"
 #include "service/store/growing_file.h"
+#include "service/store/stamped_file.h"
 
 namespace strata::service {
 namespace {
@@ -41,25 +42,17 @@ absl::Status SyncFolder(const std::string& path) {
 
 std::string Parent(const std::string& path) { return path.substr(0, path.rfind('/')); }
 
-absl::Status WriteTemporary(const std::string& path, const std::string& name, const NamedViews& tensors,
-                            const Metadata& metadata, FileStamp* stamp) {
-  const Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644));
-  if (!fd.ok()) return IoError("creating", name);
+absl::StatusOr<FileStamp> WriteTemporary(const std::string& path, const std::string& name, const NamedViews& tensors,
+                                         const Metadata& metadata) {
   std::vector<std::string> order;
   const std::string prefix = TensorFilePrefix(tensors, metadata, &order);
-  BackgroundHash hash;
-  const auto put = [&](const void* data, size_t size) {
-    hash.Add(data, size);
-    stamp->bytes += size;
-    return WriteAll(fd.get(), static_cast<const char*>(data), size);
-  };
-  bool good = put(prefix.data(), prefix.size());
-  for (const std::string& tensor : order) good = good && put(tensors.at(tensor).data, tensors.at(tensor).size_bytes());
-  if (!good) return IoError("writing", name);
-  // A failed fsync may have dropped pages: the file is written anew by the next attempt, never fsynced again.
-  if (::fsync(fd.get()) != 0) return IoError("fsync of", name);
-  stamp->digest = hash.Hex();
-  return absl::OkStatus();
+  StampedFile file(path, name);
+  STRATA_RETURN_IF_ERROR(file.Add(prefix));
+  for (const std::string& tensor : order) {
+    const TensorView& t = tensors.at(tensor);
+    STRATA_RETURN_IF_ERROR(file.Add({static_cast<const char*>(t.data), t.size_bytes()}));
+  }
+  return file.Finish();
 }
 
 }  // namespace
@@ -122,12 +115,11 @@ absl::StatusOr<FileStamp> DataDir::WriteTensors(const std::string& name, const N
                                                 const Metadata& metadata) const {
   const std::string path = absl::StrCat(path_, "/", name);
   const std::string temporary = absl::StrCat(path, kTemporary);
-  FileStamp stamp;
-  absl::Status status = WriteTemporary(temporary, name, tensors, metadata, &stamp);
-  if (status.ok() && ::rename(temporary.c_str(), path.c_str()) != 0) status = IoError("renaming", name);
-  if (!status.ok()) {
+  absl::StatusOr<FileStamp> stamp = WriteTemporary(temporary, name, tensors, metadata);
+  if (stamp.ok() && ::rename(temporary.c_str(), path.c_str()) != 0) stamp = IoError("renaming", name);
+  if (!stamp.ok()) {
     ::unlink(temporary.c_str());
-    return status;
+    return stamp;
   }
   STRATA_RETURN_IF_ERROR(SyncFolder(Parent(path)));
   return stamp;
@@ -170,13 +162,12 @@ absl::StatusOr<TensorFile> DataDir::ReadChecked(const std::string& name, const F
   // We wrote the file: whatever the header breaks, it is damage.
   if (!header.ok()) return broken(header.status().message());
   TensorFile file{.metadata = std::move(header->metadata)};
-  BackgroundHash hash;
-  hash.Add(&header_bytes, 8);
-  hash.Add(text.data(), text.size());
+  BackgroundHash hash(absl::string_view(reinterpret_cast<const char*>(&header_bytes), 8));
+  hash.Add(text);
   for (const TensorEntry& e : header->entries) {
     Tensor tensor(e.dtype, e.shape);
     if (!ReadAll(fd.get(), static_cast<char*>(tensor.raw()), e.end - e.begin)) return broken("cannot be read");
-    hash.Add(tensor.raw(), e.end - e.begin);
+    hash.Add({static_cast<const char*>(tensor.raw()), e.end - e.begin});
     file.tensors.emplace(e.name, std::move(tensor));
   }
   if (hash.Hex() != stamp.digest) return broken("SHA-256 differs");

@@ -1,23 +1,15 @@
 #include "service/store/growing_file.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <utility>
 
-#include "engine/base/sha256.h"
+#include "engine/base/hold.h"
 #include "engine/base/status.h"
+#include "service/store/stamped_file.h"
 
 namespace strata::service {
-namespace {
-
-// Bytes that are hashed while they are still in the cache that the copy from the message left them in.
-constexpr size_t kPieceBytes = size_t{256} << 10;
-// The disk begins with what is written so far each time that this much is.
-constexpr uint64_t kStartBytes = uint64_t{8} << 20;
-
-}  // namespace
 
 GrowingFile::GrowingFile(std::string path, Planner planner)
     : path_(std::move(path)), planner_(std::move(planner)), thread_([this] { Run(); }) {}
@@ -25,7 +17,7 @@ GrowingFile::GrowingFile(std::string path, Planner planner)
 GrowingFile::~GrowingFile() {
   {
     absl::MutexLock lock(&mutex_);
-    end_ = true;
+    end_ = unwanted_ = true;
   }
   thread_.join();
   ::unlink(path_.c_str());
@@ -37,13 +29,22 @@ void GrowingFile::Begin(TensorHeader header) {
   header_ = std::move(header);
 }
 
-void GrowingFile::Grown(size_t entry, const void* data, uint64_t filled) {
+void GrowingFile::Grown(size_t entry, const Tensor& tensor, uint64_t filled) {
   absl::MutexLock lock(&mutex_);
-  arrived_[entry] = {static_cast<const char*>(data), filled};
+  if (state_ == State::kDeclined) return;
+  Arrived& a = arrived_[entry];
+  if (a.data == nullptr) a.data = Hold(tensor);
+  a.filled = filled;
+}
+
+void GrowingFile::End() {
+  absl::MutexLock lock(&mutex_);
+  end_ = true;
 }
 
 void GrowingFile::Set(State state, absl::Status status) {
   absl::MutexLock lock(&mutex_);
+  if (state == State::kDeclined) arrived_.clear();
   state_ = state;
   status_ = std::move(status);
 }
@@ -66,7 +67,7 @@ void GrowingFile::Run() {
     absl::MutexLock lock(&mutex_);
     plan_ = *plan;
   }
-  if (const absl::Status status = Write(*header, *plan); !status.ok()) Set(State::kDurable, status);
+  if (const absl::Status status = Write(*header, *plan); !status.ok()) Set(State::kEnded, status);
 }
 
 absl::string_view GrowingFile::Await(size_t entry, uint64_t done) {
@@ -74,74 +75,50 @@ absl::string_view GrowingFile::Await(size_t entry, uint64_t done) {
   absl::MutexLock lock(&mutex_);
   mutex_.Await(absl::Condition(&due));
   const Arrived& a = arrived_[entry];
-  return a.filled > done ? absl::string_view(a.data + done, a.filled - done) : absl::string_view();
+  if (unwanted_ || a.filled <= done) return {};
+  return {static_cast<const char*>(a.data.get()) + done, a.filled - done};
 }
 
 absl::Status GrowingFile::Write(const TensorHeader& header, const GrowingPlan& plan) {
-  const Fd fd(::open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644));
-  if (!fd.ok()) return IoError("creating", "a version's file");
-  Sha256 hash;
-  FileStamp stamp;
-  uint64_t started = 0;
-  const auto put = [&](absl::string_view bytes) {
-    while (!bytes.empty()) {
-      const absl::string_view piece = bytes.substr(0, kPieceBytes);
-      hash.Add(piece.data(), piece.size());
-      if (!WriteAll(fd.get(), piece.data(), piece.size())) return false;
-      stamp.bytes += piece.size();
-      bytes.remove_prefix(piece.size());
-    }
-    if (stamp.bytes - started >= kStartBytes) {
-      // Only a hint: fsync is what counts.
-      ::sync_file_range(fd.get(), static_cast<off64_t>(started), static_cast<off64_t>(stamp.bytes - started),
-                        SYNC_FILE_RANGE_WRITE);
-      started = stamp.bytes;
-    }
-    return true;
-  };
-  if (!put(plan.prefix)) return IoError("writing", "a version's file");
+  StampedFile file(path_, "a version's file");
+  STRATA_RETURN_IF_ERROR(file.Add(plan.prefix));
   for (const size_t entry : plan.order) {
     const uint64_t size = header.entries[entry].end - header.entries[entry].begin;
     for (uint64_t done = 0; done < size;) {
       const absl::string_view some = Await(entry, done);
       if (some.empty()) return absl::CancelledError("the file did not come to its end");
-      if (!put(some)) return IoError("writing", "a version's file");
+      STRATA_RETURN_IF_ERROR(file.Add(some));
       done += some.size();
     }
   }
-  Set(State::kWritten);
-  if (::fsync(fd.get()) != 0) return IoError("fsync of", "a version's file");
-  stamp.digest = hash.Hex();
+  STRATA_ASSIGN_OR_RETURN(const FileStamp stamp, file.Finish());
   absl::MutexLock lock(&mutex_);
   stamp_ = stamp;
-  state_ = State::kDurable;
+  state_ = State::kEnded;
   return absl::OkStatus();
 }
 
 bool GrowingFile::Written() {
   const auto due = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return state_ != State::kGrowing; };
   absl::MutexLock lock(&mutex_);
-  end_ = true;
   mutex_.Await(absl::Condition(&due));
   return state_ != State::kDeclined && !absl::IsCancelled(status_);
 }
 
-bool GrowingFile::Holds(absl::string_view prefix, const std::vector<std::string>& order,
-                        const NamedViews& tensors) const {
+bool GrowingFile::Holds(absl::string_view prefix, const std::vector<std::string>& order, const NamedViews& tensors) {
+  if (!Written()) return false;
   absl::MutexLock lock(&mutex_);
   if (prefix != plan_.prefix || order.size() != plan_.order.size()) return false;
   for (size_t i = 0; i < order.size(); ++i) {
     const Arrived& a = arrived_[plan_.order[i]];
     const TensorView& t = tensors.at(order[i]);
-    if (t.size_bytes() > 0 && (t.data != a.data || t.size_bytes() != a.filled)) return false;
+    if (t.size_bytes() > 0 && (t.data != a.data.get() || t.size_bytes() != a.filled)) return false;
   }
   return true;
 }
 
-absl::StatusOr<FileStamp> GrowingFile::Finish() {
-  const auto due = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return state_ == State::kDurable; };
+absl::StatusOr<FileStamp> GrowingFile::Finish() const {
   absl::MutexLock lock(&mutex_);
-  mutex_.Await(absl::Condition(&due));
   if (!status_.ok()) return status_;
   return stamp_;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <thread>
@@ -23,7 +24,7 @@ struct GrowingPlan {
   std::vector<size_t> order;
 };
 
-// Writes and hashes on a thread of its own; nothing but Written and Finish blocks. Thread-safe.
+// Writes and hashes on a thread of its own; nothing but Written and Holds blocks. Thread-safe.
 class GrowingFile {
  public:
   // Called once, on the thread of the file. Nothing: no file is made.
@@ -36,29 +37,31 @@ class GrowingFile {
 
   // Which tensors will come. Called once, before Grown.
   void Begin(TensorHeader header);
-  // The first `filled` bytes of an entry stand at `data`, and stay there until Written has returned or this object is
-  // gone.
-  void Grown(size_t entry, const void* data, uint64_t filled);
+  // The first `filled` bytes of an entry are in `tensor`, which is always the same one. They are held: the tensor may
+  // go, but nobody may write them.
+  void Grown(size_t entry, const Tensor& tensor, uint64_t filled);
+  // No more bytes will arrive.
+  void End();
 
-  // Waits until the bytes are no longer needed. All of them must have been Grown, or none will come: false if no file
-  // was made of them.
+  // Waits until all is durable, or nothing more is done. False if there is no file, or some of it did not arrive. After
+  // End.
   bool Written();
-  // Whether the file is one of these tensors, which stand where they arrived. After Written.
-  bool Holds(absl::string_view prefix, const std::vector<std::string>& order, const NamedViews& tensors) const;
-  // Waits until the bytes are durable, under the temporary path. After Written.
-  absl::StatusOr<FileStamp> Finish();
+  // Whether the file is Written, and one of these tensors, which stand where they arrived.
+  bool Holds(absl::string_view prefix, const std::vector<std::string>& order, const NamedViews& tensors);
+  // What the disk said: the file is durable under the temporary path. After Written.
+  absl::StatusOr<FileStamp> Finish() const;
   const std::string& path() const { return path_; }
 
  private:
   struct Arrived {
-    const char* data = nullptr;
+    std::shared_ptr<const void> data;
     uint64_t filled = 0;
   };
-  enum class State { kGrowing, kDeclined, kWritten, kDurable };
+  enum class State { kGrowing, kDeclined, kEnded };
 
   void Run();
   absl::Status Write(const TensorHeader& header, const GrowingPlan& plan);
-  // What has arrived of an entry beyond `done`; empty if nothing more will.
+  // What has arrived of an entry beyond `done`; empty if nothing more will, or nobody wants the file any more.
   absl::string_view Await(size_t entry, uint64_t done);
   void Set(State state, absl::Status status = absl::OkStatus());
 
@@ -71,8 +74,9 @@ class GrowingFile {
   State state_ ABSL_GUARDED_BY(mutex_) = State::kGrowing;
   absl::Status status_ ABSL_GUARDED_BY(mutex_);
   FileStamp stamp_ ABSL_GUARDED_BY(mutex_);
-  bool end_ ABSL_GUARDED_BY(mutex_) = false;  // nothing more arrives
-  std::thread thread_;                        // the last member: it begins when the others are there
+  bool end_ ABSL_GUARDED_BY(mutex_) = false;       // nothing more arrives
+  bool unwanted_ ABSL_GUARDED_BY(mutex_) = false;  // this object goes
+  std::thread thread_;                             // the last member: it begins when the others are there
 };
 
 }  // namespace strata::service

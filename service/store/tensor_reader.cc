@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <utility>
 
 #include "engine/base/sha256.h"
@@ -34,6 +35,7 @@ absl::Status TensorReader::Add(absl::string_view bytes) {
     }
     begun_ = true;
     if (follower_ != nullptr) follower_->Begin(header_);
+    if (hashes_) hash_ = std::make_unique<BackgroundHash>(head_);
   }
   while (begun_) {
     if (next_ == header_.entries.size()) {
@@ -43,10 +45,12 @@ absl::Status TensorReader::Add(absl::string_view bytes) {
     const TensorEntry& e = header_.entries[next_];
     if (tensors_.size() == next_) tensors_.push_back(Tensor(e.dtype, e.shape));
     const size_t some = std::min<size_t>(bytes.size(), e.end - e.begin - filled_);
-    if (some > 0) std::memcpy(static_cast<char*>(tensors_[next_].raw()) + filled_, bytes.data(), some);
+    char* const place = static_cast<char*>(tensors_[next_].raw()) + filled_;
+    if (some > 0) std::memcpy(place, bytes.data(), some);
     bytes.remove_prefix(some);
     filled_ += some;
-    if (some > 0 && follower_ != nullptr) follower_->Grown(next_, tensors_[next_].raw(), filled_);
+    if (some > 0 && follower_ != nullptr) follower_->Grown(next_, tensors_[next_], filled_);
+    if (hash_ != nullptr) hash_->Add({place, some});
     if (filled_ < e.end - e.begin) return absl::OkStatus();
     ++next_;
     filled_ = 0;
@@ -55,6 +59,7 @@ absl::Status TensorReader::Add(absl::string_view bytes) {
 }
 
 absl::StatusOr<TensorFile> TensorReader::Finish() {
+  hash_.reset();
   if (!begun_ || next_ < header_.entries.size()) {
     return absl::DataLossError(head_.size() < 8 ? "safetensors: shorter than 8 bytes"
                                : !begun_        ? "safetensors: header longer than the file"
@@ -67,7 +72,8 @@ absl::StatusOr<TensorFile> TensorReader::Finish() {
   return file;
 }
 
-std::string TensorReader::Digest() const {
+std::string TensorReader::Digest() {
+  if (hash_ != nullptr) return hash_->Hex();
   Sha256 hash;
   hash.Add(head_.data(), head_.size());
   for (const Tensor& t : tensors_) hash.Add(t.raw(), t.size_bytes());

@@ -110,6 +110,7 @@ TEST(GrowingFile, IsTheVersionsFileInWhateverOrderTensorsCame) {
     auto growing = f.store->GrowVersion(PlanFor(metadata));
     auto file = f.Read(bytes, growing.get());
     ASSERT_TRUE(file.ok()) << file.status();
+    growing->End();
     ASSERT_TRUE(growing->Written());
     const ino_t inode = Inode(growing->path());
     VersionRecord version{.model_id = f.model.id};
@@ -125,6 +126,26 @@ TEST(GrowingFile, IsTheVersionsFileInWhateverOrderTensorsCame) {
   EXPECT_EQ(f.NumFiles(), 3);
 }
 
+TEST(TensorReader, HashesWhileItReads) {
+  const std::string bytes = TensorFileBytes(Weights(), {{"k", "v"}});
+  for (const bool hashes : {false, true}) {
+    TensorReader reader(bytes.size(), kMax, nullptr, hashes);
+    for (size_t at = 0; at < bytes.size(); at += 10007) {
+      ASSERT_TRUE(reader.Add(absl::string_view(bytes).substr(at, 10007)).ok());
+    }
+    EXPECT_EQ(reader.Digest(), Sha256Hex(bytes));
+    EXPECT_TRUE(reader.Finish().ok());
+  }
+  // Its tensors may go while it hashes.
+  for (const bool finish : {false, true}) {
+    TensorReader reader(bytes.size(), kMax, nullptr, /*hashes=*/true);
+    ASSERT_TRUE(reader.Add(bytes).ok());
+    if (finish) {
+      EXPECT_TRUE(reader.Finish().ok());
+    }
+  }
+}
+
 // What is published is another thing than what was written: the version gets a file of its own.
 TEST(GrowingFile, IsNotUsedForOtherContent) {
   Fixture f;
@@ -137,6 +158,7 @@ TEST(GrowingFile, IsNotUsedForOtherContent) {
     SCOPED_TRACE(c.name);
     auto growing = f.store->GrowVersion(PlanFor({{"k", "v"}}));
     auto file = f.Read(TensorFileBytes(Weights(), {}), growing.get());
+    growing->End();
     ASSERT_TRUE(file.ok() && growing->Written());
     NamedTensors other;
     for (const auto& [name, tensor] : file->tensors) other[name] = tensor.Clone();
@@ -159,15 +181,33 @@ TEST(GrowingFile, LeavesNothingOfAFileThatDoesNotEndOrIsNotPlanned) {
     auto growing = f.store->GrowVersion(PlanFor({}));
     TensorReader reader(bytes.size(), kMax, growing.get());
     ASSERT_TRUE(reader.Add(absl::string_view(bytes).substr(0, cut)).ok());
+    growing->End();
     EXPECT_FALSE(growing->Written()) << cut;
   }
   {
     auto growing = f.store->GrowVersion([](const TensorHeader&) { return std::nullopt; });
     EXPECT_TRUE(f.Read(bytes, growing.get()).ok());
+    growing->End();
     EXPECT_FALSE(growing->Written());
   }
   {  // gone while it waits
     auto growing = f.store->GrowVersion(PlanFor({}));
+  }
+  EXPECT_EQ(f.NumFiles(), 0);
+}
+
+// Nobody has to keep the tensors, or to wait for the file.
+TEST(GrowingFile, HoldsWhatItWrites) {
+  Fixture f;
+  for (const bool wanted : {true, false}) {
+    auto growing = f.store->GrowVersion(PlanFor({}));
+    EXPECT_TRUE(f.Read(TensorFileBytes(Weights(), {}), growing.get()).ok());  // and the tensors are gone
+    growing->End();
+    if (!wanted) continue;
+    ASSERT_TRUE(growing->Written());
+    const auto stamp = growing->Finish();
+    ASSERT_TRUE(stamp.ok()) << stamp.status();
+    EXPECT_EQ(stamp->digest, Sha256Hex(TensorFileBytes(Weights(), {})));
   }
   EXPECT_EQ(f.NumFiles(), 0);
 }
@@ -179,6 +219,7 @@ TEST(GrowingFile, SaysWhatTheDiskSaid) {
   std::filesystem::remove_all(std::string(f.dir / "versions"));
   const auto file = f.Read(TensorFileBytes(Weights(), {}), growing.get());
   ASSERT_TRUE(file.ok());
+  growing->End();
   EXPECT_TRUE(growing->Written());
   EXPECT_EQ(growing->Finish().status().code(), absl::StatusCode::kInternal);
 }
