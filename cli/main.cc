@@ -9,6 +9,7 @@
 #include "CLI/Config.hpp"
 #include "CLI/Formatter.hpp"
 #include "cli/commands.h"
+#include "engine/base/heap.h"
 
 int main(int argc, char** argv) {
   using namespace strata::cli;
@@ -18,6 +19,7 @@ int main(int argc, char** argv) {
   app.option_defaults()->always_capture_default();
   app.footer("Exit codes: 0 done, 1 refused or failed, 2 wrong arguments, 3 no server answers.");
 
+  strata::KeepFreedMemory();
   Command command;
   app.add_option("--server", command.server.address, "Address of the server")->envname("STRATA_SERVER");
   AddModels(app, command);

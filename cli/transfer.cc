@@ -21,6 +21,7 @@ absl::StatusOr<v1::ImportResponse> SendFile(Client& client, v1::ImportStart star
   const auto size = std::filesystem::file_size(path, error);
   if (!in || error) return absl::NotFoundError(absl::StrCat(path, ": cannot be read"));
   start.set_size(static_cast<int64_t>(size));
+  start.set_digest_follows(true);
   v1::ImportRequest request;
   *request.mutable_start() = std::move(start);
   grpc::ClientContext context;
@@ -30,10 +31,10 @@ absl::StatusOr<v1::ImportResponse> SendFile(Client& client, v1::ImportStart star
   Sha256 hash;
   while (open) {
     std::string* chunk = request.mutable_chunk();
-    chunk->resize(kChunkBytes);
+    chunk->resize(kChunkBytes);  // all but the first and the last one have this size already
     in.read(chunk->data(), static_cast<std::streamsize>(kChunkBytes));
+    if (in.gcount() == 0) break;
     chunk->resize(static_cast<size_t>(in.gcount()));
-    if (chunk->empty()) break;
     hash.Add(chunk->data(), chunk->size());
     open = writer->Write(request);
   }
@@ -55,7 +56,9 @@ absl::StatusOr<v1::ExportHeader> ReceiveFile(Client& client, const v1::ExportReq
   std::ofstream out(temporary, std::ios::binary | std::ios::trunc);
   if (!out) return InvalidArgument("FILE: must be a file that can be written, got ", path);
   grpc::ClientContext context;
-  const auto reader = client.models().Export(&context, request);
+  v1::ExportRequest asked = request;
+  asked.set_digest_follows(true);
+  const auto reader = client.models().Export(&context, asked);
   v1::ExportResponse response;
   v1::ExportHeader header;
   Sha256 hash;
@@ -63,6 +66,10 @@ absl::StatusOr<v1::ExportHeader> ReceiveFile(Client& client, const v1::ExportReq
   while (reader->Read(&response)) {
     if (response.has_header()) {
       header = response.header();
+      continue;
+    }
+    if (response.has_digest()) {
+      header.set_digest(response.digest());
       continue;
     }
     const std::string& chunk = response.chunk();

@@ -15,6 +15,7 @@
 #include "absl/flags/parse.h"
 #include "absl/flags/usage.h"
 #include "absl/time/time.h"
+#include "engine/base/heap.h"
 #include "service/server.h"
 
 ABSL_FLAG(std::string, grpc_address, "127.0.0.1:8001", "HOST:PORT of the gRPC services; port 0 picks a free one");
@@ -30,6 +31,7 @@ ABSL_FLAG(int, grpc_memory_mb, 4096, "Memory of all messages on their way, in Mi
 ABSL_FLAG(int, max_transfers, 8, "Imports and exports of files at a time");
 ABSL_FLAG(absl::Duration, transfer_silence, absl::Seconds(60),
           "How long the client of an import or export may neither send nor take anything");
+ABSL_FLAG(absl::Duration, transfer_longest, absl::Hours(1), "How long an import or export may take");
 ABSL_FLAG(int, max_batch_rows, 128, "Rows of predictions that run together");
 ABSL_FLAG(absl::Duration, max_batch_delay, absl::ZeroDuration(),
           "How long a request waits for company although a worker is free");
@@ -60,6 +62,7 @@ strata::service::ServerOptions OptionsFromFlags() {
           .grpc_memory_bytes = int64_t{absl::GetFlag(FLAGS_grpc_memory_mb)} << 20,
           .max_transfers = absl::GetFlag(FLAGS_max_transfers),
           .transfer_silence = absl::GetFlag(FLAGS_transfer_silence),
+          .transfer_longest = absl::GetFlag(FLAGS_transfer_longest),
           .max_batch_rows = absl::GetFlag(FLAGS_max_batch_rows),
           .max_batch_delay = absl::GetFlag(FLAGS_max_batch_delay),
           .max_queued_requests = static_cast<size_t>(absl::GetFlag(FLAGS_max_queued_requests)),
@@ -83,6 +86,7 @@ const char* BadFlag() {
   }
   if (absl::GetFlag(FLAGS_max_transfers) < 1) return "--max_transfers must be >= 1";
   if (absl::GetFlag(FLAGS_transfer_silence) <= absl::ZeroDuration()) return "--transfer_silence must be > 0";
+  if (absl::GetFlag(FLAGS_transfer_longest) <= absl::ZeroDuration()) return "--transfer_longest must be > 0";
   if (absl::GetFlag(FLAGS_max_batch_rows) < 1) return "--max_batch_rows must be >= 1";
   if (absl::GetFlag(FLAGS_max_queued_requests) < 1) return "--max_queued_requests must be >= 1";
   return nullptr;
@@ -99,6 +103,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   RaiseFileLimit();
+  strata::KeepFreedMemory();
 
   // One thread waits for signals; all others, started after this, have them blocked.
   sigset_t signals;

@@ -123,8 +123,8 @@ absl::Status Server::Impl::OpenCore() {
   pool = std::make_unique<WorkerPool>(WorkerPool::Options{.name = "requests", .threads = 2});
   files = std::make_unique<ModelFiles>(ModelFiles::Options{
       .registry = registry.get(), .runs = runs.get(), .engine = engine.get(), .scratch_dir = options.data_dir});
-  transfers = std::make_unique<Transfers>(
-      Transfers::Options{.max = options.max_transfers, .silence = options.transfer_silence});
+  transfers = std::make_unique<Transfers>(Transfers::Options{
+      .max = options.max_transfers, .silence = options.transfer_silence, .longest = options.transfer_longest});
   models_service = std::make_unique<ModelsService>(registry.get(), runs.get(), files.get(), engine.get(), pool.get(),
                                                    metrics.get(), transfers.get());
   catalog_service = std::make_unique<CatalogService>(components.get(), pool.get(), metrics.get());

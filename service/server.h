@@ -34,6 +34,7 @@ struct ServerOptions {
   // Imports and exports of files at a time, and how long their clients may be silent.
   int max_transfers = 8;
   absl::Duration transfer_silence = absl::Seconds(60);
+  absl::Duration transfer_longest = absl::Hours(1);
   int64_t max_batch_rows = 128;
   absl::Duration max_batch_delay = absl::ZeroDuration();
   size_t max_queued_requests = 1024;

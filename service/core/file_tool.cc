@@ -7,7 +7,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <filesystem>
 #include <fstream>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -23,17 +26,33 @@ constexpr absl::Duration kTimeLimit = absl::Minutes(5);
 // A folder that goes with everything in it.
 class Scratch {
  public:
-  explicit Scratch(const std::string& parent) : path_(absl::StrCat(parent, "/filesXXXXXX")) {
+  explicit Scratch(const std::string& parent) : path_(absl::StrCat(parent, "/", kPrefix, "XXXXXX")) {
     ok_ = ::mkdtemp(path_.data()) != nullptr;
   }
   ~Scratch() {
-    for (const char* name : {"in", "out", "out.h5", "err"}) ::unlink(absl::StrCat(path_, "/", name).c_str());
-    if (ok_) ::rmdir(path_.c_str());
+    if (ok_) Remove(path_);
+  }
+  // The folders that a process left which was killed.
+  static void Sweep(const std::string& parent) {
+    std::error_code error;
+    std::vector<std::string> left;
+    for (std::filesystem::directory_iterator entry(parent, error), end; !error && entry != end;
+         entry.increment(error)) {
+      const std::string name = entry->path().filename().string();
+      if (absl::StartsWith(name, kPrefix) && entry->is_directory(error)) left.push_back(entry->path().string());
+    }
+    for (const std::string& path : left) Remove(path);
   }
   bool ok() const { return ok_; }
   std::string File(const char* name) const { return absl::StrCat(path_, "/", name); }
 
  private:
+  static constexpr char kPrefix[] = "files";
+  static void Remove(const std::string& path) {
+    for (const char* name : {"in", "out", "out.h5", "err"}) ::unlink(absl::StrCat(path, "/", name).c_str());
+    ::rmdir(path.c_str());
+  }
+
   std::string path_;
   bool ok_ = false;
 };
@@ -90,6 +109,8 @@ absl::StatusOr<int> Await(pid_t child) {
 }
 
 }  // namespace
+
+FileTool::FileTool(std::string scratch_dir) : scratch_dir_(std::move(scratch_dir)) { Scratch::Sweep(scratch_dir_); }
 
 absl::StatusOr<std::string> FileTool::Run(const char* verb, std::string bytes) const {
   const Scratch scratch(scratch_dir_);

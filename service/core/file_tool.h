@@ -11,8 +11,8 @@ namespace strata::service {
 // Thread-safe. Blocks; gives up after a time limit.
 class FileTool {
  public:
-  // `scratch_dir` exists and is ours.
-  explicit FileTool(std::string scratch_dir) : scratch_dir_(std::move(scratch_dir)) {}
+  // `scratch_dir` exists and is ours: what a process that was killed left there goes.
+  explicit FileTool(std::string scratch_dir);
 
   // The content of an HDF5 file or a .keras archive (files/containers.h). The tool's own status if it refuses;
   // DATA_LOSS if it dies of the file, RESOURCE_EXHAUSTED if it takes too long.

@@ -13,14 +13,19 @@
 
 namespace strata::service {
 
-// Safetensors go straight into their tensors; other files are gathered as they are. Thread-compatible.
+// Safetensors go straight into their tensors, but for those with a long header; they and other files are gathered as
+// they are. Thread-compatible.
 class IncomingFile {
  public:
-  // `announced` is the file's size, 0 if it is not known. `growing`, if given, follows the tensors of a file that has
-  // some.
-  IncomingFile(uint64_t announced, uint64_t max_bytes, std::unique_ptr<GrowingFile> growing = nullptr)
-      : announced_(announced), max_bytes_(max_bytes), growing_(std::move(growing)) {}
+  struct Options {
+    uint64_t announced = 0;  // the file's size, 0 if it is not known
+    uint64_t max_bytes = 0;
+    bool digest_due = false;               // Digest will be called: better to hash while the bytes come
+    std::unique_ptr<GrowingFile> growing;  // follows the tensors of a file that has some
+  };
+  explicit IncomingFile(Options options) : options_(std::move(options)) {}
 
+  // DATA_LOSS if the file is longer than it was announced.
   absl::Status Add(absl::string_view bytes);
   // DATA_LOSS if the file is not as long as it was announced.
   absl::Status Finish();
@@ -31,18 +36,19 @@ class IncomingFile {
   TensorFile& tensors() { return *tensors_; }
   const std::string& bytes() const { return bytes_; }
   std::string TakeBytes() { return std::move(bytes_); }
-  // A version's file with the tensors that came, or null. After the last Add. It must go before they do.
+  // The version's file that grows, or null. After the last Add.
   std::unique_ptr<GrowingFile> TakeGrowing();
-  // SHA-256 of the whole file. Before Finish.
-  std::string Digest() const;
+  // SHA-256 of the whole file. Call once, before Finish.
+  std::string Digest();
 
  private:
-  const uint64_t announced_, max_bytes_;
+  absl::Status WrongSize() const;
+
   uint64_t size_ = 0;
   std::string bytes_;
   std::optional<TensorReader> reader_;
   std::optional<TensorFile> tensors_;
-  std::unique_ptr<GrowingFile> growing_;  // reads the tensors: goes first
+  Options options_;
 };
 
 }  // namespace strata::service

@@ -67,16 +67,17 @@ void Put(NamedTensors tensors, const Metadata& metadata, ExportedFile* out) {
   Put(views, metadata, std::move(owner), out);
 }
 
-void Seal(ExportedFile* out) {
-  Sha256 hash;
-  hash.Add(out->head.data(), out->head.size());
-  int64_t size = static_cast<int64_t>(out->head.size());
-  for (const TensorView& t : out->tensors) {
-    hash.Add(t.data, t.size_bytes());
-    size += static_cast<int64_t>(t.size_bytes());
-  }
+void SetSize(ExportedFile* out) {
+  auto size = static_cast<int64_t>(out->head.size());
+  for (const TensorView& t : out->tensors) size += static_cast<int64_t>(t.size_bytes());
   out->header.set_size(size);
-  out->header.set_digest(hash.Hex());
+}
+
+std::string DigestOf(const ExportedFile& file) {
+  Sha256 hash;
+  hash.Add(file.head.data(), file.head.size());
+  for (const TensorView& t : file.tensors) hash.Add(t.data, t.size_bytes());
+  return hash.Hex();
 }
 
 }  // namespace
@@ -149,14 +150,6 @@ void EraseLossWeights(Map* weights) {
   }
 }
 
-// HDF5 files hold users' functions as their names, archives as objects.
-void NameFunctions(nlohmann::json* value) {
-  if (value->is_object() && value->value("class_name", nlohmann::json()) == "function")
-    *value = nlohmann::json((*value)["config"]);
-  if (!value->is_structured()) return;
-  for (nlohmann::json& inner : *value) NameFunctions(&inner);
-}
-
 }  // namespace
 
 absl::StatusOr<std::string> ModelFiles::KerasBytes(v1::FileFormat format, Content content) const {
@@ -171,7 +164,7 @@ absl::StatusOr<std::string> ModelFiles::KerasBytes(v1::FileFormat format, Conten
   AddTrainingOfRun(&content);
   nlohmann::json training;
   if (content.training.has_value()) {
-    const auto text = options_.engine->ExportTraining(model, content.training->config);
+    const auto text = options_.engine->ExportTraining(model, content.training->config, format);
     if (text.ok()) training = nlohmann::json::parse(*text, nullptr, false);
   }
   const bool archive = format == v1::KERAS_ARCHIVE;
@@ -205,10 +198,7 @@ absl::StatusOr<std::string> ModelFiles::KerasBytes(v1::FileFormat format, Conten
   attribute("model_config", architecture);
   attribute("keras_version", kKerasVersion);
   attribute("backend", "tensorflow");
-  if (training.is_object()) {
-    NameFunctions(&training);
-    attribute("training_config", training.dump());
-  }
+  if (training.is_object()) attribute("training_config", training.dump());
   file.metadata["container"] = "hdf5";
   return tool_.Pack(file.tensors, file.metadata);
 }
@@ -289,7 +279,8 @@ absl::StatusOr<ExportedFile> ModelFiles::Export(const v1::ExportRequest& given) 
   } else {
     STRATA_ASSIGN_OR_RETURN(out.head, KerasBytes(format, std::move(content)));
   }
-  Seal(&out);
+  SetSize(&out);
+  if (!request.digest_follows()) out.header.set_digest(DigestOf(out));
   return out;
 }
 

@@ -53,6 +53,19 @@ absl::StatusOr<v1::FileFormat> FormatOf(const v1::ImportStart& start, IncomingFi
                          v1::FileFormat_IsValid(asked) ? v1::FileFormat_Name(asked) : absl::StrCat(asked));
 }
 
+// An answer must not be larger than what clients take.
+void ListKeys(const char* what, const std::vector<std::string>& keys,
+              google::protobuf::RepeatedPtrField<std::string>* list, v1::ImportResponse* response) {
+  constexpr size_t kMaxBytes = size_t{1} << 20;
+  size_t bytes = 0, listed = 0;
+  for (; listed < keys.size() && bytes + keys[listed].size() <= kMaxBytes; ++listed) {
+    bytes += keys[listed].size();
+    *list->Add() = keys[listed];
+  }
+  if (listed == keys.size()) return;
+  response->add_warnings(absl::StrCat(what, " keys: ", keys.size() - listed, " more than are listed"));
+}
+
 }  // namespace
 
 absl::StatusOr<IncomingFile> ModelFiles::Begin(const v1::ImportStart& start) const {
@@ -64,8 +77,10 @@ absl::StatusOr<IncomingFile> ModelFiles::Begin(const v1::ImportStart& start) con
     growing = options_.registry->GrowVersion(
         [this, start](const TensorHeader& header) { return PlanVersion(start, header); });
   }
-  return IncomingFile(static_cast<uint64_t>(start.size()), static_cast<uint64_t>(options_.max_bytes),
-                      std::move(growing));
+  return IncomingFile({.announced = static_cast<uint64_t>(start.size()),
+                       .max_bytes = static_cast<uint64_t>(options_.max_bytes),
+                       .digest_due = start.digest_follows() || !start.digest().empty(),
+                       .growing = std::move(growing)});
 }
 
 std::optional<GrowingPlan> ModelFiles::PlanVersion(const v1::ImportStart& start, const TensorHeader& header) const {
@@ -173,8 +188,8 @@ absl::Status ModelFiles::ParseStateDict(const v1::ImportStart& start, TensorFile
   const std::string name = start.name().empty() ? parsed->definition.name() : start.name();
   STRATA_ASSIGN_OR_RETURN(Matched matched, MatchStateDict(name.empty() ? "Model" : name, facts.parameters,
                                                           std::move(file.tensors), strict, own));
-  for (const std::string& key : matched.missing) parsed->response.add_missing_keys(key);
-  for (const std::string& key : matched.unexpected) parsed->response.add_unexpected_keys(key);
+  ListKeys("missing", matched.missing, parsed->response.mutable_missing_keys(), &parsed->response);
+  ListKeys("unexpected", matched.unexpected, parsed->response.mutable_unexpected_keys(), &parsed->response);
   parsed->weights = std::move(matched.weights);
   parsed->has_weights = true;
   return absl::OkStatus();
@@ -270,10 +285,14 @@ absl::StatusOr<ModelFiles::Parsed> ModelFiles::Parse(const v1::ImportStart& star
 
 absl::StatusOr<v1::ImportResponse> ModelFiles::Import(const v1::ImportStart& start, IncomingFile file) const {
   if (!start.name().empty()) STRATA_RETURN_IF_ERROR(CheckName("name", start.name()));
+  if (start.digest_follows() && start.digest().empty()) {
+    return absl::DataLossError("digest: must follow the chunks as start says, got nothing");
+  }
   if (!start.digest().empty()) {
     const std::string digest = file.Digest();
     if (digest != absl::AsciiStrToLower(start.digest())) {
-      return absl::DataLossError(absl::StrCat("digest: must be that of the bytes, ", digest, ", got ", start.digest()));
+      return absl::DataLossError(
+          absl::StrCat("digest: must be that of the bytes, ", digest, ", got ", Quote(start.digest())));
     }
   }
   const std::unique_ptr<GrowingFile> grown = file.TakeGrowing();
@@ -299,7 +318,7 @@ absl::StatusOr<v1::ImportResponse> ModelFiles::Import(const v1::ImportStart& sta
                                  training.has_value() ? &*training : nullptr, grown.get());
   if (!version.ok()) {
     // Weights that the engine refuses leave no model behind.
-    if (!known) options_.registry->Delete(name).IgnoreError();
+    if (!known) options_.registry->DeleteUnused(name);
     return version.status();
   }
   *parsed.response.mutable_version() = *std::move(version);

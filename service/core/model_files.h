@@ -19,7 +19,8 @@
 
 namespace strata::service {
 
-// A file to send: `head`, then the tensors in order, which belong to `owner`.
+// A file to send: `head`, then the tensors in order, which belong to `owner`. The header has its digest unless that may
+// follow.
 struct ExportedFile {
   v1::ExportHeader header;
   std::string head;

@@ -210,6 +210,20 @@ absl::StatusOr<v1::ListModelsResponse> ModelRegistry::List(const v1::ListModelsR
 
 absl::Status ModelRegistry::Delete(const std::string& name) {
   absl::MutexLock change(&change_mutex_);
+  return DeleteLocked(name);
+}
+
+void ModelRegistry::DeleteUnused(const std::string& name) {
+  absl::MutexLock change(&change_mutex_);
+  {
+    absl::MutexLock lock(&mutex_);
+    const auto it = models_.find(name);
+    if (it == models_.end() || !it->second.versions.empty()) return;
+  }
+  DeleteLocked(name).IgnoreError();
+}
+
+absl::Status ModelRegistry::DeleteLocked(const std::string& name) {
   STRATA_ASSIGN_OR_RETURN(const std::shared_ptr<const ModelEntry> entry, Find(name));
   STRATA_RETURN_IF_ERROR(options_.store->DeleteModel(entry->id));
   {

@@ -64,6 +64,8 @@ class ModelRegistry {
   absl::StatusOr<v1::SummaryResponse> Summary(const v1::SummaryRequest& request) const;
   // Callers make sure first that no run trains the model.
   absl::Status Delete(const std::string& name);
+  // Deletes it if it has no version: somebody else may have published one since it was made.
+  void DeleteUnused(const std::string& name);
   absl::StatusOr<std::shared_ptr<const ModelEntry>> Find(const std::string& name) const;
   // What class names may mean: the registered components, then those that a client has sent.
   CustomComponents Components(const CustomComponents& sent = {}) const;
@@ -73,7 +75,7 @@ class ModelRegistry {
   v1::TrainingConfig WithComponents(const v1::TrainingConfig& config) const;
 
   // Makes `weights` the newest version, and the one that serves. `training`, if given, is kept with it. `grown`, if
-  // given, may be the version's file already; Written has returned true.
+  // given, may be the version's file already; it has been told its End.
   absl::StatusOr<v1::VersionInfo> Publish(const std::string& model, const std::string& run, int64_t step,
                                           const std::string& description, NamedTensors weights,
                                           const TensorFile* training = nullptr, GrowingFile* grown = nullptr);
@@ -115,6 +117,7 @@ class ModelRegistry {
   absl::StatusOr<std::shared_ptr<const Version>> Instantiate(const v1::Model& definition, NamedTensors weights) const;
   absl::StatusOr<std::pair<VersionRecord, v1::VersionInfo>> RecordOf(const std::string& model, int64_t version) const;
   absl::Status LoadVersion(const std::string& model, int64_t number) ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
+  absl::Status DeleteLocked(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
   // Forgets idle versions beyond the limit and tells the metrics what is left.
   void Trim() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

@@ -196,7 +196,10 @@ absl::StatusOr<v1::VersionInfo> ModelRegistry::DescribeVersion(const std::string
 
 absl::StatusOr<TensorFile> ModelRegistry::ReadWeights(const std::string& name, int64_t version) const {
   STRATA_ASSIGN_OR_RETURN(const auto record, RecordOf(name, version));
-  return options_.store->ReadVersion(record.first);
+  auto file = options_.store->ReadVersion(record.first);
+  // A file that is missing since its model was deleted is no damage.
+  if (absl::IsDataLoss(file.status())) STRATA_RETURN_IF_ERROR(RecordOf(name, record.first.version).status());
+  return file;
 }
 
 absl::StatusOr<std::optional<TrainingState>> ModelRegistry::ReadTraining(const std::string& name,

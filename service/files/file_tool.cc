@@ -5,6 +5,8 @@
 //
 // One line on standard error and exit code 1 if it fails: "CODE: message". Limits of memory, time and size are set
 // before anything is read.
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -85,6 +87,8 @@ int Main(int argc, char** argv) {
     std::fputs("usage: strata-file unpack|pack IN OUT\n", stderr);
     return 2;
   }
+  // Nobody waits for the result of a tool whose server has gone.
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
   const absl::Status status = what == "unpack" ? Unpack(argv[2], argv[3]) : Pack(argv[2], argv[3]);
   if (status.ok()) return 0;
   std::fprintf(stderr, "%s: %s\n", absl::StatusCodeToString(status.code()).c_str(),

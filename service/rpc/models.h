@@ -12,7 +12,11 @@
 
 namespace strata::service {
 
-class ModelsService final : public v1::Models::CallbackService {
+// Files come and go as bytes (chunks.h).
+using ModelsCallbackService =
+    v1::Models::WithRawCallbackMethod_Import<v1::Models::WithRawCallbackMethod_Export<v1::Models::CallbackService>>;
+
+class ModelsService final : public ModelsCallbackService {
  public:
   ModelsService(ModelRegistry* registry, RunManager* runs, const ModelFiles* files, const Engine* engine,
                 WorkerPool* pool, Metrics* metrics, Transfers* transfers)
@@ -42,10 +46,10 @@ class ModelsService final : public v1::Models::CallbackService {
                                          v1::ListVersionsResponse* response) override;
   grpc::ServerUnaryReactor* Rollback(grpc::CallbackServerContext* context, const v1::RollbackRequest* request,
                                      v1::VersionInfo* response) override;
-  grpc::ServerReadReactor<v1::ImportRequest>* Import(grpc::CallbackServerContext* context,
-                                                     v1::ImportResponse* response) override;
-  grpc::ServerWriteReactor<v1::ExportResponse>* Export(grpc::CallbackServerContext* context,
-                                                       const v1::ExportRequest* request) override;
+  grpc::ServerReadReactor<grpc::ByteBuffer>* Import(grpc::CallbackServerContext* context,
+                                                    grpc::ByteBuffer* response) override;
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* Export(grpc::CallbackServerContext* context,
+                                                     const grpc::ByteBuffer* request) override;
   grpc::ServerUnaryReactor* Convert(grpc::CallbackServerContext* context, const v1::ConvertRequest* request,
                                     v1::ConvertResponse* response) override;
 

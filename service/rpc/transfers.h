@@ -3,6 +3,7 @@
 
 #include <grpcpp/alarm.h>
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <memory>
@@ -23,6 +24,8 @@ class Transfers {
     int max = 8;
     // How long a client may neither send nor take anything.
     absl::Duration silence = absl::Seconds(60);
+    // How long a transfer may take: a client that sends a byte now and then does not keep its place for ever.
+    absl::Duration longest = absl::Hours(1);
   };
   explicit Transfers(const Options& options) : options_(options) {}
 
@@ -44,37 +47,46 @@ class Transfers {
     return absl::ResourceExhaustedError(
         absl::StrCat("transfers of files: must be at most ", options_.max, " at a time, got one more"));
   }
-  absl::Duration silence() const { return options_.silence; }
+  const Options& options() const { return options_; }
 
  private:
   const Options options_;
   std::atomic<int> taken_{0};
 };
 
-// Tells when a client has been silent for too long. Thread-compatible: used under its reactor's mutex.
+// Tells when a client has been silent, or a transfer has gone on, for too long. Thread-compatible: used under its
+// reactor's mutex.
 class SilenceAlarm {
  public:
-  explicit SilenceAlarm(absl::Duration limit) : limit_(limit) {}
+  explicit SilenceAlarm(const Transfers::Options& limits) : limits_(limits) {}
 
   void Heard() { heard_ = absl::Now(); }
-  bool TooLong() const { return absl::Now() >= heard_ + limit_; }
-  absl::Status status() const {
+  // DEADLINE_EXCEEDED if it has been too long.
+  absl::Status Check() const {
+    const absl::Time now = absl::Now();
+    if (now >= heard_ + limits_.silence) {
+      return absl::DeadlineExceededError(absl::StrCat("transfer: the client must go on within ",
+                                                      absl::FormatDuration(limits_.silence), ", got nothing from it"));
+    }
+    if (now < begun_ + limits_.longest) return absl::OkStatus();
     return absl::DeadlineExceededError(
-        absl::StrCat("transfer: the client must go on within ", absl::FormatDuration(limit_), ", got nothing from it"));
+        absl::StrCat("transfer: must end within ", absl::FormatDuration(limits_.longest), ", got no end"));
   }
   // Calls `look` on a thread of gRPC's when it may have been too long; Arm again if it has not. `look` must not own
   // what owns the alarm.
   void Arm(std::function<void()> look) {
     alarm_ = std::make_unique<grpc::Alarm>();
-    alarm_->Set(absl::ToChronoTime(heard_ + limit_), [look = std::move(look)](bool due) {
-      if (due) look();
+    const absl::Time due = std::min(heard_ + limits_.silence, begun_ + limits_.longest);
+    alarm_->Set(absl::ToChronoTime(due), [look = std::move(look)](bool rang) {
+      if (rang) look();
     });
   }
   void Stop() { alarm_.reset(); }
 
  private:
-  const absl::Duration limit_;
-  absl::Time heard_ = absl::Now();
+  const Transfers::Options limits_;
+  const absl::Time begun_ = absl::Now();
+  absl::Time heard_ = begun_;
   std::unique_ptr<grpc::Alarm> alarm_;
 };
 

@@ -84,6 +84,28 @@ TEST_P(TransfersTest, ASilentClientIsLeftAndItsPlaceIsFree) {
   EXPECT_TRUE(good.End().ok());
 }
 
+TEST_P(TransfersTest, AClientThatSendsAByteNowAndThenIsLeftInTheEnd) {
+  options_.transfer_longest = absl::Milliseconds(200);
+  Restart();
+  Stream slow(*models_);
+  ASSERT_TRUE(slow.Start("m"));
+  while (slow.Chunk(" ")) absl::SleepFor(absl::Milliseconds(5));
+  const grpc::Status status = slow.End();
+  EXPECT_EQ(status.error_code(), StatusCode::DEADLINE_EXCEEDED) << status.error_message();
+  EXPECT_TRUE(absl::StrContains(status.error_message(), "must end within 200ms")) << status.error_message();
+}
+
+TEST_P(TransfersTest, ChunksBeyondTheAnnouncedSizeAreRefusedAtOnce) {
+  Stream s(*models_);
+  v1::ImportRequest request;
+  request.mutable_start()->set_size(10);
+  ASSERT_TRUE(s.writer->Write(request));
+  s.Chunk("12345678901");
+  const grpc::Status status = s.writer->Finish();  // without WritesDone
+  EXPECT_EQ(status.error_code(), StatusCode::DATA_LOSS) << status.error_message();
+  EXPECT_TRUE(absl::StrContains(status.error_message(), "size: must be that of the chunks, 11, got 10"));
+}
+
 TEST_P(TransfersTest, BeyondTheLimitTransfersAreRefused) {
   options_.max_transfers = 2;
   Restart();
@@ -124,6 +146,7 @@ TEST_P(TransfersTest, DigestsAtTheEnd) {
       {"of other bytes", "", HexOf("other"), false, StatusCode::DATA_LOSS, "digest: must be that of the bytes"},
       {"no digest", "", "zz", false, StatusCode::DATA_LOSS, "digest: must be that of the bytes"},
       {"two that differ", digest, HexOf("other"), false, StatusCode::INVALID_ARGUMENT, "the one that start has"},
+      {"a text that is no digest", "", std::string(100000, 'z'), false, StatusCode::DATA_LOSS, "... (100000 bytes)"},
       {"bytes behind it", "", digest, true, StatusCode::INVALID_ARGUMENT, "nothing after the digest"},
   };
   for (const auto& c : kCases) {
@@ -142,6 +165,62 @@ TEST_P(TransfersTest, DigestsAtTheEnd) {
   v1::ListModelsResponse models;
   EXPECT_TRUE(Call(*models_, &v1::Models::Stub::List, v1::ListModelsRequest(), &models).ok());
   EXPECT_EQ(models.models_size(), 1);
+}
+
+TEST_P(TransfersTest, ADigestThatWasSaidToFollowMust) {
+  for (const bool sent : {false, true}) {
+    Stream s(*models_);
+    v1::ImportRequest request;
+    request.mutable_start()->set_name("m");
+    request.mutable_start()->set_digest_follows(true);
+    ASSERT_TRUE(s.writer->Write(request) && s.Chunk(Json("m")));
+    if (sent) {
+      ASSERT_TRUE(s.Digest(HexOf(Json("m"))));
+    }
+    const grpc::Status status = s.End();
+    EXPECT_EQ(status.error_code(), sent ? StatusCode::OK : StatusCode::DATA_LOSS) << status.error_message();
+    EXPECT_EQ(absl::StrContains(status.error_message(), "digest: must follow"), !sent) << status.error_message();
+  }
+}
+
+// A chunk beside a field that this server does not know, as a later client may send it.
+TEST_P(TransfersTest, ChunksInOtherEncodings) {
+  Stream s(*models_);
+  ASSERT_TRUE(s.Start("m"));
+  for (const char c : Json("m")) {
+    v1::ImportRequest request;
+    request.set_chunk(std::string(1, c));
+    if (c == '{') request.GetReflection()->MutableUnknownFields(&request)->AddVarint(1000, 1);
+    ASSERT_TRUE(s.writer->Write(request));
+  }
+  const grpc::Status status = s.End();
+  EXPECT_TRUE(status.ok()) << status.error_message();
+}
+
+TEST_P(TransfersTest, AnExportsDigestFollowsIfItMay) {
+  CreateModel("m");
+  TrainAndPublish("m", "r");
+  for (const bool follows : {false, true}) {
+    SCOPED_TRACE(follows);
+    grpc::ClientContext context;
+    v1::ExportRequest request;
+    request.set_model("m");
+    request.set_digest_follows(follows);
+    const auto reader = models_->Export(&context, request);
+    v1::ExportResponse response;
+    v1::ExportHeader header;
+    std::string bytes, digest;
+    while (reader->Read(&response)) {
+      EXPECT_TRUE(digest.empty()) << "something came after the digest";
+      if (response.has_header()) header = response.header();
+      bytes += response.chunk();
+      digest = response.digest();
+    }
+    ASSERT_TRUE(reader->Finish().ok());
+    EXPECT_EQ(static_cast<int64_t>(bytes.size()), header.size());
+    EXPECT_EQ(follows ? digest : header.digest(), HexOf(bytes));
+    EXPECT_EQ(follows ? header.digest() : digest, "");
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Both, TransfersTest, testing::Values(Transport::kInProcess, Transport::kLoopback),
