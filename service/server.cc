@@ -11,12 +11,14 @@
 #include <thread>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "engine/base/status.h"
 #include "service/rpc/inference.h"
 #include "service/rpc/models.h"
 #include "service/rpc/training.h"
+#include "service/rpc/unreadable.h"
 
 namespace strata::service {
 
@@ -29,6 +31,17 @@ constexpr const char* kServices[] = {"", "strata.v1.Catalog", "strata.v1.Models"
 
 int Processors(int asked) {
   return asked > 0 ? asked : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+// gRPC makes a port of 16 bits of any number, and takes one of its own where none is given.
+absl::Status CheckAddress(const char* flag, const std::string& address) {
+  const size_t colon = address.rfind(':');
+  int port = -1;
+  if (colon == std::string::npos || colon == 0 || !absl::SimpleAtoi(address.substr(colon + 1), &port) || port < 0 ||
+      port > 65535) {
+    return InvalidArgument(flag, ": must be HOST:PORT, got \"", address, "\"");
+  }
+  return absl::OkStatus();
 }
 
 // Answers of gRPC's health service for models. Before the server runs there is nobody to tell.
@@ -163,6 +176,9 @@ absl::Status Server::Impl::OpenGrpc() {
   // gRPC inflates a message before it looks at its size, and tensors hardly compress.
   builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
   builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
+  std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
+  interceptors.push_back(MakeUnreadableRequests({std::begin(kServices) + 1, std::end(kServices)}));
+  builder.experimental().SetInterceptorCreators(std::move(interceptors));
   builder.RegisterService(models_service.get());
   builder.RegisterService(catalog_service.get());
   builder.RegisterService(training_service.get());
@@ -181,6 +197,8 @@ Server::Server() : impl_(std::make_unique<Impl>()) {}
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, std::unique_ptr<Engine> engine) {
   std::unique_ptr<Server> server(new Server());
   Impl& impl = *server->impl_;
+  STRATA_RETURN_IF_ERROR(CheckAddress("--grpc_address", options.grpc_address));
+  if (!options.http_address.empty()) STRATA_RETURN_IF_ERROR(CheckAddress("--http_address", options.http_address));
   impl.options = options;
   impl.engine = std::move(engine);
   STRATA_RETURN_IF_ERROR(impl.OpenCore());

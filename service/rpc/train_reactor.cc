@@ -10,6 +10,7 @@
 #include "service/rpc/release_self.h"
 #include "service/rpc/training.h"
 #include "service/rpc/unary.h"
+#include "service/rpc/unreadable.h"
 
 namespace strata::service {
 namespace {
@@ -20,7 +21,7 @@ constexpr size_t kMaxWaitingBytes = size_t{128} << 20;
 // Lives until the stream is done and the run has let go of it. Start* and Finish are called under the mutex: gRPC's
 // reactions come from its own threads, never from within these calls, and this is what makes "no operation after
 // Finish" true.
-class TrainReactor final : public grpc::ServerBidiReactor<v1::TrainRequest, v1::TrainResponse>,
+class TrainReactor final : public TrainStreamReactor,
                            public TrainSink,
                            public std::enable_shared_from_this<TrainReactor> {
  public:
@@ -44,7 +45,8 @@ class TrainReactor final : public grpc::ServerBidiReactor<v1::TrainRequest, v1::
     absl::MutexLock lock(&mutex_);
     if (over_ || ending_) return;
     ending_ = true;
-    status_ = std::move(status);
+    // A stream that ended with bytes that are no message did not end well.
+    status_ = status.ok() ? unreadable_ : std::move(status);
     Write();
   }
 
@@ -55,17 +57,19 @@ class TrainReactor final : public grpc::ServerBidiReactor<v1::TrainRequest, v1::
     {
       absl::MutexLock lock(&mutex_);
       if (over_ || ending_) return;
-      if (!ok) {
+      const size_t bytes = request_.Length();
+      if (ok) request = Parse();
+      if (request == nullptr) {
         closed_ = true;
+        if (ok) unreadable_ = Unreadable();
         if (run_ == nullptr) {
           // Nothing was asked, or the attachment is still being made: then the end waits for it.
-          if (!begun_) FinishNow(InvalidArgument("kind: must be start or attach in the first message, got another"));
+          if (!begun_) FinishNow(ok ? unreadable_ : NoFirst());
           return;
         }
         run = run_;
       } else {
-        request = std::move(request_);
-        waiting_bytes_.push_back(request->ByteSizeLong());
+        waiting_bytes_.push_back(bytes);
         bytes_ += waiting_bytes_.back();
         first = !begun_;
         begun_ = true;
@@ -118,6 +122,18 @@ class TrainReactor final : public grpc::ServerBidiReactor<v1::TrainRequest, v1::
   }
 
  private:
+  static absl::Status NoFirst() {
+    return InvalidArgument("kind: must be start or attach in the first message, got another");
+  }
+
+  // The message that was read; null if the bytes are none.
+  std::unique_ptr<v1::TrainRequest> Parse() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    auto request = std::make_unique<v1::TrainRequest>();
+    const grpc::Status parsed = grpc::SerializationTraits<v1::TrainRequest>::Deserialize(&request_, request.get());
+    request_.Clear();
+    return parsed.ok() ? std::move(request) : nullptr;
+  }
+
   void First(std::unique_ptr<v1::TrainRequest> request) {
     std::shared_ptr<const v1::TrainRequest> shared = std::move(request);
     const bool added = pool_->TryAdd([self = shared_from_this(), shared] { self->Open(*shared); });
@@ -125,8 +141,7 @@ class TrainReactor final : public grpc::ServerBidiReactor<v1::TrainRequest, v1::
   }
 
   void Open(const v1::TrainRequest& request) {
-    absl::StatusOr<std::shared_ptr<Run>> run =
-        InvalidArgument("kind: must be start or attach in the first message, got another");
+    absl::StatusOr<std::shared_ptr<Run>> run = NoFirst();
     if (request.has_start()) run = runs_->Start(request.start(), shared_from_this(), request.request_id());
     if (request.has_attach()) run = runs_->Attach(request.attach(), shared_from_this(), request.request_id());
     if (!run.ok()) return Finish(run.status());
@@ -147,21 +162,26 @@ class TrainReactor final : public grpc::ServerBidiReactor<v1::TrainRequest, v1::
     if (waiting_bytes_.size() > static_cast<size_t>(runs_->window())) return;
     if (bytes_ > kMaxWaitingBytes && !waiting_bytes_.empty()) return;
     reading_ = true;
-    request_ = std::make_unique<v1::TrainRequest>();
-    StartRead(request_.get());
+    request_.Clear();
+    StartRead(&request_);
   }
   void Write() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (writing_) return;
     if (!responses_.empty()) {
       writing_ = true;
-      StartWrite(&responses_.front());
+      response_.Clear();
+      bool own_buffer;
+      const grpc::Status written =
+          grpc::SerializationTraits<v1::TrainResponse>::Serialize(responses_.front(), &response_, &own_buffer);
+      STRATA_CHECK(written.ok());
+      StartWrite(&response_);
     } else if (ending_) {
       FinishNow(status_);
     }
   }
   void FinishNow(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     over_ = true;
-    ServerBidiReactor::Finish(record_.Done(status));
+    TrainStreamReactor::Finish(record_.Done(status));
   }
 
   RunManager* const runs_;
@@ -170,12 +190,14 @@ class TrainReactor final : public grpc::ServerBidiReactor<v1::TrainRequest, v1::
   absl::Mutex mutex_;
   std::shared_ptr<TrainReactor> self_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<Run> run_ ABSL_GUARDED_BY(mutex_);
-  std::unique_ptr<v1::TrainRequest> request_;  // of the read that is going on
+  grpc::ByteBuffer request_;   // of the read that is going on
+  grpc::ByteBuffer response_;  // of the write that is going on
   std::deque<v1::TrainResponse> responses_ ABSL_GUARDED_BY(mutex_);
   std::deque<size_t> waiting_bytes_ ABSL_GUARDED_BY(mutex_);  // of requests whose answers were not taken
   size_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::Status status_ ABSL_GUARDED_BY(mutex_);
-  bool begun_ ABSL_GUARDED_BY(mutex_) = false;  // the first request came
+  absl::Status unreadable_ ABSL_GUARDED_BY(mutex_);  // the client sent bytes that are no message
+  bool begun_ ABSL_GUARDED_BY(mutex_) = false;       // the first request came
   // A read is going on, or what it brought is not handed on yet.
   bool reading_ ABSL_GUARDED_BY(mutex_) = false;
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
@@ -187,8 +209,7 @@ class TrainReactor final : public grpc::ServerBidiReactor<v1::TrainRequest, v1::
 
 }  // namespace
 
-grpc::ServerBidiReactor<v1::TrainRequest, v1::TrainResponse>* MakeTrainReactor(RunManager* runs, WorkerPool* pool,
-                                                                               Metrics* metrics) {
+TrainStreamReactor* MakeTrainReactor(RunManager* runs, WorkerPool* pool, Metrics* metrics) {
   auto reactor = std::make_shared<TrainReactor>(runs, pool, metrics);
   reactor->Begin(reactor);
   return reactor.get();

@@ -7,9 +7,7 @@ namespace strata::service {
 using grpc::CallbackServerContext;
 using grpc::ServerUnaryReactor;
 
-grpc::ServerBidiReactor<v1::TrainRequest, v1::TrainResponse>* TrainingService::Train(CallbackServerContext*) {
-  return MakeTrainReactor(runs_, pool_, metrics_);
-}
+TrainStreamReactor* TrainingService::Train(CallbackServerContext*) { return MakeTrainReactor(runs_, pool_, metrics_); }
 
 ServerUnaryReactor* TrainingService::GetRun(CallbackServerContext* context, const v1::GetRunRequest* request,
                                             v1::RunInfo* response) {

@@ -9,11 +9,17 @@
 
 namespace strata::service {
 
-class TrainingService final : public v1::Training::CallbackService {
+// Train takes and gives bytes: a message that does not parse could not be told from the end of the stream otherwise.
+using TrainingMethods = v1::Training::WithRawCallbackMethod_Train<
+    v1::Training::WithCallbackMethod_GetRun<v1::Training::WithCallbackMethod_ListRuns<
+        v1::Training::WithCallbackMethod_CancelRun<v1::Training::WithCallbackMethod_WatchRun<v1::Training::Service>>>>>;
+using TrainStreamReactor = grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>;
+
+class TrainingService final : public TrainingMethods {
  public:
   TrainingService(RunManager* runs, WorkerPool* pool, Metrics* metrics) : runs_(runs), pool_(pool), metrics_(metrics) {}
 
-  grpc::ServerBidiReactor<v1::TrainRequest, v1::TrainResponse>* Train(grpc::CallbackServerContext* context) override;
+  TrainStreamReactor* Train(grpc::CallbackServerContext* context) override;
   grpc::ServerUnaryReactor* GetRun(grpc::CallbackServerContext* context, const v1::GetRunRequest* request,
                                    v1::RunInfo* response) override;
   grpc::ServerUnaryReactor* ListRuns(grpc::CallbackServerContext* context, const v1::ListRunsRequest* request,
@@ -30,8 +36,7 @@ class TrainingService final : public v1::Training::CallbackService {
 };
 
 // The reactors of the two streams, in files of their own.
-grpc::ServerBidiReactor<v1::TrainRequest, v1::TrainResponse>* MakeTrainReactor(RunManager* runs, WorkerPool* pool,
-                                                                               Metrics* metrics);
+TrainStreamReactor* MakeTrainReactor(RunManager* runs, WorkerPool* pool, Metrics* metrics);
 grpc::ServerWriteReactor<v1::RunEvent>* MakeWatchReactor(RunManager* runs, WorkerPool* pool, Metrics* metrics,
                                                          const v1::WatchRunRequest& request);
 

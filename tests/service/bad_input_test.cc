@@ -331,10 +331,10 @@ TEST_P(BadInput, Runs) {
   ExpectStatus(reader->Finish(), StatusCode::NOT_FOUND, "run: must exist");
 }
 
-// Bytes that are no message: gRPC refuses them before a handler sees them.
+// Bytes that are no message never reach a handler; the client learns what is wrong all the same.
 TEST_P(BadInput, GarbageBytes) {
   const char* kMethods[] = {"/strata.v1.Models/Create", "/inference.GRPCInferenceService/ModelInfer",
-                            "/strata.v1.Training/GetRun"};
+                            "/strata.v1.Training/GetRun", "/strata.v1.Training/WatchRun"};
   for (const char* method : kMethods) {
     SCOPED_TRACE(method);
     grpc::GenericStub stub(channel_);
@@ -350,9 +350,67 @@ TEST_P(BadInput, GarbageBytes) {
     void* tag;
     bool ok;
     ASSERT_TRUE(queue.Next(&tag, &ok));
-    EXPECT_FALSE(status.ok());
-    EXPECT_NE(status.error_code(), StatusCode::DEADLINE_EXCEEDED);
+    ExpectStatus(status, StatusCode::INVALID_ARGUMENT, "request: must be the method's message");
   }
+  // A method that does not exist is another matter.
+  grpc::GenericStub stub(channel_);
+  grpc::ClientContext context;
+  grpc::CompletionQueue queue;
+  const auto call = stub.PrepareUnaryCall(&context, "/strata.v1.Models/Dance", grpc::ByteBuffer(), &queue);
+  call->StartCall();
+  grpc::ByteBuffer response;
+  grpc::Status status;
+  call->Finish(&response, &status, nullptr);
+  void* tag;
+  bool ok;
+  ASSERT_TRUE(queue.Next(&tag, &ok));
+  EXPECT_EQ(status.error_code(), StatusCode::UNIMPLEMENTED);
+}
+
+// In a stream they end it as a bad message does: what came before counts, and the run goes on later.
+TEST_P(BadInput, GarbageInATrainStream) {
+  grpc::GenericStub stub(channel_);
+  for (const bool begun : {false, true}) {
+    SCOPED_TRACE(begun);
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
+    grpc::CompletionQueue queue;
+    void* tag;
+    bool ok;
+    const auto call = stub.PrepareCall(&context, "/strata.v1.Training/Train", &queue);
+    call->StartCall(nullptr);
+    ASSERT_TRUE(queue.Next(&tag, &ok));
+    const auto write = [&](const std::string& bytes) {
+      grpc::Slice slice(bytes);
+      call->Write(grpc::ByteBuffer(&slice, 1), nullptr);
+      queue.Next(&tag, &ok);
+    };
+    if (begun) {
+      v1::TrainRequest request;
+      request.mutable_start()->set_model("m");
+      request.mutable_start()->set_run("garbled");
+      *request.mutable_start()->mutable_config() = Config();
+      write(request.SerializeAsString());
+      request.Clear();
+      *request.mutable_batch() = MakeBatch(1);
+      write(request.SerializeAsString());
+    }
+    write("\xff\xff\xff\xff garbage");
+    int answers = -1;
+    do {
+      ++answers;
+      grpc::ByteBuffer response;
+      call->Read(&response, nullptr);
+      queue.Next(&tag, &ok);
+    } while (ok);
+    EXPECT_EQ(answers, begun ? 2 : 0);
+    grpc::Status status;
+    call->Finish(&status, nullptr);
+    queue.Next(&tag, &ok);
+    ExpectStatus(status, StatusCode::INVALID_ARGUMENT, "request: must be the method's message");
+  }
+  TrainStream again(*training_);
+  EXPECT_EQ(again.Attach("garbled").attached().next_sequence(), 2u);
 }
 
 TEST_P(BadInput, ClientsThatVanish) {
