@@ -90,6 +90,7 @@ absl::Status Run::DoBatch(const v1::Batch& batch, v1::TrainResponse* response) {
   if (batch.sequence() > next) {
     return absl::OutOfRangeError(absl::StrCat("batch.sequence: must be ", next, ", got ", batch.sequence()));
   }
+  STRATA_RETURN_IF_ERROR(context_->history->Ready());
   STRATA_ASSIGN_OR_RETURN(const BatchViews parsed, ViewsOf("batch.tensors", batch.tensors()));
   evaluating_ = false;
   const absl::Time began = absl::Now();

@@ -2,6 +2,9 @@
 
 #include <sqlite3.h>
 
+#include <cerrno>
+#include <cstring>
+
 #include "absl/strings/str_cat.h"
 #include "engine/base/status.h"
 
@@ -9,8 +12,13 @@ namespace strata::service {
 namespace {
 
 absl::Status SqlError(sqlite3* db, int code) {
-  const std::string text = absl::StrCat("store: registry: ", db != nullptr ? sqlite3_errmsg(db) : sqlite3_errstr(code));
+  std::string text = absl::StrCat("store: registry: ", db != nullptr ? sqlite3_errmsg(db) : sqlite3_errstr(code));
+  const int system = db != nullptr ? sqlite3_system_errno(db) : 0;
   switch (code & 0xff) {
+    case SQLITE_IOERR:
+    case SQLITE_CANTOPEN:
+      if (system != 0) absl::StrAppend(&text, ": ", std::strerror(system));
+      return system == ENOSPC ? absl::ResourceExhaustedError(text) : absl::InternalError(text);
     case SQLITE_FULL:
       return absl::ResourceExhaustedError(text);
     case SQLITE_CORRUPT:

@@ -29,6 +29,11 @@ void HistoryWriter::SetState(RunRecord run) {
   states_.push_back(std::move(run));
 }
 
+absl::Status HistoryWriter::Ready() const {
+  absl::MutexLock lock(&mutex_);
+  return Crowded() ? last_ : absl::OkStatus();
+}
+
 absl::Status HistoryWriter::Flush() {
   absl::MutexLock lock(&mutex_);
   struct Wait {
@@ -50,7 +55,8 @@ void HistoryWriter::Loop() {
     {
       absl::MutexLock lock(&mutex_);
       mutex_.Await(absl::Condition(this, &HistoryWriter::Due));
-      mutex_.AwaitWithTimeout(absl::Condition(this, &HistoryWriter::Urgent), options_.interval);
+      mutex_.AwaitWithTimeout(absl::Condition(this, &HistoryWriter::Urgent),
+                              last_.ok() ? options_.interval : options_.retry);
       stop = stop_;
       ticket = flush_wanted_;
       rows.swap(rows_);

@@ -20,6 +20,8 @@ class HistoryWriter {
     absl::Duration interval = absl::Milliseconds(50);
     // Add() blocks above this many waiting rows.
     size_t max_rows = 100000;
+    // What cannot be written is tried again after this time, or when somebody flushes.
+    absl::Duration retry = absl::Seconds(1);
     // Called on the writer's thread after each transaction with the runs that it touched.
     std::function<void(const std::vector<int64_t>& run_ids)> on_commit;
   };
@@ -30,6 +32,9 @@ class HistoryWriter {
 
   void Add(HistoryRow row);
   void SetState(RunRecord run);
+  // What the last transaction failed of, once so many rows wait that nobody should add more; otherwise OK. Asked before
+  // each step: a run ends its stream rather than train on, without an end in sight, to what no disk takes.
+  absl::Status Ready() const;
   // Returns when everything added before is durable (or failed: the error is logged and the rows are kept for the next
   // try).
   absl::Status Flush();
@@ -38,11 +43,12 @@ class HistoryWriter {
   void Loop();
   bool HasRoom() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return rows_.size() < options_.max_rows || stop_; }
   bool Urgent() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return stop_ || flush_wanted_ > flush_done_; }
+  bool Crowded() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return rows_.size() >= options_.max_rows / 10; }
   bool Due() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return Urgent() || !rows_.empty() || !states_.empty(); }
 
   Store* const store_;
   const Options options_;
-  absl::Mutex mutex_;
+  mutable absl::Mutex mutex_;
   std::vector<HistoryRow> rows_ ABSL_GUARDED_BY(mutex_);
   std::vector<RunRecord> states_ ABSL_GUARDED_BY(mutex_);
   int64_t flush_wanted_ ABSL_GUARDED_BY(mutex_) = 0;

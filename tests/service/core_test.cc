@@ -1,5 +1,11 @@
 // Parts of the service on their own.
 
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+
 #include <gtest/gtest.h>
 
 #include "absl/strings/match.h"
@@ -102,6 +108,39 @@ TEST(HistoryWriter, FlushMakesWhatCameBeforeDurableInOneTransaction) {
   EXPECT_EQ((*store)->ReadHistory(run.id, 0, 0, 1000)->size(), 100u);
   ASSERT_TRUE(writer.Flush().ok());  // also after nothing
   EXPECT_EQ(commits, 1);
+}
+
+// A full disk (here: a limit on the size of files) is told once many rows wait, and forgotten when there is room again.
+TEST(HistoryWriter, SaysThatTheDiskIsFullBeforeMemoryIs) {
+  TempDir dir;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    auto store = Store::Open(dir.path());
+    ModelRecord model{.name = "m"};
+    RunRecord run{.name = "r"};
+    if (!store.ok() || !(*store)->AddModel(&model).ok()) ::_exit(1);
+    run.model_id = model.id;
+    if (!(*store)->AddRun(&run).ok()) ::_exit(2);
+    ::signal(SIGXFSZ, SIG_IGN);
+    rlimit limit{};
+    ::getrlimit(RLIMIT_FSIZE, &limit);
+    const rlimit small{4096, limit.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &small);
+    HistoryWriter writer(store->get(), {.max_rows = 100, .retry = absl::Hours(1), .on_commit = {}});
+    int64_t i = 0;
+    for (; i < 5; ++i) writer.Add({run.id, i + 1, i + 1, false, std::string(5000, 'x')});
+    if (writer.Flush().ok()) ::_exit(3);
+    if (!writer.Ready().ok()) ::_exit(4);  // few rows wait: training goes on
+    for (; i < 20; ++i) writer.Add({run.id, i + 1, i + 1, false, std::string(5000, 'x')});
+    if (writer.Ready().ok()) ::_exit(5);
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+    if (!writer.Flush().ok() || !writer.Ready().ok()) ::_exit(6);
+    ::_exit((*store)->ReadHistory(run.id, 0, 0, 1000)->size() == 20 ? 0 : 7);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 TEST(Metrics, SeriesAreCapped) {
