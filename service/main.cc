@@ -6,16 +6,19 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <climits>
 #include <csignal>
 #include <cstdio>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
-#include "absl/flags/usage.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "engine/base/heap.h"
+#include "service/arguments.h"
 #include "service/server.h"
 
 ABSL_FLAG(std::string, grpc_address, "127.0.0.1:8001", "HOST:PORT of the gRPC services; port 0 picks a free one");
@@ -70,36 +73,59 @@ strata::service::ServerOptions OptionsFromFlags() {
           .drain = absl::GetFlag(FLAGS_drain)};
 }
 
-// A number out of its range, or null.
-const char* BadFlag() {
+struct Range {
+  const char* name;
+  int value, least, most;
+};
+
+// A value out of its range; empty: none.
+std::string BadValue() {
   if (absl::GetFlag(FLAGS_data_dir).empty()) return "--data_dir must be given";
-  if (absl::GetFlag(FLAGS_threads) < 0) return "--threads must be >= 0";
-  if (absl::GetFlag(FLAGS_inference_threads) < 0) return "--inference_threads must be >= 0";
-  if (absl::GetFlag(FLAGS_training_executors) < 1) return "--training_executors must be >= 1";
-  if (absl::GetFlag(FLAGS_window) < 1) return "--window must be >= 1";
-  if (absl::GetFlag(FLAGS_max_active_runs) < 1) return "--max_active_runs must be >= 1";
-  if (absl::GetFlag(FLAGS_max_message_mb) < 1 || absl::GetFlag(FLAGS_max_message_mb) > 2047) {
-    return "--max_message_mb must be in [1, 2047]";
+  constexpr int kMaxThreads = 1024;
+  const int message_mb = absl::GetFlag(FLAGS_max_message_mb);
+  const Range kRanges[] = {
+      {"threads", absl::GetFlag(FLAGS_threads), 0, kMaxThreads},
+      {"inference_threads", absl::GetFlag(FLAGS_inference_threads), 0, kMaxThreads},
+      {"training_executors", absl::GetFlag(FLAGS_training_executors), 1, kMaxThreads},
+      {"window", absl::GetFlag(FLAGS_window), 1, 4096},
+      {"max_active_runs", absl::GetFlag(FLAGS_max_active_runs), 1, INT_MAX},
+      {"max_message_mb", message_mb, 1, 2047},
+      {"grpc_memory_mb", absl::GetFlag(FLAGS_grpc_memory_mb), message_mb, INT_MAX},
+      {"max_transfers", absl::GetFlag(FLAGS_max_transfers), 1, INT_MAX},
+      {"max_batch_rows", absl::GetFlag(FLAGS_max_batch_rows), 1, INT_MAX},
+      {"max_queued_requests", absl::GetFlag(FLAGS_max_queued_requests), 1, INT_MAX},
+  };
+  for (const Range& r : kRanges) {
+    if (r.value >= r.least && r.value <= r.most) continue;
+    return absl::StrCat("--", r.name, " must be in [", r.least, ", ", r.most, "], got ", r.value);
   }
-  if (absl::GetFlag(FLAGS_grpc_memory_mb) < absl::GetFlag(FLAGS_max_message_mb)) {
-    return "--grpc_memory_mb must be >= --max_message_mb";
+  const std::pair<const char*, absl::Duration> kDurations[] = {
+      {"max_batch_delay", absl::GetFlag(FLAGS_max_batch_delay)},
+      {"lame_duck", absl::GetFlag(FLAGS_lame_duck)},
+      {"drain", absl::GetFlag(FLAGS_drain)},
+  };
+  for (const auto& [name, value] : kDurations) {
+    if (value >= absl::ZeroDuration() && value < absl::InfiniteDuration()) continue;
+    return absl::StrCat("--", name, " must be >= 0s and finite, got ", absl::FormatDuration(value));
   }
-  if (absl::GetFlag(FLAGS_max_transfers) < 1) return "--max_transfers must be >= 1";
-  if (absl::GetFlag(FLAGS_transfer_silence) <= absl::ZeroDuration()) return "--transfer_silence must be > 0";
-  if (absl::GetFlag(FLAGS_transfer_longest) <= absl::ZeroDuration()) return "--transfer_longest must be > 0";
-  if (absl::GetFlag(FLAGS_max_batch_rows) < 1) return "--max_batch_rows must be >= 1";
-  if (absl::GetFlag(FLAGS_max_queued_requests) < 1) return "--max_queued_requests must be >= 1";
-  return nullptr;
+  const std::pair<const char*, absl::Duration> kPositive[] = {
+      {"transfer_silence", absl::GetFlag(FLAGS_transfer_silence)},
+      {"transfer_longest", absl::GetFlag(FLAGS_transfer_longest)},
+  };
+  for (const auto& [name, value] : kPositive) {
+    if (value > absl::ZeroDuration()) continue;
+    return absl::StrCat("--", name, " must be > 0s, got ", absl::FormatDuration(value));
+  }
+  return "";
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  absl::SetProgramUsageMessage("Trains and serves neural networks over gRPC.\n  strata-server --data_dir=DIR");
-  const auto positional = absl::ParseCommandLine(argc, argv);
-  const char* bad = positional.size() > 1 ? "takes no arguments but flags" : BadFlag();
-  if (bad != nullptr) {
-    std::fprintf(stderr, "strata-server: %s\n", bad);
+  if (const auto code = strata::service::AnswerArguments(argc, argv, "service/main.cc")) return *code;
+  absl::ParseCommandLine(argc, argv);
+  if (const std::string bad = BadValue(); !bad.empty()) {
+    std::fprintf(stderr, "strata-server: %s\n", bad.c_str());
     return 2;
   }
   RaiseFileLimit();
