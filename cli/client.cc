@@ -2,13 +2,19 @@
 
 #include <algorithm>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
 namespace strata::cli {
 
 absl::Status FromGrpc(const grpc::Status& status) {
+  std::string message = status.error_message();
+  // gRPC's own words name the limit and not what sets it.
+  if (absl::StartsWith(message, "Received message larger than max")) {
+    absl::StrAppend(&message, " bytes: the server's flag --max_message_mb sets the limit");
+  }
   // The two enums have the same numbers.
-  return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
+  return absl::Status(static_cast<absl::StatusCode>(status.error_code()), message);
 }
 
 std::string OneLine(const absl::Status& status) {

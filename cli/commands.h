@@ -28,6 +28,9 @@ void AddHealth(CLI::App& app, Command& command);      // health
 void AddWeightChoice(CLI::App& app, std::string* choice);
 v1::WeightChoice WeightChoiceOf(const std::string& choice);
 
+// A whole number of at least `least`.
+CLI::Validator AtLeast(int64_t least);
+
 // "keras" or "pytorch".
 v1::Dialect DialectOf(const std::string& name);
 // --dialect keras|pytorch.

@@ -196,9 +196,9 @@ void AddInfer(CLI::App& app, Command& command) {
   infer->add_option("--json", flags->json,
                     "File of rows, {\"input\": [[...], ...], ...}; -: standard input; prints outputs");
   infer->add_option("--data", flags->data, "Folder of IDX files (t10k-images-idx3-ubyte[.gz], ...), or fashion-mnist");
-  infer->add_option("--batch", flags->batch, "Images of a request")->check(CLI::PositiveNumber);
-  infer->add_option("--concurrency", flags->concurrency, "Requests in flight")->check(CLI::PositiveNumber);
-  infer->add_option("--limit", flags->limit, "Use the first images only; 0: all")->check(CLI::NonNegativeNumber);
+  infer->add_option("--batch", flags->batch, "Images of a request")->check(AtLeast(1));
+  infer->add_option("--concurrency", flags->concurrency, "Requests in flight")->check(AtLeast(1));
+  infer->add_option("--limit", flags->limit, "Use the first images only; 0: all")->check(AtLeast(0));
   infer->callback([&command, flags] { command.run = [flags](Client& client) { return Run(client, *flags); }; });
 }
 

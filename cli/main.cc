@@ -4,12 +4,27 @@
 // arguments; 3 no server answers.
 
 #include <cstdio>
+#include <iostream>
+#include <string>
+#include <vector>
 
 #include "CLI/App.hpp"
 #include "CLI/Config.hpp"
 #include "CLI/Formatter.hpp"
 #include "cli/commands.h"
 #include "engine/base/heap.h"
+
+namespace {
+
+// As it was typed as far as it was understood: "strata models create".
+std::string CommandNamed(const CLI::App& app) {
+  std::string name = app.get_name();
+  const std::vector<CLI::App*> chosen = app.get_subcommands();
+  if (!chosen.empty()) name += " " + CommandNamed(*chosen.front());
+  return name;
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   using namespace strata::cli;
@@ -36,14 +51,17 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     // CLI11 reports through exceptions; --help is one of them.
     if (error.get_exit_code() == 0) return app.exit(error);
-    std::fprintf(stderr, "strata: %s; see strata --help\n", error.what());
+    std::fprintf(stderr, "strata: %s; see %s --help\n", error.what(), CommandNamed(app).c_str());
     return 2;
   }
 
   Client client(command.server);
   const absl::Status status = command.run(client);
-  if (status.ok()) return 0;
-  std::fflush(stdout);
+  // What could not be written, to a full disk for example, is no success.
+  std::cout.flush();
+  const bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0 && std::cout.good();
+  if (!written) std::fprintf(stderr, "strata: standard output: could not be written\n");
+  if (status.ok()) return written ? 0 : 1;
   std::fprintf(stderr, "strata: %s\n", OneLine(status).c_str());
   return absl::IsUnavailable(status) ? 3 : 1;
 }

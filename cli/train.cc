@@ -110,6 +110,19 @@ absl::StatusOr<Encoding> EncodingFor(const v1::TensorSpec& input, const Dataset&
   return encoding;
 }
 
+// Whether a version, 0: the one that serves, came from a training whose configuration the server knows. True, too, for
+// one that does not exist: the server then says so.
+absl::StatusOr<bool> HasTraining(Client& client, const std::string& model, int64_t version) {
+  v1::ListVersionsRequest request;
+  request.set_model(model);
+  STRATA_ASSIGN_OR_RETURN(const v1::ListVersionsResponse list,
+                          client.Call(client.models(), &v1::Models::Stub::ListVersions, request));
+  for (const v1::VersionInfo& v : list.versions()) {
+    if (version == 0 ? v.serving() : v.version() == version) return v.resumable() || !v.run().empty();
+  }
+  return true;
+}
+
 absl::Status Run(Client& client, const Flags& flags) {
   v1::GetModelRequest get;
   get.set_name(flags.model);
@@ -156,8 +169,12 @@ absl::Status Run(Client& client, const Flags& flags) {
     options.start.mutable_from()->set_version(*flags.from);
     options.start.mutable_from()->set_weights_only(flags.weights_only);
   }
-  // Without a word about it the version's own configuration goes on.
-  if (!flags.from.has_value() || flags.config.given()) *options.start.mutable_config() = config;
+  // Without a word about it the version's own configuration goes on, if it has one.
+  bool own = flags.from.has_value() && !flags.config.given();
+  if (own) {
+    STRATA_ASSIGN_OR_RETURN(own, HasTraining(client, flags.model, *flags.from));
+  }
+  if (!own) *options.start.mutable_config() = config;
   options.start.set_run(!flags.run.empty()
                             ? flags.run
                             : absl::StrCat(flags.model, "-",
@@ -183,11 +200,11 @@ void AddTrain(CLI::App& app, Command& command) {
   CLI::App* train = app.add_subcommand("train", "Trains a model on a dataset that is streamed to the server");
   train->add_option("MODEL", flags->model, "Name of the model")->required();
   train->add_option("--data", flags->data, "Folder of IDX files (train-images-idx3-ubyte[.gz], ...), or fashion-mnist");
-  train->add_option("--epochs", flags->epochs, "Times that all samples are seen")->check(CLI::PositiveNumber);
-  train->add_option("--batch", flags->batch, "Samples of a step")->check(CLI::PositiveNumber);
+  train->add_option("--epochs", flags->epochs, "Times that all samples are seen")->check(AtLeast(1));
+  train->add_option("--batch", flags->batch, "Samples of a step")->check(AtLeast(1));
   train->add_option("--validation", flags->validation, "Samples held out, and evaluated after each epoch")
-      ->check(CLI::NonNegativeNumber);
-  train->add_option("--limit", flags->limit, "Use the first samples only; 0: all")->check(CLI::NonNegativeNumber);
+      ->check(AtLeast(0));
+  train->add_option("--limit", flags->limit, "Use the first samples only; 0: all")->check(AtLeast(0));
   train->add_option("--run", flags->run, "Name of the run; default: the model's name and the time");
   train->add_flag("--resume", flags->resume, "Go on with the run of that name where it stands, if there is one");
   train->add_option("--from", flags->from,
