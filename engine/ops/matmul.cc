@@ -23,7 +23,11 @@ Sizes SizesOf(const MatMulAttrs& attrs, const Shape& a, const Shape& b) {
 absl::StatusOr<std::vector<ValueInfo>> Infer(const Attrs& attrs, std::span<const ValueInfo* const> in) {
   const auto& at = std::get<MatMulAttrs>(attrs);
   const Shape &a = in[0]->shape, &b = in[1]->shape;
-  if (a.size() < 2 || a.size() != b.size() || in[0]->dtype != in[1]->dtype) {
+  if (in[0]->dtype != in[1]->dtype) {
+    return InvalidArgument("matmul: operands must be of one type, got ", DTypeName(in[0]->dtype), " and ",
+                           DTypeName(in[1]->dtype));
+  }
+  if (a.size() < 2 || a.size() != b.size()) {
     return InvalidArgument("matmul: operands must fit, got ", ShapeString(a), " and ", ShapeString(b));
   }
   const int64_t kb = at.transpose_b ? b[b.size() - 1] : b[b.size() - 2];

@@ -34,6 +34,8 @@ TEST_F(Errors, OfDefinitions) {
        "inputs[0].batch_size: must be >= 1, got 0"},
       {"texts without a column", "dialect: KERAS inputs { shape: 2 dtype: BYTES } layers { relu {} }",
        "inputs[0].dtype: must be of numbers where no categorical column alone reads it, got BYTES"},
+      {"precision of an input", "dialect: PYTORCH inputs { shape: 4 dtype: FLOAT64 } layers { linear { units: 2 } }",
+       "layers[0].linear: matmul: operands must be of one type, got f64 and f32"},
       {"no kind", torch + "layers {}", "layers[0].kind: must be set"},
       {"range", torch + "layers { relu {} } layers { conv2d { filters: 2 kernel_size: 3 stride: 0 } }",
        "layers[1].conv2d.stride[0]: must be >= 1, got 0"},
