@@ -242,8 +242,25 @@ TEST_F(EndToEnd, WhatCannotStartSaysWhy) {
        1,
        "--http_address: cannot listen on"},
       {"no directory", {}, 2, "--data_dir must be given"},
-      {"bad number", {"--data_dir=x", "--window=0"}, 2, "--window must be >= 1"},
-      {"argument", {"--data_dir=x", "y"}, 2, "takes no arguments but flags"},
+      {"bad number", {"--data_dir=x", "--window=0"}, 2, "--window must be in [1, 4096], got 0"},
+      {"too many threads",
+       {"--data_dir=x", "--inference_threads=100000"},
+       2,
+       "--inference_threads must be in [0, 1024], got 100000"},
+      {"no number", {"--data_dir=x", "--threads=two"}, 2, "--threads must be a whole number of 32 bits, got \"two\""},
+      {"no unit", {"--data_dir=x", "--drain=5"}, 2, "--drain must be a duration such as 5s or 250ms, got \"5\""},
+      {"negative duration", {"--data_dir=x", "--lame_duck=-5s"}, 2, "--lame_duck must be >= 0s and finite, got -5s"},
+      {"unknown flag", {"--data_dir=x", "--bogus=1"}, 2, "--bogus is no flag; see --help"},
+      {"no value", {"--data_dir"}, 2, "--data_dir must have a value, got nothing"},
+      {"argument", {"--data_dir=x", "y"}, 2, "takes no arguments but flags, got \"y\""},
+      {"address without a port",
+       {"--data_dir=" + (dir_ / "other"), "--grpc_address=127.0.0.1"},
+       1,
+       "--grpc_address: must be HOST:PORT, got \"127.0.0.1\""},
+      {"port too large",
+       {"--data_dir=" + (dir_ / "other"), "--grpc_address=127.0.0.1:65536"},
+       1,
+       "--grpc_address: must be HOST:PORT, got \"127.0.0.1:65536\""},
       {"directory that cannot be made", {"--data_dir=/proc/strata"}, 1, "data_dir: cannot create"},
   };
   for (const auto& c : kCases) {
@@ -256,11 +273,30 @@ TEST_F(EndToEnd, WhatCannotStartSaysWhy) {
   }
 }
 
+TEST_F(EndToEnd, TheServerExplainsItsFlags) {
+  Process help({STRATA_BIN "/strata-server", "--help"}, dir_ / "help");
+  EXPECT_EQ(help.Wait(30), 0) << help.Errors();
+  for (const char* words : {"--data_dir", "--max_message_mb\n", "default 256", "--drain\n", "default 20s"}) {
+    EXPECT_NE(help.Output().find(words), std::string::npos) << words << " in\n" << help.Output();
+  }
+  EXPECT_EQ(help.Output().find("--flagfile"), std::string::npos);  // the library's own
+  Process version({STRATA_BIN "/strata-server", "--version"}, dir_ / "version");
+  EXPECT_EQ(version.Wait(30), 0);
+  EXPECT_EQ(version.Output().rfind("strata-server ", 0), 0u) << version.Output();
+}
+
 TEST_F(EndToEnd, TheClientsExitCodes) {
   ServerProcess server(dir_ / "data", dir_ / "server");
   Run(server.grpc(), {"health"}, 0);
   Run(server.grpc(), {"models", "get", "nobody"}, 1);
   Run(server.grpc(), {"no", "such", "command"}, 2);
+  Process number(Client(server.grpc(), {"train", "m", "--epochs", "0"}), dir_ / "number");
+  EXPECT_EQ(number.Wait(30), 2);
+  EXPECT_EQ(number.Errors(), "strata: --epochs: must be a whole number >= 1, got \"0\"; see strata train --help\n");
+  Process full({"/bin/sh", "-c", absl::StrCat(STRATA_BIN "/strata --server ", server.grpc(), " health > /dev/full")},
+               dir_ / "full");
+  EXPECT_EQ(full.Wait(30), 1);
+  EXPECT_EQ(full.Errors(), "strata: standard output: could not be written\n");
   Run("127.0.0.1:1", {"models", "list"}, 3);
 }
 
