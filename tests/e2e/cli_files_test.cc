@@ -42,6 +42,21 @@ TEST_F(CliFiles, InAndOut) {
   EXPECT_EQ(NumModels(), 2);
 }
 
+// Weights without a training have no configuration that could go on: the command line's own is used.
+TEST_F(CliFiles, TrainFromWeightsAlone) {
+  Strata({"models", "create", STRATA_SOURCE "/examples/fashion_mnist/mlp.json"}, 0);
+  const std::vector<std::string> few = {"--limit", "400", "--validation", "80", "--epochs", "1"};
+  const auto train = [&](std::vector<std::string> words, const std::string& output) {
+    words.insert(words.begin(), {"train", "fashion_mlp"});
+    words.insert(words.end(), few.begin(), few.end());
+    Strata(words, 0, output);
+  };
+  train({"--publish"}, "version 1 published");
+  Strata({"export", "fashion_mlp", dir_ / "w.safetensors"}, 0);
+  Strata({"import", dir_ / "w.safetensors", "--name", "fashion_mlp"}, 0, "version 2");
+  train({"--from", "0"}, "SUCCEEDED after");
+}
+
 // A converted file names its model as FILE does, or as --name says; never as the server does meanwhile.
 TEST_F(CliFiles, ConvertKeepsTheModelsName) {
   const std::string keras = absl::StrCat(kFixtures, "keras/nested");

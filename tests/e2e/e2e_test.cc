@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 
+#include "absl/strings/str_cat.h"
 #include "strata/v1/services.grpc.pb.h"
 #include "tests/e2e/process.h"
 #include "tests/e2e/python.h"

@@ -127,6 +127,12 @@ void LongNames(hid_t file) {
 
 void ParentName(hid_t file) { Dataset(file, "..", H5T_NATIVE_FLOAT, {2}, H5P_DEFAULT); }
 
+std::string HeadAndZeros() {
+  std::string bytes("\x89HDF\r\n\x1a\n", 8);
+  bytes.resize(8 + 4096);
+  return bytes;
+}
+
 }  // namespace
 
 std::vector<HostileFile> HostileHdf5(const std::string& scratch) {
@@ -158,7 +164,7 @@ std::vector<HostileFile> HostileHdf5(const std::string& scratch) {
       {"no_weights_at_all", Made(scratch, [](hid_t) {}), "must have layer_names or layers, got neither"},
       {"parent_name", Made(scratch, &ParentName), "must have layer_names or layers, got neither"},
       {"head_alone", std::string("\x89HDF\r\n\x1a\n", 8), "hdf5"},
-      {"head_and_zeros", std::string("\x89HDF\r\n\x1a\n", 8) + std::string(4096, '\0'), "hdf5"},
+      {"head_and_zeros", HeadAndZeros(), "hdf5"},
   };
   return files;
 }
