@@ -234,15 +234,21 @@ absl::Status SetLayers(const ArgumentRules& rules, const std::string& path, cons
   return absl::OkStatus();
 }
 
-// ((1, 0), (2, 1)): pairs for each axis, one after the other.
-Json Flattened(const Json& value) {
-  if (!value.is_array() || value.empty() || !value[0].is_array()) return value;
+// ((1, 0), 2): pairs for each axis, or a number for both of its sides, one after the other.
+absl::StatusOr<Json> Flattened(const std::string& path, const Json& value) {
   Json flat = Json::array();
-  for (const Json& pair : value) {
-    if (!pair.is_array()) return value;
-    for (const Json& v : pair) flat.push_back(v);
+  for (const Json& axis : value) {
+    const Json pair = axis.is_array() ? axis : Json::array({axis, axis});
+    for (const Json& v : pair) {
+      if (v.is_array()) return WrongValue(path, "numbers or pairs of numbers", value);
+      flat.push_back(v);
+    }
   }
   return flat;
+}
+
+bool HasPairs(const Json& value) {
+  return value.is_array() && std::any_of(value.begin(), value.end(), [](const Json& v) { return v.is_array(); });
 }
 
 }  // namespace
@@ -260,9 +266,9 @@ absl::Status SetField(const ArgumentRules& rules, const std::string& path, const
     }
     return absl::OkStatus();
   }
-  if (field->is_repeated() && (field->name() == "padding" || field->name() == "cropping") && value.is_array() &&
-      !value.empty() && value[0].is_array()) {
-    return SetField(rules, path, Flattened(value), field, message);
+  if (field->is_repeated() && (field->name() == "padding" || field->name() == "cropping") && HasPairs(value)) {
+    STRATA_ASSIGN_OR_RETURN(const Json flat, Flattened(path, value));
+    return SetField(rules, path, flat, field, message);
   }
   if (value.is_null() && NullMeansAbsent(rules, field)) return absl::OkStatus();
   if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {

@@ -8,6 +8,7 @@
 #include "engine/base/status.h"
 #include "engine/nn/component.h"
 #include "engine/nn/schema.h"
+#include "engine/nn/types.h"
 
 namespace strata::nn {
 namespace {
@@ -94,7 +95,10 @@ Outputs BuildLayer(Scope& outer, const v1::Layer& layer, const Args& args, const
   for (const Annotated& a : args.positional) {
     if (!a.value) return Nothing(s);
   }
-  const Args given = WithMask(s, args);
+  const bool named = layer.has_activation();  // Keras' layer around an activation
+  const auto* activation = named ? KindOf(layer.activation().activation()) : nullptr;
+  const Args given = TakeTypes(s, activation != nullptr ? activation->name() : KindName(layer), WithMask(s, args));
+  if (!s.ok()) return Nothing(s);
   Outputs out = component->build()(s, layer, given);
   s.NameError();
   if (!s.ok()) return Nothing(s);

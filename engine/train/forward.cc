@@ -250,10 +250,14 @@ Forward ForwardBuilder::Build(bool training, Value random_state) {
     Value loss = nn::BuildObjective(at, o.loss(), args);
     at.NameError();
     if (!graph_->ok()) return f;
+    loss = Cast(loss, DType::kF32);  // of whatever type the model's outputs are
     if (o.has_weight()) loss = loss * o.weight();
     f.loss = f.loss ? f.loss + loss : loss;
   }
-  for (const Value& p : collected_->penalties) f.penalty = f.penalty ? f.penalty + p : p;
+  for (const Value& p : collected_->penalties) {
+    const Value term = Cast(p, DType::kF32);
+    f.penalty = f.penalty ? f.penalty + term : term;
+  }
   for (const v1::ParameterPenalty& penalty : config_.penalties()) {
     for (const nn::ParamSpec& p : collected_->params) {
       if (p.buffer || nn::Matches(p.name, penalty.exclude())) continue;
@@ -297,7 +301,7 @@ std::vector<MetricSpec> ForwardBuilder::AddMetrics(const Forward& f) {
     if (!graph_->ok()) break;
     MetricSpec spec{names[i], graph_->outputs().size(), {}, terms.result};
     for (const Value& sum : terms.sums) spec.sizes.push_back(sum.num_elements());
-    for (const Value& sum : terms.sums) graph_->MarkOutput(spec.name, sum);
+    for (const Value& sum : terms.sums) graph_->MarkOutput(spec.name, Cast(sum, DType::kF32));
     specs.push_back(std::move(spec));
   }
   return specs;

@@ -36,6 +36,9 @@ Outputs BuildAlpha(Scope& s, const v1::AlphaDropout& a, const Args& args) {
   const Value x = args[0];
   const double p = a.rate();
   if (!s.training() || p == 0) return {x};
+  if (!IsFloat(x.dtype())) {
+    return {s.Fail(absl::StrCat("input: must be floating-point in training, got ", DTypeName(x.dtype())))};
+  }
   if (p == 1) return {s.pytorch() ? Full(s.graph(), 0, x.shape(), x.dtype()) : x};
   Shape shape = x.shape();
   if (a.has_noise_shape()) {

@@ -22,6 +22,8 @@ ParamOptions KernelOptions(const v1::LocallyConnected& a) {
 // otherwise.
 Value ByPlace(Scope& s, const v1::LocallyConnected& a, Value x, const WindowGrid& grid, bool channels_first) {
   const int64_t window = NumElements(grid.kernel), places = NumElements(grid.Places()), channels = x.dim(-1);
+  if (!CheckPairs(s, "kernel_size|input", static_cast<double>(window) * static_cast<double>(places)))
+    return Value{s.graph(), -1};
   const Value w = s.Param("kernel", {places, window * channels, a.filters()}, KernelOptions(a));
   const Value columns = GatherWindows(x, grid);  // [K, L, N, C]
   const Value patches =
@@ -57,6 +59,9 @@ std::vector<std::pair<int64_t, int64_t>> Connections(const WindowGrid& grid, int
 Value AsMatrix(Scope& s, const v1::LocallyConnected& a, Value x, const WindowGrid& grid, bool channels_first) {
   const int64_t channels = x.dim(-1), filters = a.filters(), batch = x.dim(0);
   const std::vector<int64_t> places = grid.Places();
+  const double weights = static_cast<double>(NumElements(grid.size)) * static_cast<double>(channels) *
+                         static_cast<double>(NumElements(places)) * static_cast<double>(filters);
+  if (!CheckPairs(s, "filters|input", weights)) return Value{s.graph(), -1};
   const int64_t inputs = NumElements(grid.size) * channels, outputs = NumElements(places) * filters;
   const auto pairs = Connections(grid, channels, filters, channels_first);
   Value matrix;
@@ -114,6 +119,7 @@ Outputs Build(Scope& s, const v1::LocallyConnected& a, const Args& args) {
     return {s.Fail(
         absl::StrCat("kernel_size|input: must fit ", ShapeString(grid.size), ", got ", ShapeString(grid.kernel)))};
   Value y = a.implementation() == 1 ? ByPlace(s, a, x, grid, channels_first) : AsMatrix(s, a, x, grid, channels_first);
+  if (!s.ok()) return {y};
   Shape shape{x.dim(0)}, bias_shape;
   shape.insert(shape.end(), places.begin(), places.end());
   shape.push_back(a.filters());

@@ -23,6 +23,7 @@ Outputs BuildAdaptive(Scope& s, const v1::AdaptiveMaxPool& a, const Args& args) 
   PoolAttrs at;
   for (int i = 0; i < kAxes; ++i) {
     const int64_t in = x.dim(i + 2), out = size[i] == 0 ? in : size[i];
+    if (!CheckPlaces(s, "output_size", out)) return {Value{s.graph(), -1}};
     PoolAttrs::Axis axis;
     for (int64_t j = 0; j < out; ++j) {
       axis.start.push_back(j * in / out);

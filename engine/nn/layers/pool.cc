@@ -33,6 +33,7 @@ Windows WindowsOf(Scope& s, const Rule& r, int i, int64_t in) {
   int64_t count = room < 0 ? 1 : (r.ceil ? room + r.stride[i] - 1 : room) / r.stride[i] + 1;
   // A window that starts in the padding at the end does not exist.
   if (r.ceil && (count - 1) * r.stride[i] >= in + r.lo[i]) --count;
+  if (!CheckPlaces(s, "input", count)) return w;
   for (int64_t j = 0; j < count; ++j) {
     const int64_t begin = j * r.stride[i] - r.lo[i];
     const int64_t skip = begin < 0 ? (-begin + r.dilation[i] - 1) / r.dilation[i] : 0;
@@ -166,6 +167,7 @@ Outputs BuildAdaptiveAvg(Scope& s, const v1::AdaptiveAvgPool& a, const Args& arg
   std::vector<std::vector<int64_t>> counted;
   for (int i = 0; i < kAxes; ++i) {
     const int64_t in = f.x.dim(i + 1), out = size[i] == 0 ? in : size[i];
+    if (!CheckPlaces(s, "output_size", out)) return {Value{s.graph(), -1}};
     PoolAttrs::Axis axis;
     for (int64_t j = 0; j < out; ++j) {
       axis.start.push_back(j * in / out);

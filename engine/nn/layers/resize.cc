@@ -179,10 +179,11 @@ Outputs BuildUpsample(Scope& s, const v1::Upsample& a, const Args& args) {
     const int axis = i + 2;
     const int64_t in = x.dim(axis);
     const double factor = a.scale_factor().empty() ? 0 : a.scale_factor(a.scale_factor_size() == 1 ? 0 : i);
-    const int64_t out = factor > 0 ? static_cast<int64_t>(std::floor(static_cast<double>(in) * factor))
-                                   : a.size(a.size_size() == 1 ? 0 : i);
+    const double scaled = std::min(std::floor(static_cast<double>(in) * factor), 1e18);
+    const int64_t out = factor > 0 ? static_cast<int64_t>(scaled) : a.size(a.size_size() == 1 ? 0 : i);
     if (out < 1 || in < 1)
       return {s.Fail(absl::StrCat("scale_factor|size|input: must leave something of axis ", axis, ", got ", out))};
+    if (!CheckPlaces(s, "scale_factor|size", out)) return {Value{s.graph(), -1}};
     double ratio =
         factor > 0 && !a.recompute_scale_factor() ? 1 / factor : static_cast<double>(in) / static_cast<double>(out);
     if (nearest) {
@@ -207,6 +208,10 @@ Outputs BuildUpSampling(Scope& s, const v1::UpSampling& a, const Args& args) {
   const std::vector<int64_t> size = PerAxis(s, "size", a.size(), kAxes, std::vector<int64_t>(kAxes, 2));
   const int first = a.data_format() == v1::CHANNELS_FIRST ? 2 : 1;
   for (int i = 0; i < kAxes && s.ok(); ++i) {
+    if (!CheckPlaces(s, "size|input", size[i]) || !CheckPlaces(s, "size|input", x.dim(first + i)) ||
+        !CheckPlaces(s, "size|input", x.dim(first + i) * size[i])) {
+      break;
+    }
     x = Apply(x, first + i, TapsOf(a.interpolation(), x.dim(first + i), size[i]));
   }
   return {x};

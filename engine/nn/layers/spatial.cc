@@ -20,8 +20,23 @@ Value ToChannelsFirst(Value x) {
   return Transpose(x, p);
 }
 
+bool CheckPlaces(Scope& s, const char* name, int64_t places) {
+  if (places > kMostPlaces)
+    s.Fail(absl::StrCat(name, ": must make at most ", kMostPlaces, " places along an axis, got ", places));
+  return s.ok();
+}
+
+bool CheckPairs(Scope& s, const char* name, double pairs) {
+  if (pairs > static_cast<double>(kMostPairs))
+    s.Fail(absl::StrCat(name, ": must make at most ", kMostPairs, " pairs of places and cells, got ", pairs));
+  return s.ok();
+}
+
 std::vector<int64_t> PerAxisOf(Scope& s, const char* name, std::vector<int64_t> list, int axes,
                                std::vector<int64_t> fallback) {
+  for (const int64_t v : list) {
+    if (!CheckPlaces(s, name, v)) return fallback;
+  }
   if (list.empty()) return fallback;
   if (list.size() == 1) return std::vector<int64_t>(axes, list[0]);
   if (static_cast<int>(list.size()) != axes) {

@@ -20,6 +20,13 @@ Value ToChannelsFirst(Value x);
 template <typename List>
 std::vector<int64_t> PerAxis(Scope& s, const char* name, const List& list, int axes, std::vector<int64_t> fallback);
 
+// Places along an axis, and pairs of places and cells of a layer, are listed one by one while a model is built: no
+// definition may ask for more.
+constexpr int64_t kMostPlaces = 1 << 22, kMostPairs = 1 << 26;
+// Fails, and is false, if there are more than kMostPlaces, or kMostPairs; `name` is the argument to blame.
+bool CheckPlaces(Scope& s, const char* name, int64_t places);
+bool CheckPairs(Scope& s, const char* name, double pairs);
+
 // Cells before and after each spatial axis.
 struct Pads {
   std::vector<int64_t> lo, hi;
