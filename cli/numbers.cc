@@ -1,5 +1,5 @@
 #include "absl/strings/numbers.h"
-#include "CLI/Validators.hpp"
+#include <CLI/CLI.hpp>
 #include "absl/strings/str_cat.h"
 #include "cli/commands.h"
 
