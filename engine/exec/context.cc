@@ -65,7 +65,10 @@ const void* Context::StartOf(const Place& place) const {
 void Context::Bind(std::span<const void* const> inputs, std::span<void* const> outputs) {
   STRATA_CHECK(inputs.size() == inputs_.size());
   std::copy(inputs.begin(), inputs.end(), inputs_.begin());
-  const auto at = [](const void* start, int64_t offset) { return static_cast<const char*>(start) + offset; };
+  // An input that a run does not need yet may be null (Pack).
+  const auto at = [](const void* start, int64_t offset) {
+    return start == nullptr ? nullptr : static_cast<const char*>(start) + offset;
+  };
   for (const Patch& p : input_patches_) in_[p.slot] = at(inputs[p.index], p.offset);
   if (output_patches_.empty()) return;
   STRATA_CHECK(outputs.size() == outputs_.size());
