@@ -1,5 +1,4 @@
 #include "absl/strings/numbers.h"
-#include <CLI/CLI.hpp>
 #include "absl/strings/str_cat.h"
 #include "cli/commands.h"
 

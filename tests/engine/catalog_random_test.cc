@@ -300,28 +300,26 @@ void TryConfig(uint32_t seed, Counts* counts) {
   }
 }
 
-TEST(RandomDefinitions, ConfigurationsAreRefusedOrTrainAlike) {
+Counts TryAll(void (*attempt)(uint32_t seed, Counts* counts)) {
   Counts counts;
   for (uint32_t seed = 1; seed <= 1500; ++seed) {
     try {
-      TryConfig(seed, &counts);
+      attempt(seed, &counts);
     } catch (const std::exception& e) {
       ADD_FAILURE() << "seed " << seed << " throws " << e.what();
     }
   }
+  return counts;
+}
+
+TEST(RandomDefinitions, ConfigurationsAreRefusedOrTrainAlike) {
+  const Counts counts = TryAll(&TryConfig);
   EXPECT_GT(counts.valid, 100);
   EXPECT_GT(counts.trained, 100);
 }
 
 TEST(RandomDefinitions, AreRefusedOrRunAlike) {
-  Counts counts;
-  for (uint32_t seed = 1; seed <= 1500; ++seed) {
-    try {
-      Try(seed, &counts);
-    } catch (const std::exception& e) {
-      ADD_FAILURE() << "seed " << seed << " throws " << e.what();
-    }
-  }
+  const Counts counts = TryAll(&Try);
   EXPECT_GT(counts.valid, 300);
   EXPECT_GT(counts.trained, 300);
 }

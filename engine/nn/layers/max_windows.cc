@@ -10,7 +10,6 @@
 namespace strata::nn {
 namespace {
 
-// Windows [floor(i in / out), ceil((i + 1) in / out)).
 template <int kAxes>
 Outputs BuildAdaptive(Scope& s, const v1::AdaptiveMaxPool& a, const Args& args) {
   const bool unbatched = args[0].value.rank() == kAxes + 1;
@@ -19,18 +18,9 @@ Outputs BuildAdaptive(Scope& s, const v1::AdaptiveMaxPool& a, const Args& args) 
   if (x.rank() != kAxes + 2)
     return {s.Fail(absl::StrCat("input: must have ", kAxes + 2, " axes, got ", ShapeString(x.shape())))};
   const std::vector<int64_t> size = PerAxis(s, "output_size", a.output_size(), kAxes, std::vector<int64_t>(kAxes, 0));
-  if (!s.ok()) return {Value{s.graph(), -1}};
   PoolAttrs at;
-  for (int i = 0; i < kAxes; ++i) {
-    const int64_t in = x.dim(i + 2), out = size[i] == 0 ? in : size[i];
-    if (!CheckPlaces(s, "output_size", out)) return {Value{s.graph(), -1}};
-    PoolAttrs::Axis axis;
-    for (int64_t j = 0; j < out; ++j) {
-      axis.start.push_back(j * in / out);
-      axis.length.push_back(((j + 1) * in + out - 1) / out - axis.start.back());
-    }
-    at.axes.push_back(std::move(axis));
-  }
+  for (int i = 0; i < kAxes; ++i) at.axes.push_back(AdaptiveWindows(s, size[i], x.dim(i + 2)));
+  if (!s.ok()) return {Value{s.graph(), -1}};
   const MaxPoolResult y = MaxPool(ToChannelsLast(x), at);
   const auto back = [&](Value v) {
     v = ToChannelsFirst(v);

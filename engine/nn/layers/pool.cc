@@ -157,7 +157,6 @@ Outputs BuildAvg(Scope& s, const v1::AvgPool& a, const Args& args) {
   return {f.Back(Mean(f.x, at, counted))};
 }
 
-// Windows [floor(i in / out), ceil((i + 1) in / out)).
 template <int kAxes>
 Outputs BuildAdaptiveAvg(Scope& s, const v1::AdaptiveAvgPool& a, const Args& args) {
   const Frame f = Enter(s, args[0], kAxes, v1::CHANNELS_FIRST);
@@ -166,16 +165,10 @@ Outputs BuildAdaptiveAvg(Scope& s, const v1::AdaptiveAvgPool& a, const Args& arg
   PoolAttrs at;
   std::vector<std::vector<int64_t>> counted;
   for (int i = 0; i < kAxes; ++i) {
-    const int64_t in = f.x.dim(i + 1), out = size[i] == 0 ? in : size[i];
-    if (!CheckPlaces(s, "output_size", out)) return {Value{s.graph(), -1}};
-    PoolAttrs::Axis axis;
-    for (int64_t j = 0; j < out; ++j) {
-      axis.start.push_back(j * in / out);
-      axis.length.push_back(((j + 1) * in + out - 1) / out - axis.start.back());
-    }
-    counted.push_back(axis.length);
-    at.axes.push_back(std::move(axis));
+    at.axes.push_back(AdaptiveWindows(s, size[i], f.x.dim(i + 1)));
+    counted.push_back(at.axes.back().length);
   }
+  if (!s.ok()) return {Value{s.graph(), -1}};
   return {f.Back(Mean(f.x, at, counted))};
 }
 

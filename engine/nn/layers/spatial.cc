@@ -32,6 +32,17 @@ bool CheckPairs(Scope& s, const char* name, double pairs) {
   return s.ok();
 }
 
+PoolAttrs::Axis AdaptiveWindows(Scope& s, int64_t size, int64_t in) {
+  const int64_t out = size == 0 ? in : size;
+  PoolAttrs::Axis axis;
+  if (!CheckPlaces(s, "output_size", out)) return axis;
+  for (int64_t j = 0; j < out; ++j) {
+    axis.start.push_back(j * in / out);
+    axis.length.push_back(((j + 1) * in + out - 1) / out - axis.start.back());
+  }
+  return axis;
+}
+
 std::vector<int64_t> PerAxisOf(Scope& s, const char* name, std::vector<int64_t> list, int axes,
                                std::vector<int64_t> fallback) {
   for (const int64_t v : list) {

@@ -27,6 +27,10 @@ constexpr int64_t kMostPlaces = 1 << 22, kMostPairs = 1 << 26;
 bool CheckPlaces(Scope& s, const char* name, int64_t places);
 bool CheckPairs(Scope& s, const char* name, double pairs);
 
+// Adaptive pooling's windows [floor(i in / out), ceil((i + 1) in / out)) of an axis of `in` cells; `size` is PyTorch's
+// output_size, of which 0 is `in`. Fails if there are too many.
+PoolAttrs::Axis AdaptiveWindows(Scope& s, int64_t size, int64_t in);
+
 // Cells before and after each spatial axis.
 struct Pads {
   std::vector<int64_t> lo, hi;
