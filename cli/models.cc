@@ -117,10 +117,7 @@ absl::Status Validate(Client& client, const DefinitionFlags& flags, int64_t batc
   return absl::OkStatus();
 }
 
-absl::Status Summary(Client& client, const std::string& name, v1::SummaryRequest::Style style) {
-  v1::SummaryRequest request;
-  request.set_name(name);
-  request.set_style(style);
+absl::Status Summary(Client& client, const v1::SummaryRequest& request) {
   STRATA_ASSIGN_OR_RETURN(v1::SummaryResponse response,
                           client.Call(client.models(), &v1::Models::Stub::Summary, request));
   std::cout << response.text();
@@ -215,6 +212,9 @@ void AddModels(CLI::App& app, Command& command) {
     std::string run, description, weights;
     std::string new_name, dialect;
     bool no_weights = false;
+    std::vector<double> positions;
+    int64_t line_length = 0;
+    bool expand_nested = false, show_trainable = false;
   };
   auto flags = std::make_shared<Flags>();
   const auto add_name = [flags](CLI::App* sub) {
@@ -250,11 +250,20 @@ void AddModels(CLI::App& app, Command& command) {
   add_name(summary);
   summary->add_option("--style", flags->style, "keras, torchkeras or pytorch; default: the dialect's own")
       ->check(CLI::IsMember({"keras", "torchkeras", "pytorch"}));
+  summary->add_option("--line-length", flags->line_length, "Characters of a line (keras)");
+  summary->add_option("--positions", flags->positions, "Where the columns end: parts of a line, or characters (keras)")
+      ->delimiter(',');
+  summary->add_flag("--expand-nested", flags->expand_nested, "List the layers of models within the model (keras)");
+  summary->add_flag("--show-trainable", flags->show_trainable, "Say of each layer whether it is trained (keras)");
   summary->callback([&command, flags] {
-    command.run = [flags](Client& c) {
-      const auto style = Styles().find(flags->style);
-      return Summary(c, flags->name, style == Styles().end() ? v1::SummaryRequest::STYLE_UNSPECIFIED : style->second);
-    };
+    v1::SummaryRequest request;
+    request.set_name(flags->name);
+    if (const auto style = Styles().find(flags->style); style != Styles().end()) request.set_style(style->second);
+    request.set_line_length(flags->line_length);
+    request.mutable_positions()->Add(flags->positions.begin(), flags->positions.end());
+    request.set_expand_nested(flags->expand_nested);
+    request.set_show_trainable(flags->show_trainable);
+    command.run = [request](Client& c) { return Summary(c, request); };
   });
 
   CLI::App* versions = models->add_subcommand("versions", "Published versions of a model");

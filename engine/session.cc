@@ -95,6 +95,8 @@ class TrainSessionImpl : public TrainSession {
                                                         " epochs"));
     }
     STRATA_ASSIGN_OR_RETURN(CompiledTrain* const c, TrainFor(batch, role));
+    NamedTensors states;
+    if (options.reset_states) states = variables_.ResetStates();
     const int64_t random[2] = {static_cast<int64_t>(p.seed), p.steps};
     std::vector<Tensor> aligned;
     c->inputs.clear();
@@ -103,7 +105,10 @@ class TrainSessionImpl : public TrainSession {
     FillScalars(c);
     const bool committed = c->context->Run(c->inputs);
     last_ = c->context.get();
-    STRATA_RETURN_IF_ERROR(Check(c->requirements, *c->context));
+    if (const absl::Status fits = Check(c->requirements, *c->context); !fits.ok()) {
+      STRATA_RETURN_IF_ERROR(variables_.SetWeights(states, /*strict=*/false));
+      return fits;
+    }
     StepOutcome out;
     out.loss = Scalar(*c->context, TrainStep::kLoss);
     out.penalty = Scalar(*c->context, TrainStep::kPenalty);

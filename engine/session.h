@@ -115,6 +115,8 @@ struct StepOutcome {
 struct StepOptions {
   // The epoch ends with this step (as it does after the configuration's steps_per_epoch).
   bool end_of_epoch = false;
+  // States that stateful recurrent layers keep from step to step start this step at zero.
+  bool reset_states = false;
 };
 
 // Which weights of a session.
@@ -211,7 +213,16 @@ class Version {
   virtual std::string Profile() const { return {}; }
 };
 
-// The model as a table in a framework's style: "keras", "torchkeras" or "pytorch".
-absl::StatusOr<std::string> Summarize(const v1::Model& model, const std::string& style);
+struct SummaryOptions {
+  std::string style;  // the framework's: "keras", "torchkeras" or "pytorch"
+  // What Keras' summary() takes besides; absent for other styles.
+  int64_t line_length = 0;        // 0: 65, or 98 with connections
+  std::vector<double> positions;  // where the columns end: parts of the line, or characters if the last is above 1
+  bool expand_nested = false;
+  bool show_trainable = false;
+};
+
+// The model as a table.
+absl::StatusOr<std::string> Summarize(const v1::Model& model, const SummaryOptions& options);
 
 }  // namespace strata

@@ -40,6 +40,8 @@ absl::StatusOr<std::vector<std::vector<Shape>>> Walk(const v1::Model& model, int
   return shapes;
 }
 
+}  // namespace
+
 absl::StatusOr<SummaryTable> MakeTable(const v1::Model& given) {
   SummaryTable table;
   STRATA_ASSIGN_OR_RETURN(table.model, Complete(given));
@@ -90,153 +92,6 @@ std::string ClassName(const v1::Layer& layer, v1::Dialect dialect) {
   return names.empty() ? kind->name() : names[0];
 }
 
-std::string TupleText(const Shape& shape) {
-  const std::string inside = absl::StrJoin(
-      shape, ", ", [](std::string* s, int64_t d) { absl::StrAppend(s, d == -1 ? "None" : absl::StrCat(d)); });
-  return absl::StrCat("(", inside, shape.size() == 1 ? ",)" : ")");
-}
-
-// Fits fields into columns that end at `ends`; a field breaks after "),", "],", "}," or "',".
-void AppendRow(std::vector<std::string> fields, const std::vector<size_t>& ends, std::string* out) {
-  const auto any = [&] {
-    for (const std::string& f : fields) {
-      if (!f.empty()) return true;
-    }
-    return false;
-  };
-  while (any()) {
-    std::string line = " ";
-    for (size_t c = 0; c < fields.size(); ++c) {
-      const bool last = c + 1 == fields.size();
-      const size_t begin = c == 0 ? 0 : ends[c - 1], space = last ? 0 : 2;
-      size_t cut = ends[c] - begin - space - (last ? 0 : 1);
-      std::string piece = fields[c].substr(0, cut);
-      size_t best = std::string::npos;
-      for (const char* stop : {"),", "},", "],", "',"}) {
-        if (const size_t at = piece.find(stop); at != std::string::npos) best = std::min(best, at + 2);
-      }
-      if (best != std::string::npos) {
-        cut = best;
-        piece = piece.substr(0, cut);
-      }
-      line += piece;
-      line.append(space, ' ');
-      fields[c] = cut < fields[c].size() ? fields[c].substr(cut) : "";
-      if (line.size() < ends[c]) line.append(ends[c] - line.size(), ' ');
-    }
-    absl::StrAppend(out, line, "\n");
-  }
-}
-
-std::string MemoryText(int64_t count) {
-  double size = static_cast<double>(count) * 4;
-  const char* const units[] = {"Byte", "KB", "MB", "GB", "TB"};
-  for (const char* unit : units) {
-    if (size < 1024) return absl::StrFormat("%.2f %s", size, unit);
-    size /= 1024;
-  }
-  return absl::StrFormat("%.2f PB", size);
-}
-
-// A chain: every call reads the one before it, and no layer is called twice.
-bool EachReadsTheLast(const v1::Model& model) {
-  if (model.inputs_size() != 1) return false;
-  std::string previous = model.inputs(0).name();
-  std::set<std::string> layers;
-  for (const v1::Call& call : model.calls()) {
-    if (call.args_size() != 1 || !call.named_args().empty() || call.args(0).call() != previous) return false;
-    if (!layers.insert(call.layer()).second) return false;
-    previous = call.name();
-  }
-  return true;
-}
-
-// "layer[node][tensor]": which call of the layer, which of its outputs.
-std::string Connection(const v1::Model& model, const v1::Edge& edge) {
-  int node = 0;
-  for (const v1::Call& call : model.calls()) {
-    if (call.name() != edge.call()) continue;
-    for (const v1::Call& other : model.calls()) {
-      if (other.name() == call.name()) break;
-      node += other.layer() == call.layer();
-    }
-    return absl::StrCat("'", call.layer(), "[", node, "][", edge.output(), "]'");
-  }
-  return absl::StrCat("'", edge.call(), "[0][0]'");
-}
-
-// The shape of a layer's output, or of each of its outputs; calls that do not agree are "multiple".
-std::string ShapeText(const SummaryTable& t, const SummaryRow& row) {
-  for (const SummaryRow& other : t.rows) {
-    if (other.layer == row.layer && other.outputs != row.outputs) return "multiple";
-  }
-  if (row.outputs.size() == 1) return TupleText(row.outputs[0]);
-  const auto tuple = [](std::string* s, const Shape& o) { absl::StrAppend(s, TupleText(o)); };
-  const std::string shapes = absl::StrJoin(row.outputs, ", ", tuple);
-  // Attentions return their scores in a tuple, recurrent layers and models a list.
-  const bool attention =
-      row.layer->has_attention() || row.layer->has_additive_attention() || row.layer->has_keras_multi_head_attention();
-  return attention ? absl::StrCat("(", shapes, ")") : absl::StrCat("[", shapes, "]");
-}
-
-}  // namespace
-
-std::string KerasTable(const SummaryTable& t) {
-  const bool chain = EachReadsTheLast(t.model);
-  const size_t width = chain ? 65 : 98;
-  const std::vector<size_t> ends = chain ? std::vector<size_t>{29, 55, 65} : std::vector<size_t>{29, 58, 68, 98};
-  std::string out = absl::StrCat("Model: \"", t.model.name(), "\"\n", std::string(width, '_'), "\n");
-  std::vector<std::string> header{"Layer (type)", "Output Shape", "Param #"};
-  if (!chain) header.push_back("Connected to");
-  AppendRow(header, ends, &out);
-  absl::StrAppend(&out, std::string(width, '='), "\n");
-  const auto add = [&](std::vector<std::string> fields) {
-    AppendRow(std::move(fields), ends, &out);
-    absl::StrAppend(&out, std::string(width, ' '), "\n");
-  };
-  const auto add_input = [&](const PortSpec& in) {
-    std::vector<std::string> fields{in.name + " (InputLayer)", absl::StrCat("[", TupleText(in.shape), "]"), "0"};
-    if (!chain) fields.push_back("[]");
-    add(std::move(fields));
-  };
-  const auto add_layer = [&](const SummaryRow& row) {
-    std::vector<std::string> fields{absl::StrCat(row.layer->name(), " (", ClassName(*row.layer, v1::KERAS), ")"),
-                                    ShapeText(t, row), absl::StrCat(row.num_parameters)};
-    if (!chain) {
-      std::vector<std::string> connections;
-      for (const v1::Call& call : t.model.calls()) {
-        if (call.layer() != row.layer->name()) continue;
-        for (const v1::Edge& edge : call.args()) connections.push_back(Connection(t.model, edge));
-      }
-      fields.push_back(absl::StrCat("[", absl::StrJoin(connections, ", "), "]"));
-    }
-    add(std::move(fields));
-  };
-  // The first call of each layer.
-  std::map<std::string, const SummaryRow*> first;
-  for (const SummaryRow& row : t.rows) first.emplace(row.call->layer(), &row);
-  const int inputs = t.model.inputs_size();
-  for (const int place : KerasOrder(t.model)) {
-    if (place < inputs) {
-      if (!chain || t.model.functional()) add_input(t.inputs[place]);
-    } else if (const auto row = first.find(t.model.layers(place - inputs).name()); row != first.end()) {
-      add_layer(*row->second);
-    }
-  }
-  absl::StrAppend(&out, std::string(width, '='), "\n");
-  const auto total = [&](const char* label, int64_t count) {
-    absl::StrAppend(&out, label, " params: ", count, " (", MemoryText(count), ")\n");
-  };
-  total("Total", t.total);
-  total("Trainable", t.trainable);
-  total("Non-trainable", t.total - t.trainable);
-  absl::StrAppend(&out, std::string(width, '_'), "\n");
-  return out;
-}
-
-namespace {
-
-// The model of a row whose layer is one, by itself: with the shapes that its call gives it.
 v1::Model Inner(const SummaryTable& table, const SummaryRow& row) {
   v1::Model model = row.layer->model();
   model.set_dialect(table.model.dialect());
@@ -248,6 +103,8 @@ v1::Model Inner(const SummaryTable& table, const SummaryRow& row) {
   }
   return model;
 }
+
+namespace {
 
 // 1234567 as "1,234,567".
 std::string Grouped(int64_t count) {
@@ -349,13 +206,22 @@ absl::StatusOr<v1::Model> WithInputSizes(const v1::Model& given) {
   return model;
 }
 
-absl::StatusOr<std::string> Summarize(const v1::Model& model, const std::string& style) {
+absl::StatusOr<std::string> Summarize(const v1::Model& model, const SummaryOptions& options) {
+  const std::string& style = options.style;
+  if (style != "keras") {
+    const char* field = options.line_length != 0     ? "line_length"
+                        : !options.positions.empty() ? "positions"
+                        : options.expand_nested      ? "expand_nested"
+                        : options.show_trainable     ? "show_trainable"
+                                                     : nullptr;
+    if (field != nullptr) return InvalidArgument(field, ": must be absent for a style other than keras, got one");
+  }
   if (style == "pytorch") {
     STRATA_ASSIGN_OR_RETURN(const v1::Model complete, WithInputSizes(model));
     return PrintPytorch(complete) + "\n";
   }
   STRATA_ASSIGN_OR_RETURN(const SummaryTable table, MakeTable(model));
-  if (style == "keras") return KerasTable(table);
+  if (style == "keras") return KerasTable(table, options);
   if (style == "torchkeras") return TorchkerasTable(table);
   return InvalidArgument("style: must be keras, torchkeras or pytorch, got ", style);
 }

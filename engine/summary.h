@@ -28,8 +28,14 @@ struct SummaryTable {
 
 // A functional model's places in the order of Keras' table: inputs by index, then layers by index behind the inputs.
 std::vector<int> KerasOrder(const v1::Model& model);
+absl::StatusOr<SummaryTable> MakeTable(const v1::Model& model);
+// The model of a row whose layer is one, by itself: with the shapes that its call gives it.
+v1::Model Inner(const SummaryTable& table, const SummaryRow& row);
+// The class of a layer in a dialect's framework.
+std::string ClassName(const v1::Layer& layer, v1::Dialect dialect);
+
 // model.summary(): 65 columns for a chain of layers, 98 with connections.
-std::string KerasTable(const SummaryTable& table);
+absl::StatusOr<std::string> KerasTable(const SummaryTable& table, const SummaryOptions& options);
 // torchkeras' summary(model, input_shape).
 absl::StatusOr<std::string> TorchkerasTable(const SummaryTable& table);
 // A PyTorch model with the sizes that its definition leaves open and its inputs decide (in_features, input_size, ...).

@@ -1,6 +1,7 @@
 #include "engine/variables.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -64,6 +65,17 @@ absl::Status Variables::SetWeights(const NamedTensors& weights, bool strict) {
     if (!IsOfOtherLoss(name)) Overwrite(name, t);
   }
   return absl::OkStatus();
+}
+
+NamedTensors Variables::ResetStates() {
+  NamedTensors before;
+  for (const std::string& name : weights_) {
+    if (!checkpoint::IsRecurrentState(name)) continue;
+    Tensor& t = all_.at(name);
+    before[name] = t.Clone();
+    std::memset(t.raw(), 0, t.size_bytes());
+  }
+  return before;
 }
 
 void Variables::Keep(const std::string& label) { kept_[label] = Weights(); }

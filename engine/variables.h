@@ -29,6 +29,9 @@ class Variables {
   // Every name must be a weight with its type and shape; with `strict` every weight must be named.
   absl::Status SetWeights(const NamedTensors& weights, bool strict);
 
+  // What stateful recurrent layers keep from step to step becomes zero. Returns what it was.
+  NamedTensors ResetStates();
+
   // Keeps a copy of the weights as they are, in place of an older one with this label.
   void Keep(const std::string& label);
   bool Keeps(const std::string& label) const { return kept_.count(label) > 0; }

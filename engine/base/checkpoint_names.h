@@ -20,4 +20,15 @@ constexpr bool IsOfLoss(std::string_view weight) {
   return (separator == '.' || separator == '/') && digit >= '0' && digit <= '9';
 }
 
+// What the own names of states begin with that stateful recurrent layers keep from step to step, then the state's
+// index: "lstm/states.0", in a wrapper "both/forward_states.1".
+inline constexpr char kRecurrentState[] = "states.";
+constexpr bool IsRecurrentState(std::string_view weight) {
+  const std::string_view own = weight.substr(weight.rfind('/') + 1);
+  const size_t at = own.rfind(kRecurrentState);
+  if (at == std::string_view::npos || (at > 0 && own[at - 1] != '_')) return false;
+  const std::string_view index = own.substr(at + std::string_view(kRecurrentState).size());
+  return !index.empty() && index.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
 }  // namespace strata::checkpoint

@@ -57,6 +57,7 @@ Value Graph::AddVariable(const VariableInfo& info) {
   const Value v = AddNode(Op::kVariable, VariableAttrs{index}, {}, {{info.dtype, info.shape}})[0];
   variables_.push_back(info);
   variables_.back().value = v.id;
+  variable_of_name_[info.name] = index;
   return v;
 }
 
@@ -84,10 +85,8 @@ void Graph::AppendError(std::string_view suffix) {
 }
 
 int32_t Graph::FindVariable(std::string_view name) const {
-  for (size_t i = 0; i < variables_.size(); ++i) {
-    if (variables_[i].name == name) return static_cast<int32_t>(i);
-  }
-  return -1;
+  const auto it = variable_of_name_.find(absl::string_view(name.data(), name.size()));
+  return it == variable_of_name_.end() ? -1 : it->second;
 }
 
 Value Graph::AppendOutput(NodeId node, DType dtype, Shape shape) {

@@ -15,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "engine/base/tensor.h"
 #include "engine/graph/op.h"
@@ -121,6 +122,7 @@ class Graph {
   std::vector<NamedValue> inputs_;
   std::vector<NamedValue> outputs_;
   std::vector<VariableInfo> variables_;
+  absl::flat_hash_map<std::string, int32_t> variable_of_name_;
 };
 
 // One line a node: "%3 = matmul(%0, %2) : f32[4, 8]". The same graph prints the same text.

@@ -31,9 +31,7 @@ std::string Scope::FullName(std::string_view name) const {
 Value Scope::Param(std::string_view name, Shape shape, ParamOptions options) {
   if (captures_ != nullptr) return Capture(Outside().Param(name, std::move(shape), std::move(options)));
   const std::string full = FullName(name);
-  for (const ParamSpec& p : collected_->params) {
-    if (p.name == full) return p.value;  // another call of the same layer
-  }
+  if (const ParamSpec* p = collected_->Find(full)) return p->value;  // another call of the same layer
   if (!ok()) return {graph_, -1};
   int64_t count = 0;
   if (!CheckedNumElements(shape, &count))
@@ -45,9 +43,9 @@ Value Scope::Param(std::string_view name, Shape shape, ParamOptions options) {
   if (const size_t at = mine_.empty() || matrix ? std::string::npos : stream.rfind(mine_); at != std::string::npos) {
     stream.replace(at, mine_.size(), other_);
   }
-  collected_->params.push_back({full, std::move(stream), DType::kF32, shape, matrix ? *matrices_ : options.initializer,
-                                std::move(options.adjust), trainable, false, v,
-                                options.constraint ? *options.constraint : v1::Constraint()});
+  collected_->Add({full, std::move(stream), DType::kF32, shape, matrix ? *matrices_ : options.initializer,
+                   std::move(options.adjust), trainable, false, v,
+                   options.constraint ? *options.constraint : v1::Constraint()});
   if (options.regularizer != nullptr) AddPenalty(Penalty(*options.regularizer, v));
   return v;
 }
@@ -55,14 +53,12 @@ Value Scope::Param(std::string_view name, Shape shape, ParamOptions options) {
 Value Scope::State(std::string_view name, Shape shape, double start, DType dtype) {
   if (captures_ != nullptr) return Fail(absl::StrCat("cell: must not keep state of its own, got ", std::string(name)));
   const std::string full = FullName(name);
-  for (const ParamSpec& p : collected_->params) {
-    if (p.name == full) return p.value;
-  }
+  if (const ParamSpec* p = collected_->Find(full)) return p->value;
   if (!ok()) return {graph_, -1};
   v1::Initializer initializer;
   initializer.mutable_constant()->set_value(start);
   const Value v = graph_->AddVariable({full, dtype, shape, VariableInfo::Kind::kBuffer, false});
-  collected_->params.push_back({full, full, dtype, shape, initializer, nullptr, false, true, v, {}});
+  collected_->Add({full, full, dtype, shape, initializer, nullptr, false, true, v, {}});
   return v;
 }
 

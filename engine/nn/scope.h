@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "engine/graph/graph.h"
 #include "strata/v1/common.pb.h"
 #include "strata/v1/schema.pb.h"
@@ -84,11 +85,22 @@ struct Requirement {
 
 // Collected over a whole model.
 struct Collected {
-  std::vector<ParamSpec> params;     // in order of declaration
+  std::vector<ParamSpec> params;     // in order of declaration; Add() only
   std::vector<StateUpdate> updates;  // of buffers and random state
   std::vector<Value> penalties;      // scalars, added to the loss
   std::vector<Requirement> requirements;
   bool rows_mixed = false;  // an output row depends on other rows
+
+  // nullptr if no parameter or state has this full name. Valid until the next one is added.
+  const ParamSpec* Find(const std::string& name) const {
+    const auto it = place_of_name.find(name);
+    return it == place_of_name.end() ? nullptr : &params[it->second];
+  }
+  void Add(ParamSpec spec) {
+    place_of_name[spec.name] = params.size();
+    params.push_back(std::move(spec));
+  }
+  absl::flat_hash_map<std::string, size_t> place_of_name;
 };
 
 // What the body of a loop uses of the graph around it: parameters and random draws become constants of the loop.

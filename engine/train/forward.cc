@@ -142,10 +142,9 @@ absl::Status ForwardBuilder::AddBatch(const Signature& batch) {
     ++i;
   }
   known.insert(arguments.begin(), arguments.end());
-  i = 0;
   for (const v1::NamedMetric& m : config_.metrics()) {
     if (!m.target().empty()) add(m.target());
-    ++i;
+    if (!m.sample_weight().empty()) add(m.sample_weight());
   }
   samples_ = -1;
   for (const PortSpec& t : batch) {
@@ -293,10 +292,21 @@ std::vector<MetricSpec> ForwardBuilder::AddMetrics(const Forward& f) {
     const MetricPlace place = PlaceOf(m, config_);
     const nn::Annotated prediction = OutputOf(path + ".output", place.output, 0, f);
     const Value truth = TensorOf(path, place.target);
-    if (!graph_->ok()) break;
     // What Keras' mask leaves out does not count.
+    Value weight = prediction.mask;
+    if (!m.sample_weight().empty()) {
+      Value given = Cast(TensorOf(path, m.sample_weight()), DType::kF32);
+      if (!graph_->ok()) break;
+      if (weight) {
+        if (given.rank() > weight.rank() && given.dim(-1) == 1) given = Squeeze(given, -1);
+        while (given.rank() < weight.rank()) given = ExpandDims(given, -1);
+        given = given * Cast(weight, given.dtype());
+      }
+      weight = given;
+    }
+    if (!graph_->ok()) break;
     nn::Scope at = s.At(absl::StrCat(path, ".metric")).At(KindName(m.metric()));
-    const nn::MetricTerms terms = nn::BuildMetric(at, m.metric(), truth, prediction, prediction.mask);
+    const nn::MetricTerms terms = nn::BuildMetric(at, m.metric(), truth, prediction, weight);
     at.NameError();
     if (!graph_->ok()) break;
     MetricSpec spec{names[i], graph_->outputs().size(), {}, terms.result};

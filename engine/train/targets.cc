@@ -91,6 +91,9 @@ LikelyBatch GuessBatch(const v1::Model& model, const v1::TrainingConfig& config,
     if (!o.loss().has_triplet_margin()) uses[o.target().empty() ? DefaultTarget(i) : o.target()].push_back(use);
   }
   for (const v1::NamedMetric& m : config.metrics()) {
+    if (!m.sample_weight().empty() && !known(m.sample_weight())) {
+      batch.signature.push_back({m.sample_weight(), DType::kF32, {samples}});
+    }
     const MetricPlace place = PlaceOf(m, config);
     Use use{.metric = &m, .prediction = output(place.output, 0)};
     if (use.prediction != nullptr) uses[place.target].push_back(use);

@@ -20,7 +20,7 @@ class Engine {
   virtual absl::StatusOr<v1::Model> Complete(const v1::Model& model) const = 0;
   virtual absl::StatusOr<ModelFacts> Inspect(const v1::Model& model, const v1::TrainingConfig* config,
                                              int64_t batch_size) const = 0;
-  virtual absl::StatusOr<std::string> Summarize(const v1::Model& model, const std::string& style) const = 0;
+  virtual absl::StatusOr<std::string> Summarize(const v1::Model& model, const SummaryOptions& options) const = 0;
   virtual absl::StatusOr<std::unique_ptr<TrainSession>> CreateSession(const v1::Model& model,
                                                                       const v1::TrainingConfig& config,
                                                                       const SessionOptions& options) const = 0;

@@ -13,8 +13,8 @@ class RealEngine final : public Engine {
                                      int64_t batch_size) const override {
     return strata::Inspect(model, config, batch_size);
   }
-  absl::StatusOr<std::string> Summarize(const v1::Model& model, const std::string& style) const override {
-    return strata::Summarize(model, style);
+  absl::StatusOr<std::string> Summarize(const v1::Model& model, const SummaryOptions& options) const override {
+    return strata::Summarize(model, options);
   }
   absl::StatusOr<std::unique_ptr<TrainSession>> CreateSession(const v1::Model& model, const v1::TrainingConfig& config,
                                                               const SessionOptions& options) const override {

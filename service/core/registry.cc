@@ -278,25 +278,28 @@ absl::StatusOr<v1::SummaryResponse> ModelRegistry::Summary(const v1::SummaryRequ
   } else {
     return InvalidArgument("of: must be given as name or model, got neither");
   }
-  std::string style;
+  SummaryOptions options{.line_length = request.line_length(),
+                         .positions = {request.positions().begin(), request.positions().end()},
+                         .expand_nested = request.expand_nested(),
+                         .show_trainable = request.show_trainable()};
   switch (request.style()) {
     case v1::SummaryRequest::STYLE_UNSPECIFIED:
-      style = model.dialect() == v1::KERAS ? "keras" : "pytorch";
+      options.style = model.dialect() == v1::KERAS ? "keras" : "pytorch";
       break;
     case v1::SummaryRequest::KERAS_TABLE:
-      style = "keras";
+      options.style = "keras";
       break;
     case v1::SummaryRequest::TORCHKERAS_TABLE:
-      style = "torchkeras";
+      options.style = "torchkeras";
       break;
     case v1::SummaryRequest::PYTORCH_PRINT:
-      style = "pytorch";
+      options.style = "pytorch";
       break;
     default:
       return InvalidArgument("style: must be a known style, got ", static_cast<int>(request.style()));
   }
   v1::SummaryResponse response;
-  STRATA_ASSIGN_OR_RETURN(*response.mutable_text(), options_.engine->Summarize(model, style));
+  STRATA_ASSIGN_OR_RETURN(*response.mutable_text(), options_.engine->Summarize(model, options));
   return response;
 }
 

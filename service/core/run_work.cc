@@ -94,7 +94,8 @@ absl::Status Run::DoBatch(const v1::Batch& batch, v1::TrainResponse* response) {
   STRATA_ASSIGN_OR_RETURN(const BatchViews parsed, ViewsOf("batch.tensors", batch.tensors()));
   evaluating_ = false;
   const absl::Time began = absl::Now();
-  const absl::StatusOr<StepOutcome> outcome = session_->Step(parsed.views, {.end_of_epoch = batch.end_of_epoch()});
+  const absl::StatusOr<StepOutcome> outcome =
+      session_->Step(parsed.views, {.end_of_epoch = batch.end_of_epoch(), .reset_states = batch.reset_states()});
   if (!outcome.ok()) {
     // The engine refuses a batch (nothing has changed, the number is not used up) or the run cannot go on: a step that
     // is not finite under FAIL_RUN, or a bug.

@@ -187,6 +187,38 @@ TEST_F(RealEngine, Batches) {
          StatusCode::INVALID_ARGUMENT, "");
 }
 
+// States go from batch to batch until a batch resets them; a summary takes what Keras' takes.
+TEST_F(RealEngine, StatefulLayersAndSummaries) {
+  const std::string model = R"(name: "s" dialect: KERAS inputs { name: "x" shape: 1 batch_size: 2 }
+      layers { reshape { target_shape: [1, 1] } } layers { lstm { units: 2 stateful: true } }
+      layers { name: "head" model { layers { linear { units: 1 } } } })";
+  ASSERT_TRUE(Create(model).ok());
+  const std::string config = "objectives { loss { mean_squared_error {} } } optimizer { sgd { learning_rate: 0 } }";
+  const auto loss_of = [&](const char* run, int batches, bool reset) {
+    std::vector<v1::TrainRequest> requests;
+    for (int i = 1; i <= batches; ++i) requests.push_back(Batch(static_cast<uint64_t>(i), {1, 2}, {0, 1}));
+    requests.back().mutable_batch()->set_reset_states(reset);
+    v1::TrainResponse last;
+    EXPECT_TRUE(Train("s", run, config, requests, &last).ok());
+    return last.step().loss();
+  };
+  const double first = loss_of("first", 1, false), second = loss_of("second", 2, false);
+  EXPECT_NE(first, second);
+  EXPECT_EQ(loss_of("reset", 2, true), first);
+
+  const auto summary = [&](const std::string& fields, v1::SummaryResponse* response) {
+    grpc::ClientContext context;
+    return models_->Summary(&context, Parse<v1::SummaryRequest>("name: \"s\" " + fields), response);
+  };
+  v1::SummaryResponse response;
+  ASSERT_TRUE(summary("line_length: 60 expand_nested: true show_trainable: true", &response).ok());
+  EXPECT_NE(response.text().find("| dense (Dense)"), std::string::npos) << response.text();
+  EXPECT_NE(response.text().find(std::string(71, '_') + "\n"), std::string::npos) << response.text();
+  Expect(summary("positions: 1", &response), StatusCode::INVALID_ARGUMENT, "positions: must be 3");
+  Expect(summary("style: PYTORCH_PRINT show_trainable: true", &response), StatusCode::INVALID_ARGUMENT,
+         "show_trainable");
+}
+
 // A schedule, accumulation, an average of weights and best weights in one run, interrupted by the death of the server.
 TEST_F(RealEngine, WhatATrainingRemembersSurvivesTheServer) {
   auto mortal = std::make_unique<ServerProcess>(dir_ / "mortal", dir_ / "mortal-server");

@@ -265,6 +265,50 @@ struct BadBatch {
   const char* message;
 };
 
+// A stateful layer goes on from the last batch, unless its states are reset; a refused batch resets nothing.
+TEST(Session, ResetsStates) {
+  const auto session =
+      MakeSession(R"(name: "s" dialect: KERAS inputs { shape: [3, 1] batch_size: 2 }
+      layers { lstm { units: 2 stateful: true } } layers { linear { units: 1 } })",
+                  R"(objectives { loss { mean_squared_error {} } } optimizer { sgd { learning_rate: 0 } } seed: 1)");
+  ASSERT_NE(session, nullptr);
+  Tensor x(DType::kF32, {2, 3, 1}), y(DType::kF32, {2, 1});
+  for (int i = 0; i < 6; ++i) x.data<float>()[i] = 0.5f * static_cast<float>(i) - 1;
+  const NamedViews batch{{"input", x.view()}, {"target", y.view()}};
+  const auto loss = [&](bool reset) {
+    const auto step = session->Step(batch, {.reset_states = reset});
+    EXPECT_TRUE(step.ok()) << step.status();
+    return step.ok() ? step->loss : 0;
+  };
+  const double first = loss(false), second = loss(false);
+  EXPECT_NE(first, second);
+  const NamedTensors before = session->Weights();
+  EXPECT_FALSE(session->Step({{"input", x.view()}}, {.reset_states = true}).ok());
+  ExpectEqual(session->Weights(), before, 0);
+  EXPECT_EQ(loss(true), first);
+  EXPECT_EQ(loss(false), second);
+}
+
+// A metric has weights only where it names them.
+TEST(Session, WeighsMetricsThatNameTheirWeights) {
+  const auto session = MakeSession(R"(name: "m" dialect: KERAS inputs { shape: 1 } layers { linear { units: 1 } })", R"(
+      objectives { loss { mean_squared_error {} } } optimizer { sgd { learning_rate: 0 } } seed: 1
+      metrics { metric { name: "plain" mean_absolute_error {} } }
+      metrics { metric { name: "weighted" mean_absolute_error {} } sample_weight: "w" })");
+  ASSERT_NE(session, nullptr);
+  Tensor x(DType::kF32, {2, 1}), y(DType::kF32, {2, 1}), w(DType::kF32, {2});
+  y.data<float>()[0] = 1;
+  y.data<float>()[1] = 3;
+  w.data<float>()[0] = 3;
+  w.data<float>()[1] = 1;
+  const auto step = session->Step({{"input", x.view()}, {"target", y.view()}, {"w", w.view()}});
+  ASSERT_TRUE(step.ok()) << step.status();
+  EXPECT_FLOAT_EQ(step->metrics.at("plain"), 2);
+  EXPECT_FLOAT_EQ(step->metrics.at("weighted"), 1.5);
+  const auto without = session->Step({{"input", x.view()}, {"target", y.view()}});
+  EXPECT_EQ(without.status().message(), "tensors[\"w\"]: must be given for metrics[1], got nothing");
+}
+
 TEST(Session, RefusesBadBatches) {
   auto session = MakeSession(kMlp, kConfig);
   const BadBatch rows[] = {

@@ -15,7 +15,7 @@ v1::Model Parse(const std::string& text) {
 }
 
 void ExpectText(const std::string& model, const std::string& style, const std::string& want) {
-  auto text = Summarize(Parse(model), style);
+  auto text = Summarize(Parse(model), {.style = style});
   ASSERT_TRUE(text.ok()) << text.status();
   EXPECT_EQ(*text, want);
 }
@@ -173,8 +173,58 @@ Estimated Total Size (MB): 0.008938
 )");
 }
 
+TEST(Summary, KerasExpandsModels) {
+  const auto text = Summarize(Parse(R"(name: "outer" dialect: KERAS functional: true inputs { name: "x" shape: 8 }
+                layers { name: "inner" trainable: false model { functional: true inputs { name: "i" } layers { name: "a" linear { units: 4 } } } }
+                layers { name: "o" linear { units: 2 } })"),
+                              {.style = "keras", .expand_nested = true, .show_trainable = true});
+  ASSERT_TRUE(text.ok()) << text.status();
+  EXPECT_EQ(*text, R"(Model: "outer"
+____________________________________________________________________________
+ Layer (type)                Output Shape              Param #   Trainable  
+============================================================================
+ x (InputLayer)              [(None, 8)]               0         Y          
+                                                                            
+ inner (Functional)          (None, 4)                 36        N          
+|¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯|
+| i (InputLayer)             [(None, 8)]               0         N         |
+|                                                                          |
+| a (Dense)                  (None, 4)                 36        N         |
+¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯
+ o (Dense)                   (None, 2)                 10        Y          
+                                                                            
+============================================================================
+Total params: 46 (184.00 Byte)
+Trainable params: 10 (40.00 Byte)
+Non-trainable params: 36 (144.00 Byte)
+____________________________________________________________________________
+)");
+}
+
+TEST(Summary, RefusesColumnsThatHoldNothing) {
+  const v1::Model model = Parse(R"(name: "m" dialect: KERAS inputs { shape: 2 } layers { linear { units: 1 } })");
+  const struct {
+    SummaryOptions options;
+    const char* message;
+  } rows[] = {
+      {{.style = "keras", .positions = {0.5, 1}}, "positions: must be 3 for this model, got 2"},
+      {{.style = "keras", .positions = {0.5, 0.5, 1}},
+       "positions: must grow by 4 characters or more and be at most 1000, got 0.5"},
+      {{.style = "keras", .positions = {20, 40, 1e30}},
+       "positions: must grow by 4 characters or more and be at most 1000, got 1e+30"},
+      {{.style = "keras", .line_length = -1}, "line_length: must be in [0, 1000], got -1"},
+      {{.style = "torchkeras", .expand_nested = true},
+       "expand_nested: must be absent for a style other than keras, got one"},
+  };
+  for (const auto& row : rows) {
+    const auto text = Summarize(model, row.options);
+    EXPECT_EQ(text.status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(text.status().message(), row.message);
+  }
+}
+
 TEST(Summary, RefusesAnUnknownStyle) {
-  EXPECT_EQ(Summarize(Parse(kNet), "html").status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(Summarize(Parse(kNet), {.style = "html"}).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
 }  // namespace

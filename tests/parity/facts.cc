@@ -164,7 +164,15 @@ void CheckModelFacts(const Case& c, const v1::Model& model, const nn::Collected&
     for (const nn::ParamSpec& p : collected.params) count += NumElements(p.shape);
     result->Check(c.call["count_params"] == count, absl::StrCat("call.count_params: is ", count));
   }
-  if (c.call.contains("summary")) CheckText("call.summary", Summarize(model, "keras"), c.call["summary"], result);
+  if (!c.call.contains("summary")) return;
+  // What summary() was called with.
+  const Json with = c.call.value("summary_options", Json::object());
+  const SummaryOptions options{.style = "keras",
+                               .line_length = with.value("line_length", int64_t{0}),
+                               .positions = with.value("positions", std::vector<double>()),
+                               .expand_nested = with.value("expand_nested", false),
+                               .show_trainable = with.value("show_trainable", false)};
+  CheckText("call.summary", Summarize(model, options), c.call["summary"], result);
 }
 
 Result RunText(const Case& c) {

@@ -27,7 +27,7 @@ const Json& Part(const Case& c, const char* name) {
 // Names that the runner understands in `component`.
 absl::Status CheckParts(const Case& c) {
   for (const auto& [key, value] : c.component.items()) {
-    if (Keras(c) && key == "loss_weights") continue;
+    if (Keras(c) && (key == "loss_weights" || key == "weighted_metrics")) continue;
     if (key != "scheduler" && key != "model" && key != "loss" && key != "optimizer" && key != "metrics" &&
         key != "regularizers" && key != "clip") {
       return InvalidArgument("component.", key, ": unknown member");
@@ -57,10 +57,12 @@ std::string OfOutput(const v1::Model& model, const char* what, const std::string
   return model.outputs_size() > 1 ? absl::StrCat(what, "_", output) : what;
 }
 
-// compile()'s arguments for several outputs: as files hold them.
+// compile()'s arguments for several outputs, or with weighted metrics: as files hold them.
 absl::StatusOr<v1::TrainingConfig> CompiledConfig(const Case& c, const v1::Model& model) {
-  const Json json = {
-      {"loss", Part(c, "loss")}, {"metrics", Part(c, "metrics")}, {"loss_weights", Part(c, "loss_weights")}};
+  Json json = {{"loss", Part(c, "loss")}, {"metrics", Part(c, "metrics")}, {"loss_weights", Part(c, "loss_weights")}};
+  STRATA_ASSIGN_OR_RETURN(const v1::TrainingConfig plain,
+                          ImportKerasTraining(model, json.dump(), CustomObjects(c.dialect)));
+  json["weighted_metrics"] = Part(c, "weighted_metrics");
   STRATA_ASSIGN_OR_RETURN(v1::TrainingConfig config, ImportKerasTraining(model, json.dump(), CustomObjects(c.dialect)));
   STRATA_ASSIGN_OR_RETURN(*config.mutable_optimizer(), ImportOptimizer(c.dialect, c.Text(Part(c, "optimizer"))));
   const auto weight_of = [&](const std::string& output) {
@@ -74,16 +76,18 @@ absl::StatusOr<v1::TrainingConfig> CompiledConfig(const Case& c, const v1::Model
     o.set_target(OfOutput(model, "y", output));
     o.set_sample_weight(weight_of(output));
   }
-  for (v1::NamedMetric& m : *config.mutable_metrics()) {
+  for (int i = 0; i < config.metrics_size(); ++i) {
+    v1::NamedMetric& m = *config.mutable_metrics(i);
     const std::string output = m.output().empty() ? only : m.output();
     m.set_target(OfOutput(model, "y", output));
+    if (i >= plain.metrics_size()) m.set_sample_weight(weight_of(output));
   }
   return config;
 }
 
 absl::StatusOr<v1::TrainingConfig> ConfigOf(const Case& c, const v1::Model& model) {
   STRATA_RETURN_IF_ERROR(CheckParts(c));
-  if (model.outputs_size() > 1) return CompiledConfig(c, model);
+  if (model.outputs_size() > 1 || c.component.contains("weighted_metrics")) return CompiledConfig(c, model);
   v1::TrainingConfig config;
   v1::Objective* objective = config.add_objectives();
   STRATA_ASSIGN_OR_RETURN(*objective->mutable_loss(),
@@ -150,7 +154,7 @@ struct Batches {
     }
     for (const v1::NamedMetric& m : config.metrics()) {
       if (m.target().empty()) continue;  // the objective's
-      STRATA_RETURN_IF_ERROR(AddTarget(m.target(), "", prefix, suffix, begin, end, &batch));
+      STRATA_RETURN_IF_ERROR(AddTarget(m.target(), m.sample_weight(), prefix, suffix, begin, end, &batch));
     }
     return batch;
   }
@@ -210,9 +214,11 @@ absl::Status TrainSteps(const Case& c, const Batches& batches, TrainSession* ses
   int64_t count = 0;
   while (batches.NumTargets("", absl::StrCat(".", count)) > 0) ++count;
   if (count == 0) return InvalidArgument("inputs: the case has no batch");
+  const auto resets = c.call.value("reset_states", std::vector<int64_t>());  // steps before which states are reset
   for (int64_t k = 0; k < c.call["steps"].get<int64_t>(); ++k) {
     STRATA_ASSIGN_OR_RETURN(const NamedViews batch, batches.Rows("", absl::StrCat(".", k % count), 0, -1));
-    STRATA_ASSIGN_OR_RETURN(const StepOutcome step, session->Step(batch));
+    const bool reset = std::find(resets.begin(), resets.end(), k) != resets.end();
+    STRATA_ASSIGN_OR_RETURN(const StepOutcome step, session->Step(batch, {.reset_states = reset}));
     Record(c, step, curves);
   }
   if (!c.call.value("evaluate", false)) return absl::OkStatus();

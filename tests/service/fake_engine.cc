@@ -252,8 +252,8 @@ absl::StatusOr<ModelFacts> FakeEngine::Inspect(const v1::Model& model, const v1:
   return facts;
 }
 
-absl::StatusOr<std::string> FakeEngine::Summarize(const v1::Model& model, const std::string& style) const {
-  return absl::StrCat(style, " ", model.name());
+absl::StatusOr<std::string> FakeEngine::Summarize(const v1::Model& model, const SummaryOptions& options) const {
+  return absl::StrCat(options.style, " ", model.name());
 }
 
 absl::StatusOr<std::unique_ptr<TrainSession>> FakeEngine::CreateSession(const v1::Model& model,

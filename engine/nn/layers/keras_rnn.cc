@@ -1,5 +1,7 @@
 #include "engine/nn/layers/keras_rnn.h"
 
+#include "engine/base/checkpoint_names.h"
+
 namespace strata::nn {
 
 std::vector<Value> KerasStates(Scope& s, const Args& args, bool stateful, const std::vector<Shape>& shapes) {
@@ -12,7 +14,8 @@ std::vector<Value> KerasStates(Scope& s, const Args& args, bool stateful, const 
                             ShapeString(states.back().shape())));
       }
     } else {
-      states.push_back(stateful ? s.State(absl::StrCat("states.", i), shapes[i], 0) : Full(s.graph(), 0, shapes[i]));
+      states.push_back(stateful ? s.State(absl::StrCat(checkpoint::kRecurrentState, i), shapes[i], 0)
+                                : Full(s.graph(), 0, shapes[i]));
     }
   }
   return states;
