@@ -41,12 +41,24 @@ std::string At(const std::string& path, std::string_view list, int i) {
   return absl::StrCat(path, path.empty() ? "" : ".", absl::string_view(list.data(), list.size()), "[", i, "]");
 }
 
-// The first of name, name_1, name_2, ... that `taken` lacks; takes it.
-std::string TakeName(const std::string& name, std::set<std::string>* taken) {
-  std::string candidate = name;
-  for (int i = 1; !taken->insert(candidate).second; ++i) candidate = absl::StrCat(name, "_", i);
-  return candidate;
-}
+// Names that must differ: of inputs, of layers, ...
+class Names {
+ public:
+  // False if the name was taken.
+  bool Take(const std::string& name) { return taken_.insert(name).second; }
+  // Takes the first of name, name_1, name_2, ... that was not.
+  std::string TakeNext(const std::string& name) {
+    int& number = numbers_[name];
+    std::string candidate = number == 0 ? name : absl::StrCat(name, "_", number);
+    while (!Take(candidate)) candidate = absl::StrCat(name, "_", ++number);
+    return candidate;
+  }
+  const std::set<std::string>& taken() const { return taken_; }
+
+ private:
+  std::set<std::string> taken_;
+  std::map<std::string, int> numbers_;  // by name: all with smaller numbers are taken
+};
 
 absl::Status CompleteInputs(const std::string& path, int depth, v1::Model* model) {
   if (model->inputs().empty()) {
@@ -54,16 +66,16 @@ absl::Status CompleteInputs(const std::string& path, int depth, v1::Model* model
     if (depth == 0) return InvalidArgument(path, path.empty() ? "" : ".", "inputs: must not be empty, got none");
     model->add_inputs();
   }
-  std::set<std::string> taken;
+  Names names;
   for (const v1::Input& input : model->inputs()) {
-    if (!input.name().empty()) taken.insert(input.name());
+    if (!input.name().empty()) names.Take(input.name());
   }
   std::set<std::string> seen;
   for (int i = 0; i < model->inputs_size(); ++i) {
     v1::Input* input = model->mutable_inputs(i);
     const std::string at = At(path, "inputs", i);
     if (input->name().empty()) {
-      input->set_name(TakeName(model->inputs_size() == 1 ? "input" : absl::StrCat("input_", i + 1), &taken));
+      input->set_name(names.TakeNext(model->inputs_size() == 1 ? "input" : absl::StrCat("input_", i + 1)));
     }
     if (!seen.insert(input->name()).second) {
       return InvalidArgument(at, ".name: must be unique, got \"", input->name(), "\"");
@@ -85,12 +97,12 @@ absl::Status CompleteInputs(const std::string& path, int depth, v1::Model* model
 }
 
 absl::Status NameLayers(v1::Dialect dialect, const std::string& path, v1::Model* model) {
-  std::set<std::string> taken;
+  Names names;
   for (int i = 0; i < model->layers_size(); ++i) {
     const std::string& name = model->layers(i).name();
     if (name.empty()) continue;
     const std::string at = At(path, "layers", i);
-    if (!taken.insert(name).second) return InvalidArgument(at, ".name: must be unique, got \"", name, "\"");
+    if (!names.Take(name)) return InvalidArgument(at, ".name: must be unique, got \"", name, "\"");
     if (dialect == v1::PYTORCH && absl::StrContains(name, ".")) {
       return InvalidArgument(at, ".name: must not contain a dot, got \"", name, "\"");
     }
@@ -99,19 +111,19 @@ absl::Status NameLayers(v1::Dialect dialect, const std::string& path, v1::Model*
     v1::Layer* layer = model->mutable_layers(i);
     if (!layer->name().empty()) continue;
     if (dialect == v1::KERAS) {
-      layer->set_name(TakeName(AutomaticName(dialect, *layer), &taken));
+      layer->set_name(names.TakeNext(AutomaticName(dialect, *layer)));
     } else {
       layer->set_name(absl::StrCat(i));
-      if (!taken.insert(layer->name()).second) {
+      if (!names.Take(layer->name())) {
         return InvalidArgument(At(path, "layers", i), ".name: must be unique, got \"", i, "\"");
       }
     }
   }
   // Otherwise "a/b" of one layer and "b" inside layer "a" would be the same parameter.
-  for (auto it = taken.begin(); it != taken.end(); ++it) {
+  for (auto it = names.taken().begin(); it != names.taken().end(); ++it) {
     const std::string prefix = *it + PathSeparator(dialect);
-    const auto next = taken.lower_bound(prefix);
-    if (next != taken.end() && absl::StartsWith(*next, prefix)) {
+    const auto next = names.taken().lower_bound(prefix);
+    if (next != names.taken().end() && absl::StartsWith(*next, prefix)) {
       return InvalidArgument(path, path.empty() ? "" : ".", "layers: no name may begin with another's and \"",
                              std::string(1, PathSeparator(dialect)), "\", got \"", *next, "\" and \"", *it, "\"");
     }
@@ -133,8 +145,9 @@ void AddDefaultCalls(v1::Model* model) {
 }
 
 absl::Status NameCalls(const std::string& path, v1::Model* model) {
-  std::set<std::string> taken, layers, used;
-  for (const v1::Input& input : model->inputs()) taken.insert(input.name());
+  Names names;
+  std::set<std::string> layers, used;
+  for (const v1::Input& input : model->inputs()) names.Take(input.name());
   for (const v1::Layer& layer : model->layers()) layers.insert(layer.name());
   for (int i = 0; i < model->calls_size(); ++i) {
     const v1::Call& call = model->calls(i);
@@ -142,7 +155,7 @@ absl::Status NameCalls(const std::string& path, v1::Model* model) {
       return InvalidArgument(At(path, "calls", i), ".layer: must name a layer, got \"", call.layer(), "\"");
     }
     used.insert(call.layer());
-    if (!call.name().empty() && !taken.insert(call.name()).second) {
+    if (!call.name().empty() && !names.Take(call.name())) {
       return InvalidArgument(At(path, "calls", i), ".name: must be unique among inputs and calls, got \"", call.name(),
                              "\"");
     }
@@ -155,7 +168,7 @@ absl::Status NameCalls(const std::string& path, v1::Model* model) {
   }
   for (int i = 0; i < model->calls_size(); ++i) {
     v1::Call* call = model->mutable_calls(i);
-    if (call->name().empty()) call->set_name(TakeName(call->layer(), &taken));
+    if (call->name().empty()) call->set_name(names.TakeNext(call->layer()));
   }
   return absl::OkStatus();
 }
@@ -234,19 +247,20 @@ absl::Status CompleteOutputs(const std::string& path, v1::Model* model) {
     model->add_outputs()->mutable_edge()->set_call(model->calls(model->calls_size() - 1).name());
   }
   std::map<std::string, int> position;
-  std::set<std::string> inputs, taken;
+  std::set<std::string> inputs;
+  Names names;
   for (const v1::Input& input : model->inputs()) inputs.insert(input.name());
   for (int i = 0; i < model->calls_size(); ++i) position[model->calls(i).name()] = i;
   for (int i = 0; i < model->outputs_size(); ++i) {
     const v1::Output& output = model->outputs(i);
     STRATA_RETURN_IF_ERROR(CheckEdge(At(path, "outputs", i) + ".edge", output.edge(), position, inputs));
-    if (!output.name().empty() && !taken.insert(output.name()).second) {
+    if (!output.name().empty() && !names.Take(output.name())) {
       return InvalidArgument(At(path, "outputs", i), ".name: must be unique, got \"", output.name(), "\"");
     }
   }
   for (int i = 0; i < model->outputs_size(); ++i) {
     v1::Output* output = model->mutable_outputs(i);
-    if (output->name().empty()) output->set_name(TakeName(output->edge().call(), &taken));
+    if (output->name().empty()) output->set_name(names.TakeNext(output->edge().call()));
   }
   return absl::OkStatus();
 }
