@@ -47,10 +47,26 @@ class Report:
     def __init__(self):
         self.failed, self.passed, self.skipped, self.worst = 0, 0, 0, {}
         self.covered = 0  # models that went the whole way
+        self.noted = {}  # the largest of what is told, and not judged, with its model
 
     def add(self, name, what, value, limit):
         self.worst[what] = max(self.worst.get(what, 0.0), value)
         self.check(name, what, value <= limit, f"{value:.2g}, at most {limit:g}")
+
+    def judge(self, name, what, got, want, exact, limit):
+        """Adds how far `got` is from the framework's float32, `want`, or from its own float64, `exact`, if that is nearer: two
+        float32 computations may each be as good as the limit and yet differ by more. Without `exact` it is the first."""
+        near = difference(got, want)
+        if exact is not None:
+            self.note(what + ": float32 of the framework from its float64", difference(want, exact), name)
+            self.note(what + ": Strata from float64 of the framework", difference(got, exact), name)
+            self.note(what + ": Strata from float32 of the framework", near, name)
+            near = min(near, difference(got, exact))
+        self.add(name, what, near, limit)
+
+    def note(self, what, value, name):
+        if value >= self.noted.get(what, (-1.0,))[0]:
+            self.noted[what] = (value, name)
 
     def check(self, name, what, good, text):
         self.passed, self.failed = self.passed + good, self.failed + (not good)
@@ -64,5 +80,7 @@ class Report:
     def finish(self, title):
         for what, value in sorted(self.worst.items()):
             print(f"{title}: {what}: largest relative difference {value:.2g}")
+        for what, (value, name) in sorted(self.noted.items()):
+            print(f"{title}: {what}: at most {value:.2g} ({name})")
         print(f"{title}: {self.passed} passed, {self.failed} failed; {self.covered} models covered, {self.skipped} skipped", flush=True)
         return 1 if self.failed or not self.passed else 0

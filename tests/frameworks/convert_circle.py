@@ -62,7 +62,7 @@ def exports(client, name, new, files, report):
 
 
 def to_keras(client, base, folder, report):
-    name, feed, wants = torch_circle.imported(client, base)
+    name, feed, wants, _ = torch_circle.imported(client, base)
     new, answer = converted(client, name, KERAS, report)
     if new is None:
         return

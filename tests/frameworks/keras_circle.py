@@ -43,15 +43,36 @@ class Circle:
         x = [self.inputs[k] for k in self.inputs]
         return as_list(model(x if len(x) > 1 else x[0], training=False))
 
+    def predict_exactly(self):
+        """The framework's own predictions in float64, or nothing where it has none: metrics of layers, operations of float32."""
+        floats = self.library.backend.floatx()
+        self.library.backend.set_floatx("float64")
+        try:
+            text = json.dumps(self.model.get_config()).replace('"float32"', '"float64"')
+            with self.library.utils.custom_object_scope(keras_customs.OBJECTS):
+                exact = type(self.model).from_config(json.loads(text))
+            widen = lambda v: v.astype(np.float64) if v.dtype == np.float32 else v
+            x = [widen(np.asarray(v)) for v in self.inputs.values()]
+            x = x if len(x) > 1 else x[0]
+            exact(x)  # models without an input layer have their weights from now on
+            exact.set_weights([widen(w) for w in self.model.get_weights()])
+            return as_list(exact(x, training=False))
+        except Exception as e:
+            print(f"{self.name}: no float64: {type(e).__name__}: {str(e).splitlines()[0][:100]}", flush=True)
+            return None
+        finally:
+            self.library.backend.set_floatx(floats)
+
     def run(self, folder):
         # Keras 3 forgets what compile() was given once it has written an HDF5 file.
         paths = {ending: os.path.join(folder, "in" + ending) for ending in (".keras", ".h5")}
         for path in paths.values():
             self.model.save(path)
-        wants, losses = self.predict(self.model), self.next_losses()
+        wants, exact = self.predict(self.model), self.predict_exactly()
+        losses = self.next_losses()
         trained = {}
         for ending, path in paths.items():
-            after, files = self.through_strata(self.name + ending, path, wants, losses, folder)
+            after, files = self.through_strata(self.name + ending, path, wants, exact, losses, folder)
             for out, file in files.items():
                 # What a second way here made as well is proved already.
                 if trained.get(out) != file:
@@ -71,12 +92,12 @@ class Circle:
             losses.append(float(np.ravel(self.model.train_on_batch(x if len(x) > 1 else x[0], y))[0]))
         return losses
 
-    def through_strata(self, title, path, wants, losses, folder):
+    def through_strata(self, title, path, wants, exact, losses, folder):
         """Predictions after two steps, and the bytes of the files that then leave, by their endings."""
         name = circle.usable(title)
         info = self.client.import_file(path, name=name, custom_components=keras_customs.components(self.client))
         feed = dict(zip([i.name for i in info.model.definition.inputs], self.inputs.values()))
-        self.report.add(title, "predictions of the file", circle.difference(self.client.infer(name, feed), wants), 1e-6)
+        self.report.judge(title, "predictions of the file", self.client.infer(name, feed), wants, exact, 1e-6)
         batch = dict(feed)
         for i, y in enumerate(self.targets):
             batch["target" if i == 0 else f"target_{i}"] = y

@@ -28,13 +28,14 @@ def torch_side(python, *arguments):
 
 
 def imported(client, base):
-    """The model of one of torch_side.py's state dicts: its name, the inputs by name, PyTorch's predictions."""
+    """The model of one of torch_side.py's state dicts: its name, the inputs by name, PyTorch's predictions in float32 and float64."""
     with open(base + ".json") as f:
         job = json.load(f)
     name, case = circle.usable(job["name"]), load_file(base + ".case.safetensors")
     x = case["x"]
     integers = x.dtype.kind == "i"
-    wants = [case[f"y.{k}"] for k in range(len(case) - 1)]
+    wants = [case[f"y.{k}"] for k in range(sum(key.startswith("y.") for key in case))]
+    exact = [case[f"exact.{k}"] for k in range(len(wants))] if "exact.0" in case else None
     if "model" in job:
         model = json_format.ParseDict(job["model"], client.message("strata.v1.Model")())
         client.call("Models", "Create", "CreateModelRequest", "ModelInfo", name=name, model=model)
@@ -44,12 +45,12 @@ def imported(client, base):
         definition = {"dialect": 1, "json": json.dumps(job["framework"]),
                       "inputs": [{"name": "input", "shape": x.shape[1:], "dtype": kind["INT64" if integers else "FLOAT32"].number}]}
         info = client.import_file(base + ".state.safetensors", name=name, definition=definition)
-    return name, {info.model.definition.inputs[0].name: x}, wants
+    return name, {info.model.definition.inputs[0].name: x}, wants, exact
 
 
 def one(client, base, report):
-    name, feed, wants = imported(client, base)
-    report.add(name, "predictions of the state dict", circle.difference(client.infer(name, feed), wants), 1e-6)
+    name, feed, wants, exact = imported(client, base)
+    report.judge(name, "predictions of the state dict", client.infer(name, feed), wants, exact, 1e-6)
     config = {"optimizer": {"adam": {"learning_rate": 0.001}}, "objectives": [{"loss": {"mean_squared_error": {}}}]}
     target = np.random.default_rng(1).standard_normal(wants[0].shape).astype(np.float32)
     client.train([{**feed, "target": target}] * 3, model=name, config=config, **{"from": {}})

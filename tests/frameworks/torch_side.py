@@ -4,6 +4,7 @@
   torch_side.py check FOLDER CASES    loads what Strata exported; prints one line of JSON for each model
   torch_side.py run FOLDER            runs source texts that Strata wrote, with their state dicts; prints likewise
 """
+import copy
 import glob
 import json
 import os
@@ -56,7 +57,8 @@ class Functional(nn.Module):
         return self.function(x, **self.config)
 
 
-OWN = {"TakeOutput": TakeOutput, "TakeStep": TakeStep, "MeanOver": MeanOver}
+# "seed.Linear" is a class of the case's user that computes what PyTorch's does.
+OWN = {"seed.Linear": nn.Linear, "TakeOutput": TakeOutput, "TakeStep": TakeStep, "MeanOver": MeanOver}
 
 
 def built(component):
@@ -116,6 +118,17 @@ def models(cases):
         yield name, {"model": torch_definitions.MODELS[name]}, module, x
 
 
+def exactly(module, x):
+    """What the module says in float64; nothing where it computes in float32 whatever comes."""
+    try:
+        with torch.no_grad():
+            y = copy.deepcopy(module).double()(x.double() if x.is_floating_point() else x)
+    except RuntimeError as e:
+        print(f"no float64: {str(e).splitlines()[0][:100]}", file=sys.stderr)
+        return []
+    return list(y) if isinstance(y, (list, tuple)) else [y]
+
+
 def write(folder, cases):
     for i, (name, definition, module, x) in enumerate(models(cases)):
         module.eval()
@@ -123,7 +136,8 @@ def write(folder, cases):
             y = module(x)
         base = os.path.join(folder, f"{i}")
         outputs = list(y) if isinstance(y, (list, tuple)) else [y]
-        save_file({"x": x.contiguous().clone(), **{f"y.{k}": v.contiguous().clone() for k, v in enumerate(outputs)}}, base + ".case.safetensors")
+        tensors = {"x": x, **{f"y.{k}": v for k, v in enumerate(outputs)}, **{f"exact.{k}": v for k, v in enumerate(exactly(module, x))}}
+        save_file({k: v.contiguous().clone() for k, v in tensors.items()}, base + ".case.safetensors")
         save_file({k: v.contiguous().clone() for k, v in module.state_dict().items()}, base + ".state.safetensors")
         with open(base + ".json", "w") as f:
             json.dump({"name": name, **definition}, f)
