@@ -1,17 +1,44 @@
 #include "cli/transfer.h"
 
+#include <array>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 
 #include "absl/strings/str_cat.h"
-#include "engine/base/sha256.h"
+#include "engine/base/background_hash.h"
 #include "engine/base/status.h"
 
 namespace strata::cli {
 namespace {
 
 constexpr size_t kChunkBytes = size_t{1} << 20;
+
+// A few messages take turns: some are hashed while another one is read, sent or received.
+template <typename Message>
+class Turns {
+ public:
+  // The next one, which nobody reads any more.
+  Message& Next() {
+    at_ = (at_ + 1) % kMessages;
+    hash_.Await(messages_[at_].hashed);
+    return messages_[at_].message;
+  }
+  // `chunk` is the one of the message that Next returned.
+  void Hash(const std::string& chunk) { messages_[at_].hashed = hash_.Add(chunk); }
+  // SHA-256 of all chunks. Call once.
+  std::string Hex() { return hash_.Hex(); }
+
+ private:
+  static constexpr size_t kMessages = 8;
+  struct Turn {
+    Message message;
+    uint64_t hashed = 0;  // how far the hash is when it has read it
+  };
+  std::array<Turn, kMessages> messages_;
+  size_t at_ = 0;
+  BackgroundHash hash_;  // reads the messages: goes first
+};
 
 }  // namespace
 
@@ -22,20 +49,21 @@ absl::StatusOr<v1::ImportResponse> SendFile(Client& client, v1::ImportStart star
   if (!in || error) return absl::NotFoundError(absl::StrCat(path, ": cannot be read"));
   start.set_size(static_cast<int64_t>(size));
   start.set_digest_follows(true);
-  v1::ImportRequest request;
-  *request.mutable_start() = std::move(start);
+  v1::ImportRequest first, last;
+  *first.mutable_start() = std::move(start);
   grpc::ClientContext context;
   v1::ImportResponse response;
   const auto writer = client.models().Import(&context, &response);
-  bool open = writer->Write(request);
-  Sha256 hash;
+  bool open = writer->Write(first);
+  Turns<v1::ImportRequest> turns;
   while (open) {
+    v1::ImportRequest& request = turns.Next();
     std::string* chunk = request.mutable_chunk();
-    chunk->resize(kChunkBytes);  // all but the first and the last one have this size already
+    chunk->resize(kChunkBytes);  // what had a turn before has this size already
     in.read(chunk->data(), static_cast<std::streamsize>(kChunkBytes));
     if (in.gcount() == 0) break;
     chunk->resize(static_cast<size_t>(in.gcount()));
-    hash.Add(chunk->data(), chunk->size());
+    turns.Hash(*chunk);
     open = writer->Write(request);
   }
   if (in.bad()) {
@@ -43,8 +71,8 @@ absl::StatusOr<v1::ImportResponse> SendFile(Client& client, v1::ImportStart star
     writer->Finish();
     return absl::InternalError(absl::StrCat(path, ": cannot be read to its end"));
   }
-  request.set_digest(hash.Hex());
-  if (open) writer->Write(request);
+  last.set_digest(turns.Hex());
+  if (open) writer->Write(last);
   writer->WritesDone();
   STRATA_RETURN_IF_ERROR(FromGrpc(writer->Finish()));
   return response;
@@ -59,11 +87,12 @@ absl::StatusOr<v1::ExportHeader> ReceiveFile(Client& client, const v1::ExportReq
   v1::ExportRequest asked = request;
   asked.set_digest_follows(true);
   const auto reader = client.models().Export(&context, asked);
-  v1::ExportResponse response;
   v1::ExportHeader header;
-  Sha256 hash;
+  Turns<v1::ExportResponse> turns;
   int64_t size = 0;
-  while (reader->Read(&response)) {
+  for (;;) {
+    v1::ExportResponse& response = turns.Next();
+    if (!reader->Read(&response)) break;
     if (response.has_header()) {
       header = response.header();
       continue;
@@ -74,14 +103,14 @@ absl::StatusOr<v1::ExportHeader> ReceiveFile(Client& client, const v1::ExportReq
     }
     const std::string& chunk = response.chunk();
     size += static_cast<int64_t>(chunk.size());
-    hash.Add(chunk.data(), chunk.size());
+    turns.Hash(chunk);
     out.write(chunk.data(), static_cast<std::streamsize>(chunk.size()));
   }
   absl::Status status = FromGrpc(reader->Finish());
   if (status.ok() && size != header.size()) {
     status = absl::DataLossError(absl::StrCat("export: must have ", header.size(), " bytes, got ", size));
   }
-  if (const std::string digest = hash.Hex(); status.ok() && digest != header.digest()) {
+  if (const std::string digest = turns.Hex(); status.ok() && digest != header.digest()) {
     status = absl::DataLossError(
         absl::StrCat("export: must have the digest ", header.digest(), ", as the server says, got ", digest));
   }

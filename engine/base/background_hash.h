@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <deque>
 #include <string>
 #include <thread>
@@ -31,12 +32,21 @@ class BackgroundHash {
   }
   BackgroundHash(const BackgroundHash&) = delete;
 
-  // The bytes stay where they are, unchanged, until Join or the destructor returns.
-  void Add(absl::string_view bytes) {
+  // The bytes stay where they are, unchanged, until they are hashed: until Join or the destructor returns, or Await
+  // does for this call's result, the number of bytes that were added so far.
+  uint64_t Add(absl::string_view bytes) {
     absl::MutexLock lock(&mutex_);
+    added_ += bytes.size();
     for (; !bytes.empty(); bytes.remove_prefix(std::min(bytes.size(), kPieceBytes))) {
       pieces_.push_back(bytes.substr(0, kPieceBytes));
     }
+    return added_;
+  }
+  // Waits until as many of the bytes that were added are hashed.
+  void Await(uint64_t bytes) {
+    const auto due = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return hashed_ >= bytes; };
+    absl::MutexLock lock(&mutex_);
+    mutex_.Await(absl::Condition(&due));
   }
   // Waits until everything that was added is hashed. Nothing is added afterwards.
   void Join() {
@@ -68,11 +78,14 @@ class BackgroundHash {
         pieces_.pop_front();
       }
       hash_.Add(piece.data(), piece.size());
+      absl::MutexLock lock(&mutex_);
+      hashed_ += piece.size();
     }
   }
 
   absl::Mutex mutex_;
   std::deque<absl::string_view> pieces_ ABSL_GUARDED_BY(mutex_);
+  uint64_t added_ ABSL_GUARDED_BY(mutex_) = 0, hashed_ ABSL_GUARDED_BY(mutex_) = 0;  // but for `first`
   bool end_ ABSL_GUARDED_BY(mutex_) = false;
   Sha256 hash_;  // of the thread while there is one
   std::thread thread_;
