@@ -297,6 +297,13 @@ Value Slice(Value x, std::vector<int64_t> start, std::vector<int64_t> size, std:
   if (!x) return x;
   if (step.empty()) step.assign(start.size(), 1);
   if (size == x.shape()) return x;
+  for (int axis = 0; axis < x.rank(); ++axis) {
+    if (size[axis] != 1 || x.dim(axis) == 1) continue;
+    if (const Value state = FinalState(x, axis, start[axis])) {
+      start[axis] = 0;
+      return Slice(state, std::move(start), std::move(size), std::move(step));
+    }
+  }
   const Value in[] = {x};
   return Emit(x.graph, Op::kSlice, SliceAttrs{std::move(start), std::move(size), std::move(step)}, in)[0];
 }

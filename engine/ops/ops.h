@@ -128,5 +128,9 @@ struct ScanResult {
 };
 ScanResult Scan(Graph* g, Graph body, std::span<const Value> carry, std::span<const Value> sequences,
                 std::span<const Value> constants, bool reverse, int64_t length);
+// Where step `t` along `axis` of `x`, a sequence that a scan writes or its transpose, is a state that the scan carries
+// out of its last step: that state with size 1 along `axis`. Otherwise nothing. Unlike the sequence, the state has a
+// gradient that is not zero almost everywhere, and nobody need write the sequence for it. Slices know it.
+Value FinalState(Value x, int axis, int64_t t);
 
 }  // namespace strata

@@ -97,4 +97,27 @@ ScanResult Scan(Graph* g, Graph body, std::span<const Value> carry, std::span<co
   return result;
 }
 
+Value FinalState(Value x, int axis, int64_t t) {
+  Graph& g = *x.graph;
+  const Value none{&g, -1};
+  ValueId sequence = x.id;
+  std::vector<int64_t> permutation;
+  if (const Node& n = g.producer(x.id); n.op == Op::kTranspose) {
+    permutation = n.as<AxesAttrs>().axes;
+    axis = static_cast<int>(permutation[axis]);
+    sequence = n.inputs[0];
+  }
+  const Node& scan = g.producer(sequence);
+  if (scan.op != Op::kScan || axis != 0) return none;
+  const auto& at = scan.as<ScanAttrs>();
+  const int32_t output = g.info(sequence).output;
+  if (output < at.num_carry || t != (at.reverse ? 0 : at.length - 1)) return none;
+  for (int32_t i = 0; i < at.num_carry; ++i) {
+    if (at.body->outputs()[i].value != at.body->outputs()[output].value) continue;
+    const Value state = ExpandDims(g.value(scan.outputs[i]), 0);
+    return permutation.empty() ? state : Transpose(state, permutation);
+  }
+  return none;
+}
+
 }  // namespace strata

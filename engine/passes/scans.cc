@@ -1,5 +1,6 @@
 // Work that every step of a scan does for itself, done once for all steps outside: products of a sequence with a
-// constant, and sums over time of products (the weights' gradients), which become one long product.
+// constant, and sums over time of products (the weights' gradients), which become one long product. Sequences that
+// nobody reads are not written.
 #include <map>
 
 #include "engine/base/status.h"
@@ -12,12 +13,13 @@ namespace {
 
 class ScanLifter {
  public:
-  // `in`: the operands of the scan in the new graph.
-  ScanLifter(Graph* g, const ScanAttrs& at, std::span<const Value> in)
+  // `in`: the operands of the scan in the new graph; `read`: by result, whether anybody reads it.
+  ScanLifter(Graph* g, const ScanAttrs& at, std::span<const Value> in, std::vector<bool> read)
       : g_(g),
         at_(at),
         body_(*at.body),
         in_(in.begin(), in.end()),
+        read_(std::move(read)),
         uses_(CountUses(body_)),
         input_(body_.values().size(), -1) {
     for (size_t i = 0; i < body_.inputs().size(); ++i) input_[body_.inputs()[i].value] = static_cast<int32_t>(i);
@@ -25,9 +27,13 @@ class ScanLifter {
     FindSums();
   }
 
-  bool any() const { return !products_.empty() || !sums_.empty(); }
+  bool any() const {
+    bool idle = false;
+    for (size_t i = 0; i < body_.outputs().size(); ++i) idle |= IsIdle(i);
+    return idle || !products_.empty() || !sums_.empty();
+  }
 
-  // The results of the scan, as before.
+  // The results of the scan, as before; nothing in place of idle ones.
   std::vector<Value> Build() {
     for (const auto& [v, node] : products_) lifted_[v] = ProductOverTime(*node);
     BuildBody();
@@ -37,14 +43,18 @@ class ScanLifter {
     std::vector<Value> results;
     size_t next = 0;
     for (size_t i = 0; i < body_.outputs().size(); ++i) {
-      const auto sum = sums_.find(static_cast<int32_t>(i));
-      results.push_back(sum == sums_.end() ? out[next++] : Value{});
+      results.push_back(IsGone(i) ? Value{} : out[next++]);
     }
     for (const auto& [i, node] : sums_) results[i] = in_[i] + SumOverTime(*node, out);
     return results;
   }
 
  private:
+  // A sequence that nobody reads.
+  bool IsIdle(size_t output) const { return static_cast<int32_t>(output) >= at_.num_carry && !read_[output]; }
+  // No result of the new scan.
+  bool IsGone(size_t output) const { return IsIdle(output) || sums_.contains(static_cast<int32_t>(output)); }
+
   bool IsSequence(ValueId v) const {
     return input_[v] >= at_.num_carry && input_[v] < at_.num_carry + at_.num_sequences;
   }
@@ -109,7 +119,7 @@ class ScanLifter {
     keep_inputs(constants, body_.inputs().size());
     CopyNodes(&map);
     for (size_t i = 0; i < body_.outputs().size(); ++i) {
-      if (sums_.contains(static_cast<int32_t>(i))) continue;
+      if (IsGone(i)) continue;
       const NamedValue& v = body_.outputs()[i];
       if (static_cast<int32_t>(i) >= at_.num_carry) stacked_.emplace(v.value, new_body_.outputs().size());
       new_body_.MarkOutput(v.name, map[v.value]);
@@ -151,6 +161,7 @@ class ScanLifter {
   const ScanAttrs& at_;
   const Graph& body_;
   std::vector<Value> in_;
+  std::vector<bool> read_;
   std::vector<int> uses_;
   std::vector<int32_t> input_;  // by value of the body: its place among the inputs, or -1
   std::map<ValueId, const Node*> products_;
@@ -166,9 +177,12 @@ class ScanLifter {
 
 Graph LiftFromScans(const Graph& graph) {
   Rewriter w(graph);
+  const std::vector<int> uses = CountUses(graph);
   Graph out = w.Run([&](const Node& node, std::span<const Value> in, std::vector<Value>* results) {
     if (node.op != Op::kScan) return false;
-    ScanLifter lifter(&w.graph(), node.as<ScanAttrs>(), in);
+    std::vector<bool> read;
+    for (const ValueId v : node.outputs) read.push_back(uses[v] > 0);
+    ScanLifter lifter(&w.graph(), node.as<ScanAttrs>(), in, std::move(read));
     if (!lifter.any()) return false;
     *results = lifter.Build();
     return true;

@@ -3,8 +3,10 @@
 namespace strata {
 namespace {
 
-// h' = tanh(x W + h U + b), its loss and all gradients.
-Graph Recurrence(int64_t t, int64_t n, int64_t d, int64_t h, bool reverse) {
+enum class Reads { kAll, kLast, kLastTransposed };
+
+// h' = tanh(x W + h U + b), a loss of its states and all gradients.
+Graph Recurrence(int64_t t, int64_t n, int64_t d, int64_t h, bool reverse, Reads reads = Reads::kAll) {
   Graph g;
   const Value x = g.AddInput("x", DType::kF32, {t, n, d});
   const Value w = Parameter(&g, "w", {d, h}), u = Parameter(&g, "u", {h, h}), b = Parameter(&g, "b", {h});
@@ -17,7 +19,12 @@ Graph Recurrence(int64_t t, int64_t n, int64_t d, int64_t h, bool reverse) {
   body.MarkOutput("y", next);
   const Value carry[] = {Full(&g, 0, {n, h})}, sequences[] = {x}, constants[] = {w, u, b};
   const ScanResult r = Scan(&g, std::move(body), carry, sequences, constants, reverse, t);
-  const Value loss = SumAll(r.sequences[0] * r.sequences[0]) + SumAll(r.carry[0]);
+  const int64_t end = reverse ? 0 : t - 1;
+  const Value states = r.sequences[0], read = reads == Reads::kAll ? states
+                                              : reads == Reads::kLast
+                                                  ? Slice(states, {end, 0, 1}, {1, n, h - 1})
+                                                  : SliceAxis(Transpose(states, {1, 0, 2}), 1, end, 1);
+  const Value loss = SumAll(read * read) + SumAll(r.carry[0]);
   const Value wrt[] = {x, w, u, b};
   for (const Value& dv : Gradients(loss, wrt)) g.MarkOutput("gradient", dv);
   g.MarkOutput("loss", loss);
@@ -40,6 +47,40 @@ TEST(LiftFromScans, ProductsOverTime) {
     // loop.
     EXPECT_EQ(ProductsInBodies(o), 3) << ToText(o);
   }
+}
+
+// A slice of the last step is the carried state: no step writes the sequence, and its gradient is none of zeros.
+TEST(LiftFromScans, SequencesThatNobodyReads) {
+  for (const bool reverse : {false, true}) {
+    for (const Reads reads : {Reads::kLast, Reads::kLastTransposed}) {
+      const Graph g = Recurrence(5, 3, 4, 6, reverse, reads);
+      EXPECT_EQ(CountOps(g, Op::kPad), reads == Reads::kLast ? 1 : 0) << ToText(g);
+      const Graph o = OptimizeAndCompare(g, {.tolerance = 1e-5, .scale = 5});
+      std::vector<int32_t> sequences;  // read and written by each scan
+      for (const Node& node : o.nodes()) {
+        if (node.op != Op::kScan) continue;
+        const auto& at = node.as<ScanAttrs>();
+        sequences.insert(sequences.end(), {at.num_sequences, static_cast<int32_t>(node.outputs.size()) - at.num_carry});
+      }
+      // Forward: x and x W; the states before each step and their tanh. Backward: x, those two; dx, two for sums.
+      EXPECT_EQ(sequences, std::vector<int32_t>({2, 2, 3, 3})) << ToText(o);
+    }
+  }
+}
+
+TEST(FinalState, IsNoOtherStep) {
+  Graph g, body;
+  const Value h = body.AddInput("h", DType::kF32, {3}), x = body.AddInput("x", DType::kF32, {3});
+  body.MarkOutput("h", h + x);
+  body.MarkOutput("sum", h + x);
+  body.MarkOutput("before", h);
+  const Value carry[] = {g.AddInput("h", DType::kF32, {3})}, sequences[] = {g.AddInput("x", DType::kF32, {4, 3})};
+  const ScanResult r = Scan(&g, std::move(body), carry, sequences, {}, false, 4);
+  ASSERT_TRUE(g.ok()) << g.status();
+  EXPECT_FALSE(FinalState(r.sequences[0], 0, 2));  // an earlier step
+  EXPECT_FALSE(FinalState(r.sequences[0], 1, 2));  // another axis
+  EXPECT_FALSE(FinalState(r.sequences[1], 0, 3));  // another value
+  EXPECT_FALSE(FinalState(sequences[0], 0, 3));    // no scan
 }
 
 // Two threads run all steps of their own rows.

@@ -187,9 +187,13 @@ TEST(Session, MixedPrecisionFollowsFloat32) {
 
 // Recurrent steps computed again give the gradients of steps saved, and take less memory.
 TEST(Session, RecomputedScansTrainAlike) {
-  const char* kModels[] = {"lstm { units: 24 }", "gru { units: 24 }",
-                           "simple_rnn { units: 24 activation { relu {} } }"};
-  for (const std::string layer : kModels) {
+  const struct {
+    const char* layer;
+    bool spares_memory;  // or keeps the products of the input in place of the sums that it would save
+  } kModels[] = {{"lstm { units: 24 }", true},
+                 {"gru { units: 24 }", true},
+                 {"simple_rnn { units: 24 activation { relu {} } }", false}};
+  for (const auto& [layer, spares_memory] : kModels) {
     SCOPED_TRACE(layer);
     const std::string model = absl::StrCat("name: \"r\" dialect: KERAS inputs { shape: 50 shape: 3 } layers { ", layer,
                                            " } layers { linear { units: 1 activation { sigmoid {} } } }");
@@ -207,7 +211,8 @@ TEST(Session, RecomputedScansTrainAlike) {
       EXPECT_NEAR(x->gradient_norm, y->gradient_norm, 1e-3);
     }
     ExpectEqual(saved->Weights(), again->Weights(), 1e-3);
-    EXPECT_LT(again->memory_bytes(), saved->memory_bytes());
+    EXPECT_LE(again->memory_bytes(), saved->memory_bytes());
+    EXPECT_EQ(again->memory_bytes() < saved->memory_bytes(), spares_memory);
   }
 }
 
