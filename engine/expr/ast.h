@@ -49,6 +49,7 @@ struct Node {
   std::vector<Node> children;
   std::vector<std::string> keywords;
   bool method = false;  // of kCall: x.f(...), and not f(x, ...)
+  std::string module;   // of kCall: what stands right before the name, "K" of K.f(...)
   int height = 1;       // of the tree
 };
 

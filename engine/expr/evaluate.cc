@@ -108,11 +108,11 @@ absl::StatusOr<Object> Evaluator::EvaluateNode(const Node& node) {
     case Node::Kind::kCall:
       return EvaluateCall(node);
     case Node::Kind::kAttribute: {
-      STRATA_ASSIGN_OR_RETURN(const Object x, Evaluate(node.children[0]));
+      STRATA_ASSIGN_OR_RETURN(const Object x, EvaluateWhole(node.children[0]));
       return EvaluateAttribute(*this, node, x);
     }
     case Node::Kind::kIndex: {
-      STRATA_ASSIGN_OR_RETURN(const Object x, Evaluate(node.children[0]));
+      STRATA_ASSIGN_OR_RETURN(const Object x, EvaluateWhole(node.children[0]));
       return ApplyIndex(*this, node, x);
     }
     case Node::Kind::kList: {
@@ -126,6 +126,15 @@ absl::StatusOr<Object> Evaluator::EvaluateNode(const Node& node) {
     default:
       return ErrorAt(node.place, "has a meaning only in an index, got \"", node.text, "\"");
   }
+}
+
+absl::StatusOr<Object> Evaluator::EvaluateWhole(const Node& node) {
+  STRATA_ASSIGN_OR_RETURN(const Object values, Evaluate(node));
+  if (!GivesPair(node)) return values;
+  Node places = node;
+  places.text = node.text == "max" ? "argmax" : "argmin";
+  STRATA_ASSIGN_OR_RETURN(const Object indices, Evaluate(places));
+  return Object(Object::List{values, indices});
 }
 
 absl::StatusOr<Object> Evaluator::EvaluateCall(const Node& node) {

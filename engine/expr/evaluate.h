@@ -57,6 +57,8 @@ class Evaluator {
  private:
   absl::StatusOr<Object> EvaluateNode(const Node& node);
   absl::StatusOr<Object> EvaluateCall(const Node& node);
+  // What stands before an index or an attribute: of PyTorch's max(x, dim) the pair that it gives.
+  absl::StatusOr<Object> EvaluateWhole(const Node& node);
   // Moves an op's error to its place, and checks what the op made.
   absl::Status CheckResult(const Node& node, const Object& result);
 

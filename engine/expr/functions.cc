@@ -37,8 +37,8 @@ std::vector<Parameter> ParametersOf(const char* text) {
 const std::map<std::string, const Function*>& Table() {
   static const auto& table = *[] {
     auto* all = new std::map<std::string, const Function*>();
-    for (auto family : {ActivationFunctions, MakeFunctions, MathFunctions, MovementFunctions, ReduceFunctions,
-                        ShapeFunctions, SpecialFunctions}) {
+    for (auto family : {ActivationFunctions, LossFunctions, MakeFunctions, MathFunctions, MatrixFunctions,
+                        MovementFunctions, ReduceFunctions, ShapeFunctions, SpecialFunctions}) {
       for (const Function& f : family()) {
         STRATA_CHECK(all->emplace(f.name, &f).second);
       }
@@ -83,7 +83,21 @@ const Object* FindConstant(const std::string& name) {
   return it == constants.end() ? nullptr : &it->second;
 }
 
-bool IsAttribute(const std::string& name) { return name == "shape" || name == "ndim" || name == "T"; }
+namespace {
+
+size_t NumPositional(const Node& call) { return call.children.size() - call.keywords.size(); }
+
+}  // namespace
+
+bool IsAttribute(const std::string& name) {
+  return name == "shape" || name == "ndim" || name == "T" || name == "mT" || name == "values" || name == "indices";
+}
+
+bool GivesPair(const Node& node) {
+  if (node.kind != Node::Kind::kCall || (node.text != "max" && node.text != "min")) return false;
+  const bool dim = std::find(node.keywords.begin(), node.keywords.end(), "dim") != node.keywords.end();
+  return dim || ((node.method || node.module == "torch") && NumPositional(node) > 1);
+}
 
 namespace {
 
@@ -94,8 +108,6 @@ size_t Gathering(const std::vector<Parameter>& parameters, const Node& call) {
   }
   return parameters.size();
 }
-
-size_t NumPositional(const Node& call) { return call.children.size() - call.keywords.size(); }
 
 }  // namespace
 
@@ -144,7 +156,15 @@ absl::StatusOr<Object> CallFunction(Evaluator& e, const Node& node, std::vector<
 absl::StatusOr<Object> EvaluateAttribute(Evaluator&, const Node& node, const Object& x) {
   const Value* v = x.tensor();
   if (!IsAttribute(node.text)) return ErrorAt(node.place, "no such attribute, got \"", node.text, "\"");
+  if (node.text == "values" || node.text == "indices") {
+    if (x.list() != nullptr && x.list()->size() == 2) return (*x.list())[node.text == "values" ? 0 : 1];
+    return ErrorAt(node.place, "must be of a pair of values and indices, got that of ", Describe(x));
+  }
   if (v == nullptr) return ErrorAt(node.place, "only tensors have attributes, got ", Describe(x));
+  if (node.text == "mT") {
+    if (v->rank() < 2) return ErrorAt(node.place, "must have 2 axes to transpose, got ", Describe(x));
+    return Object(SwapAxes(*v, -2, -1));
+  }
   if (node.text == "shape") return ShapeOf(*v);
   if (node.text == "ndim") return Object(Number::Int(v->rank()));
   std::vector<int64_t> order;
@@ -291,12 +311,11 @@ absl::Status CheckNode(const Node& node, const std::set<std::string>& names) {
   if (node.kind == Node::Kind::kAttribute && !IsAttribute(node.text)) {
     return ErrorAt(node.place, "no such attribute, got \"", node.text, "\"");
   }
-  // PyTorch's max(x, dim) gives values and indices: what stands here would take a row of the values.
-  const Node* whole = node.kind == Node::Kind::kIndex ? &node.children[0] : nullptr;
-  if (whole != nullptr && whole->kind == Node::Kind::kCall && (whole->text == "max" || whole->text == "min")) {
-    const bool dim = std::find(whole->keywords.begin(), whole->keywords.end(), "dim") != whole->keywords.end();
-    if (dim || (whole->method && NumPositional(*whole) > 1)) {
-      return ErrorAt(whole->place, whole->text, "() gives values alone, without indices; must have no index, got one");
+  // PyTorch's max(x, dim) gives values and indices: another index would take a row of the values.
+  if (node.kind == Node::Kind::kIndex && GivesPair(node.children[0])) {
+    const Node& item = node.children.back();
+    if (node.children.size() != 2 || item.kind != Node::Kind::kInteger || item.integer > 1) {
+      return ErrorAt(node.children[0].place, node.children[0].text, "() gives a pair; its index must be 0 or 1");
     }
   }
   if (node.kind == Node::Kind::kCall) {

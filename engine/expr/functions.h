@@ -24,6 +24,8 @@ class Call {
   Place place() const { return node_.place; }
   const std::string& name() const { return node_.text; }
   const Object* argument(size_t i) const { return arguments_[i]; }
+  // "K" of K.f(...); empty without one.
+  const std::string& module() const { return node_.module; }
   // Whether it was written x.f(...).
   bool method() const { return node_.method; }
   // False for a parameter that the function does not have.
@@ -73,8 +75,10 @@ struct Function {
 
 // The tables, by file.
 std::span<const Function> ActivationFunctions();
+std::span<const Function> LossFunctions();
 std::span<const Function> MakeFunctions();
 std::span<const Function> MathFunctions();
+std::span<const Function> MatrixFunctions();
 std::span<const Function> MovementFunctions();
 std::span<const Function> ReduceFunctions();
 std::span<const Function> ShapeFunctions();
@@ -86,6 +90,8 @@ const Function* FindFunction(const std::string& name);
 const Object* FindConstant(const std::string& name);
 // Whether tensors have an attribute of this name.
 bool IsAttribute(const std::string& name);
+// Whether a call is PyTorch's max(x, dim) or min(x, dim), which gives values and their places to an index or attribute.
+bool GivesPair(const Node& node);
 // Every name of a function, sorted.
 std::vector<std::string> FunctionNames();
 

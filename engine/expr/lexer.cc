@@ -141,9 +141,9 @@ class Lexer {
 absl::StatusOr<std::vector<Token>> Lex(std::string_view source) { return Lexer(source).Run(); }
 
 bool IsModule(const std::string& name) {
-  static const auto& modules =
-      *new std::set<std::string>{"tf",      "K",   "torch",      "F",     "np",      "jnp",    "math",        "nn",
-                                 "backend", "ops", "functional", "numpy", "special", "linalg", "activations", "keras"};
+  static const auto& modules = *new std::set<std::string>{
+      "tf",  "K",          "torch", "F",       "np",     "jnp",         "math",  "nn",    "backend",
+      "ops", "functional", "numpy", "special", "linalg", "activations", "keras", "losses"};
   return modules.count(name) != 0;
 }
 

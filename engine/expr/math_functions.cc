@@ -143,10 +143,27 @@ Result Operator(const Call& c, const char* op) {
   return ApplyBinary(c.evaluator(), c.place(), op, *c.argument(0), *c.argument(1));
 }
 Result CallPow(const Call& c) { return Operator(c, "**"); }
-Result CallAdd(const Call& c) { return Operator(c, "+"); }
-Result CallSubtract(const Call& c) { return Operator(c, "-"); }
+// With PyTorch's factor alpha of the second.
+Result WithFactor(const Call& c, const char* op) {
+  if (!c.has(2)) return Operator(c, op);
+  STRATA_ASSIGN_OR_RETURN(const Object y, ApplyBinary(c.evaluator(), c.place(), "*", *c.argument(1), *c.argument(2)));
+  return ApplyBinary(c.evaluator(), c.place(), op, *c.argument(0), y);
+}
+Result CallAdd(const Call& c) { return WithFactor(c, "+"); }
+Result CallSubtract(const Call& c) { return WithFactor(c, "-"); }
 Result CallMultiply(const Call& c) { return Operator(c, "*"); }
-Result CallDivide(const Call& c) { return Operator(c, "/"); }
+// With PyTorch's rounding_mode: floor or trunc.
+Result CallDivide(const Call& c) {
+  if (!c.has(2)) return Operator(c, "/");
+  const std::string* mode = c.argument(2)->text();
+  if (mode != nullptr && *mode == "floor") return Operator(c, "//");
+  if (mode == nullptr || *mode != "trunc") {
+    return c.Error("rounding_mode must be one of floor, trunc, got ", Describe(*c.argument(2)));
+  }
+  STRATA_ASSIGN_OR_RETURN(const Pair p, Promote(c.evaluator(), c.place(), *c.argument(0), *c.argument(1)));
+  const Value q = p.a / p.b;
+  return Object(IsFloat(q.dtype()) ? Select(Less(q, Like(q, 0)), -Floor(-q), Floor(q)) : q);
+}
 Result CallMatMul(const Call& c) {
   Object sides[2] = {*c.argument(0), *c.argument(1)};
   for (const size_t i : {2, 3}) {
@@ -269,14 +286,14 @@ constexpr Function kFunctions[] = {
     {"stop_gradient", "x", CallDetach},
     {"detach", "x", CallDetach},
     {"pow", "x y|a|exponent", CallPow},
-    {"add", "x y|other", CallAdd},
+    {"add", "x y|other alpha?", CallAdd},
     {"bias_add", "x y|bias", CallAdd},
-    {"subtract", "x y|other", CallSubtract},
-    {"sub", "x y|other", CallSubtract},
+    {"subtract", "x y|other alpha?", CallSubtract},
+    {"sub", "x y|other alpha?", CallSubtract},
     {"multiply", "x y|other", CallMultiply},
     {"mul", "x y|other", CallMultiply},
-    {"divide", "x y|other", CallDivide},
-    {"div", "x y|other", CallDivide},
+    {"divide", "x y|other rounding_mode?", CallDivide},
+    {"div", "x y|other rounding_mode?", CallDivide},
     {"matmul", "a b|other transpose_a? transpose_b?", CallMatMul},
     {"bmm", "a b|mat2", CallMatMul},
     {"mm", "a b|mat2", CallMatMul},

@@ -204,6 +204,47 @@ Result CallNarrow(const Call& c) {
   return Object(SliceAxis(x, axis, start, length));
 }
 
+// tf.slice: a size of -1 takes the rest of its axis.
+Result CallSlice(const Call& c) {
+  STRATA_ASSIGN_OR_RETURN(Value x, c.Tensor(0));
+  STRATA_ASSIGN_OR_RETURN(const Shape begin, c.Sizes(1, false));
+  const Object::List* sizes = c.argument(2)->list();
+  if (static_cast<int>(begin.size()) != x.rank() || sizes == nullptr || sizes->size() != begin.size()) {
+    return c.Error("must have a begin and a size for each axis of ", Describe(Object(x)), ", got ", begin.size());
+  }
+  for (int i = 0; i < x.rank(); ++i) {
+    const Number* n = (*sizes)[i].number();
+    const int64_t given = n == nullptr || n->kind == Number::Kind::kFloat ? -2 : c.evaluator().Use(*n).integer;
+    const int64_t size = given == -1 ? x.dim(i) - begin[i] : given;
+    if (size < 0 || begin[i] > x.dim(i) || size > x.dim(i) - begin[i]) {
+      return c.Error("must stay within axis ", i, " of ", Describe(Object(x)), ", got ", begin[i], " and ", given);
+    }
+    x = SliceAxis(x, i, begin[i], size);
+  }
+  return Object(x);
+}
+// Zeros before and after the steps of [batch, steps, features].
+Result CallTemporalPadding(const Call& c) {
+  STRATA_ASSIGN_OR_RETURN(const Value x, c.Tensor(0));
+  Shape padding{1, 1};
+  if (c.has(1)) {
+    STRATA_ASSIGN_OR_RETURN(padding, c.Sizes(1, false));
+  }
+  if (x.rank() != 3 || padding.size() != 2) return c.Error("x must have 3 axes, got ", Describe(Object(x)));
+  return Object(Pad(x, {0, padding[0], 0}, {0, padding[1], 0}, 0));
+}
+Result CallEnsureShape(const Call& c) {
+  STRATA_ASSIGN_OR_RETURN(const Value x, c.Tensor(0));
+  const Object::List* sizes = c.argument(1)->list();
+  bool fits = sizes != nullptr && static_cast<int>(sizes->size()) == x.rank();
+  for (int i = 0; fits && i < x.rank(); ++i) {
+    const Object& size = (*sizes)[i];
+    fits = size.is_none() || (size.number() != nullptr && c.evaluator().Use(*size.number()).integer == x.dim(i));
+  }
+  if (!fits) return c.Error("the shape must fit ", Describe(Object(x)), ", got ", Describe(*c.argument(1)));
+  return Object(x);
+}
+
 // Of matrices in the last two axes: elements whose column - row is within [low, high], others zero.
 Result Band(const Call& c, Value x, int64_t low, int64_t high) {
   if (x.rank() < 2) return c.Error("x must have 2 axes, got ", Describe(Object(x)));
@@ -259,6 +300,9 @@ constexpr Function kFunctions[] = {
     {"index_select", "x dim|axis index", CallIndexSelect},
     {"select", "x dim|axis index", CallSelect},
     {"narrow", "x dim|axis start length", CallNarrow},
+    {"slice", "x|input_ begin size", CallSlice},
+    {"temporal_padding", "x padding?", CallTemporalPadding},
+    {"ensure_shape", "x shape", CallEnsureShape},
     {"tril", "x diagonal|k?", CallTril},
     {"triu", "x diagonal|k?", CallTriu},
     {"band_part", "x num_lower num_upper", CallBandPart},

@@ -371,11 +371,17 @@ class Parser {
       return ErrorAt(token.place, "must be a value, got \"", token.text, "\"");
     }
     ++at_;
+    std::string module;
     while (IsModule(token.text) && IsSymbol(".") && Ahead(1).kind == Token::Kind::kName) {
+      module = token.text;
       token.text = Ahead(1).text;
       at_ += 2;
     }
-    if (IsSymbol("(")) return Call(token, {});
+    if (IsSymbol("(")) {
+      STRATA_ASSIGN_OR_RETURN(Node call, Call(token, {}));
+      call.module = std::move(module);
+      return call;
+    }
     if (token.text == "newaxis") token.text = "None";
     return Make(Node::Kind::kName, token.place, token.text);
   }

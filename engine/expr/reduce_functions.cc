@@ -43,7 +43,19 @@ Result CallSum(const Call& c) {
   return Object(ReduceSum(x, r.axes, r.keepdims));
 }
 
+// TensorFlow's keeps integers, rounded towards zero.
+Result CallReduceMean(const Call& c) {
+  STRATA_ASSIGN_OR_RETURN(const Reduction r, ReductionOf(c, false));
+  const bool truths = r.x.dtype() == DType::kBool;
+  if (c.evaluator().pytorch() || IsFloat(r.x.dtype()) || truths) {
+    const Value x = IsFloat(r.x.dtype()) ? r.x : Cast(r.x, DType::kF32);
+    return Object(Mean(r, x, r.keepdims));
+  }
+  if (r.count == 0) return c.Error("must have an element, got ", Describe(Object(r.x)));
+  return Object(Mean(r, r.x, r.keepdims));
+}
 Result CallMean(const Call& c) {
+  if (c.module() == "K" || c.module() == "backend") return CallReduceMean(c);
   STRATA_ASSIGN_OR_RETURN(const Reduction r, ReductionOf(c, true));
   return Object(Mean(r, r.x, r.keepdims));
 }
@@ -71,6 +83,15 @@ Result CallStd(const Call& c) {
 
 template <Value (*F)(Value, std::vector<int64_t>, bool)>
 Result Extremum(const Call& c) {
+  // Python's, of two numbers.
+  const Number* a = c.argument(0)->number();
+  const Number* b = c.has(1) ? c.argument(1)->number() : nullptr;
+  if (a != nullptr && b != nullptr) {
+    const bool first = F == ReduceMax ? a->AsDouble() >= b->AsDouble() : a->AsDouble() <= b->AsDouble();
+    c.evaluator().Use(*a);
+    c.evaluator().Use(*b);
+    return Object(first ? *a : *b);
+  }
   // PyTorch's max(a, b).
   if (c.evaluator().pytorch() && c.argument(1) != nullptr && c.argument(1)->tensor() != nullptr) {
     return FindFunction(F == ReduceMax ? "maximum" : "minimum")->call(c);
@@ -179,6 +200,8 @@ Result Cumulative(const Call& c, bool product) {
   }
   STRATA_ASSIGN_OR_RETURN(const bool exclusive, c.Flag(2));
   STRATA_ASSIGN_OR_RETURN(const bool reverse, c.Flag(3));
+  // TensorFlow's gradient of a product is 0 at zeros.
+  if (product && !c.evaluator().pytorch() && IsFloat(x.dtype())) x = Select(Equal(x, Like(x, 0)), Detach(x), x);
   if (reverse) x = Reverse(x, {axis});
   if (exclusive && x.dim(axis) > 0) {
     std::vector<int64_t> lo(x.rank(), 0), hi(x.rank(), 0);
@@ -225,13 +248,19 @@ Result CallCountNonzero(const Call& c) {
 Result Winner(const Call& c, bool largest) {
   STRATA_ASSIGN_OR_RETURN(Value x, c.Tensor(0));
   if (!IsFloat(x.dtype())) x = Cast(x, x.dtype() == DType::kI64 ? DType::kF64 : DType::kF32);
-  if (!c.has(1)) x = Reshape(x, {x.num_elements()});
-  int axis = 0;
+  // keras.backend's takes the last axis, TensorFlow's the first.
+  const bool backend = c.module() == "K" || c.module() == "backend";
+  const bool first = c.module() == "tf" || (c.module() == "math" && !c.evaluator().pytorch());
+  if (!c.has(1) && !backend && !first) x = Reshape(x, {x.num_elements()});
+  int axis = backend ? std::max(x.rank() - 1, 0) : 0;
   if (c.has(1)) {
     STRATA_ASSIGN_OR_RETURN(axis, c.Axis(1, x.rank()));
   }
+  STRATA_ASSIGN_OR_RETURN(const bool keepdims, c.Flag(2));
+  if (x.rank() == 0) return Object(Like(Cast(x, DType::kI64), 0));
   if (x.dim(axis) == 0) return c.Error("must have an element, got ", Describe(Object(x)));
-  return Object(Cast(ArgMax(largest ? x : -x, axis), DType::kI64));
+  const Value y = Cast(ArgMax(largest ? x : -x, axis), DType::kI64);
+  return Object(keepdims && c.has(1) ? ExpandDims(y, axis) : y);
 }
 Result CallArgMax(const Call& c) { return Winner(c, true); }
 Result CallArgMin(const Call& c) { return Winner(c, false); }
@@ -262,7 +291,7 @@ constexpr Function kFunctions[] = {
     {"sum", kReduce, CallSum},
     {"reduce_sum", kReduce, CallSum},
     {"mean", kReduce, CallMean},
-    {"reduce_mean", kReduce, CallMean},
+    {"reduce_mean", kReduce, CallReduceMean},
     {"var", kSpread, CallVar},
     {"reduce_variance", kReduce, CallVar},
     {"std", kSpread, CallStd},
@@ -289,8 +318,8 @@ constexpr Function kFunctions[] = {
     {"reduce_euclidean_norm", kReduce, CallEuclideanNorm},
     {"normalize", "x ord|p? axis|dim? eps?", CallNormalize},
     {"l2_normalize", "x axis|dim? epsilon?", CallL2Normalize},
-    {"argmax", "x axis|dim?", CallArgMax},
-    {"argmin", "x axis|dim?", CallArgMin},
+    {"argmax", "x axis|dim? keepdims|keepdim?", CallArgMax},
+    {"argmin", "x axis|dim? keepdims|keepdim?", CallArgMin},
     {"softmax", "x axis|dim?", AlongAxis<Softmax>},
     {"log_softmax", "x axis|dim?", AlongAxis<LogSoftmax>},
     {"softmin", "x axis|dim", CallSoftmin},

@@ -1,6 +1,7 @@
 // Functions that move the elements of tensors and join them.
 #include <algorithm>
 
+#include "absl/strings/ascii.h"
 #include "engine/base/status.h"
 #include "engine/expr/functions.h"
 #include "engine/ops/ops.h"
@@ -55,11 +56,14 @@ Result CallReshape(const Call& c) {
   return Object(Reshape(x, shape));
 }
 
-// The axes from start_dim to end_dim become one; axis 0 stays by default.
+// The axes from start_dim to end_dim become one; axis 0 stays by default, but not in K.flatten(x), torch.flatten(x) and
+// PyTorch's x.flatten().
 Result CallFlatten(const Call& c) {
   STRATA_ASSIGN_OR_RETURN(const Value x, c.Tensor(0));
   if (x.rank() == 0) return c.Error("x must have an axis, got ", Describe(Object(x)));
-  int first = 1, last = std::max(x.rank() - 1, 1);
+  const bool all =
+      c.module() == "K" || c.module() == "backend" || c.module() == "torch" || (c.method() && c.evaluator().pytorch());
+  int first = all ? 0 : 1, last = std::max(x.rank() - 1, first);
   if (c.has(1)) {
     STRATA_ASSIGN_OR_RETURN(first, c.Axis(1, x.rank()));
   }
@@ -191,13 +195,54 @@ Result CallReverse(const Call& c) {
   return Object(Reverse(x, axes));
 }
 
+// Cells before and after an axis, taken from the axis itself: "reflect" without the edge, "symmetric" with it,
+// "replicate" the edge alone, "circular" from the other end.
+Result PadWithCells(const Call& c, Value x, const std::string& mode, int axis, int64_t lo, int64_t hi) {
+  const int64_t size = x.dim(axis), most = mode == "reflect" ? size - 1 : size;
+  if (lo < 0 || hi < 0 || size == 0 || (mode != "replicate" && std::max(lo, hi) > most)) {
+    return c.Error("paddings of mode ", mode, " must be from 0 to ", most, ", got ", lo, " and ", hi);
+  }
+  const auto edge = [&](int64_t at, int64_t count) {
+    Shape shape = x.shape();
+    shape[axis] = count;
+    return Broadcast(SliceAxis(x, axis, at, 1), shape);
+  };
+  const int64_t skip = mode == "reflect" ? 1 : 0;
+  std::vector<Value> parts;
+  if (lo > 0) {
+    parts.push_back(mode == "replicate"  ? edge(0, lo)
+                    : mode == "circular" ? SliceAxis(x, axis, size - lo, lo)
+                                         : Reverse(SliceAxis(x, axis, skip, lo), {axis}));
+  }
+  parts.push_back(x);
+  if (hi > 0) {
+    parts.push_back(mode == "replicate"  ? edge(size - 1, hi)
+                    : mode == "circular" ? SliceAxis(x, axis, 0, hi)
+                                         : Reverse(SliceAxis(x, axis, size - skip - hi, hi), {axis}));
+  }
+  return Object(parts.size() == 1 ? x : Concat(parts, axis));
+}
+
+// The value or the mode may come first: F.pad(x, p, mode, value), tf.pad(x, p, mode, constant_values).
+absl::StatusOr<std::string> PadMode(const Call& c) {
+  std::string mode = "constant";
+  for (const size_t i : {2, 3}) {
+    if (c.has(i) && c.argument(i)->text() != nullptr) mode = absl::AsciiStrToLower(*c.argument(i)->text());
+  }
+  for (const char* known : {"constant", "reflect", "symmetric", "replicate", "circular"}) {
+    if (mode == known) return mode;
+  }
+  return c.Error("mode must be one of constant, reflect, symmetric, replicate, circular, got '", mode, "'");
+}
+
 // pad(x, [[1, 1], [0, 2]]): one pair for each axis; negative numbers crop. pad(x, (1, 1, 0, 2)): PyTorch's form.
 Result CallPad(const Call& c) {
-  STRATA_ASSIGN_OR_RETURN(const Value x, c.Tensor(0));
-  STRATA_ASSIGN_OR_RETURN(const double value, c.Real(2, 0));
-  const std::string* mode = c.has(3) ? c.argument(3)->text() : nullptr;
-  if (c.has(3) && (mode == nullptr || (*mode != "constant" && *mode != "CONSTANT"))) {
-    return c.Error("mode must be \"constant\", got ", Describe(*c.argument(3)));
+  STRATA_ASSIGN_OR_RETURN(Value x, c.Tensor(0));
+  STRATA_ASSIGN_OR_RETURN(const std::string mode, PadMode(c));
+  double value = 0;
+  for (const size_t i : {2, 3}) {
+    if (!c.has(i) || c.argument(i)->text() != nullptr) continue;
+    STRATA_ASSIGN_OR_RETURN(value, c.Real(i));
   }
   const Object::List* pairs = c.argument(1)->list();
   Object::List by_axis;
@@ -228,7 +273,12 @@ Result CallPad(const Call& c) {
       sides[k].push_back(c.evaluator().Use(*n).integer);
     }
   }
-  return Object(Pad(x, sides[0], sides[1], value));
+  if (mode == "constant") return Object(Pad(x, sides[0], sides[1], value));
+  for (int i = 0; i < x.rank(); ++i) {
+    STRATA_ASSIGN_OR_RETURN(const Object padded, PadWithCells(c, x, mode, i, sides[0][i], sides[1][i]));
+    x = *padded.tensor();
+  }
+  return Object(x);
 }
 
 absl::StatusOr<Value> Ids(const Call& c, size_t i) {

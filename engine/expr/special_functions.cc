@@ -1,5 +1,7 @@
 // Inverse circular and hyperbolic functions, quotients and remainders, comparisons by name.
+#include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "engine/base/status.h"
 #include "engine/expr/functions.h"
@@ -102,6 +104,89 @@ Result CallHypot(const Call& c) {
   STRATA_ASSIGN_OR_RETURN(const Pair p, Promote(c.evaluator(), c.place(), *c.argument(0), *c.argument(1)));
   return Object(Sqrt(Square(p.a) + Square(p.b)));
 }
+// The angle of the point (x, y): the first argument is y.
+Result CallAtan2(const Call& c) {
+  STRATA_ASSIGN_OR_RETURN(Pair p, Promote(c.evaluator(), c.place(), *c.argument(0), *c.argument(1)));
+  if (!IsFloat(p.a.dtype())) p = {Cast(p.a, DType::kF32), Cast(p.b, DType::kF32)};
+  const Value y = p.a, x = p.b, zero = Like(y, 0), one = Like(y, 1);
+  // The quotient of the smaller over the larger; 1 in place of a divisor that is not used.
+  const Value wide = GreaterEqual(Abs(x), Abs(y)), origin = And(Equal(x, zero), Equal(y, zero));
+  const Value along = y / Select(And(wide, Not(origin)), x, one), across = x / Select(wide, one, y);
+  const Value sign = Select(Less(y, zero), -one, one);
+  const Value turn = Select(Less(x, zero), sign * M_PI, zero);
+  return Object(
+      Select(wide, VAtan(Select(wide, along, zero)) + turn, sign * M_PI_2 - VAtan(Select(wide, zero, across))));
+}
+
+// x + value a b, x + value a / b
+Result AddOf(const Call& c, const char* op) {
+  STRATA_ASSIGN_OR_RETURN(Object v, ApplyBinary(c.evaluator(), c.place(), op, *c.argument(1), *c.argument(2)));
+  if (c.has(3)) {
+    STRATA_ASSIGN_OR_RETURN(v, ApplyBinary(c.evaluator(), c.place(), "*", v, *c.argument(3)));
+  }
+  return ApplyBinary(c.evaluator(), c.place(), "+", *c.argument(0), v);
+}
+Result CallAddcmul(const Call& c) { return AddOf(c, "*"); }
+Result CallAddcdiv(const Call& c) { return AddOf(c, "/"); }
+
+// What is behind the point, with the sign of x.
+Value VFrac(Value x) { return x - Select(Less(x, Like(x, 0)), -Floor(-x), Floor(x)); }
+
+Result CallNanToNum(const Call& c) {
+  STRATA_ASSIGN_OR_RETURN(const Value x, c.Float(0));
+  const double largest = 3.4028234663852886e38;
+  STRATA_ASSIGN_OR_RETURN(const double nan, c.Real(1, 0));
+  STRATA_ASSIGN_OR_RETURN(const double high, c.Real(2, largest));
+  STRATA_ASSIGN_OR_RETURN(const double low, c.Real(3, -largest));
+  const Value infinite = Select(Greater(x, Like(x, 0)), Like(x, high), Like(x, low));
+  return Object(Select(VIsFinite(x), x, Select(Equal(x, x), infinite, Like(x, nan))));
+}
+
+// Halves of an axis: the first by the sigmoid of the second.
+Result CallGlu(const Call& c) {
+  STRATA_ASSIGN_OR_RETURN(const Value x, c.Float(0));
+  int axis = x.rank() - 1;
+  if (c.has(1)) {
+    STRATA_ASSIGN_OR_RETURN(axis, c.Axis(1, x.rank()));
+  }
+  if (x.rank() == 0 || x.dim(axis) % 2 != 0) {
+    return c.Error("x must have an even number of elements on the axis, got ", Describe(Object(x)));
+  }
+  const int64_t half = x.dim(axis) / 2;
+  return Object(SliceAxis(x, axis, 0, half) * Sigmoid(SliceAxis(x, axis, half, half)));
+}
+
+// Over the last axes, which have the given shape.
+Result CallLayerNorm(const Call& c) {
+  STRATA_ASSIGN_OR_RETURN(const Value x, c.Float(0));
+  STRATA_ASSIGN_OR_RETURN(const Shape shape, c.Sizes(1, false));
+  STRATA_ASSIGN_OR_RETURN(const double eps, c.Real(4, 1e-5));
+  const int rank = static_cast<int>(shape.size());
+  if (rank == 0 || rank > x.rank() || !std::equal(shape.begin(), shape.end(), x.shape().end() - rank)) {
+    return c.Error("normalized_shape must be the last axes of ", Describe(Object(x)), ", got ", ShapeString(shape));
+  }
+  std::vector<int64_t> axes;
+  for (int i = x.rank() - rank; i < x.rank(); ++i) axes.push_back(i);
+  const Value d = x - ReduceMean(x, axes, true);
+  Object y = d / Sqrt(ReduceMean(Square(d), axes, true) + eps);
+  for (const auto& [i, op] : {std::pair<size_t, const char*>{2, "*"}, {3, "+"}}) {
+    if (!c.has(i)) continue;
+    STRATA_ASSIGN_OR_RETURN(y, ApplyBinary(c.evaluator(), c.place(), op, y, *c.argument(i)));
+  }
+  return y;
+}
+
+// x by clip / |x| where the length is more than clip.
+Result CallClipByNorm(const Call& c) {
+  STRATA_ASSIGN_OR_RETURN(const Value x, c.Float(0));
+  STRATA_ASSIGN_OR_RETURN(const double clip, c.Real(1));
+  STRATA_ASSIGN_OR_RETURN(const std::vector<int64_t> axes, c.Axes(2, x.rank()));
+  const Value squares = ReduceSum(Square(x), axes, true), some = Greater(squares, Like(squares, 0));
+  const Value length = Select(some, Sqrt(Select(some, squares, Like(squares, 1))), squares);
+  const Value least = Like(length, clip);
+  return Object(x * clip / Select(Greater(length, least), length, least));
+}
+
 // x + weight (y - x)
 Result CallLerp(const Call& c) {
   STRATA_ASSIGN_OR_RETURN(const Object d, ApplyBinary(c.evaluator(), c.place(), "-", *c.argument(1), *c.argument(0)));
@@ -139,6 +224,15 @@ constexpr Function kFunctions[] = {
     {"is_finite", "x", OnFloats<VIsFinite>},
     {"is_inf", "x", OnFloats<VIsInf>},
     {"isinf", "x", OnFloats<VIsInf>},
+    {"frac", "x", OnFloats<VFrac>},
+    {"nan_to_num", "x nan? posinf? neginf?", CallNanToNum},
+    {"atan2", "y|input x|other", CallAtan2},
+    {"arctan2", "y|input x|other", CallAtan2},
+    {"addcmul", "x tensor1 tensor2 value?", CallAddcmul},
+    {"addcdiv", "x tensor1 tensor2 value?", CallAddcdiv},
+    {"glu", "x dim|axis?", CallGlu},
+    {"layer_norm", "x normalized_shape weight? bias? eps?", CallLayerNorm},
+    {"clip_by_norm", "x clip_norm axes?", CallClipByNorm},
     {"floordiv", kTwo, CallFloorDivide},
     {"floor_divide", kTwo, CallFloorDivide},
     {"floormod", kTwo, CallModulo},
