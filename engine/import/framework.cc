@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -10,6 +11,8 @@
 #include "engine/base/status.h"
 #include "engine/import/component.h"
 #include "engine/import/custom.h"
+#include "engine/nn/complete.h"
+#include "engine/nn/metrics/metric.h"
 #include "engine/nn/schema.h"
 
 namespace strata {
@@ -251,13 +254,39 @@ absl::StatusOr<v1::Metric> MetricOfLoss(const Form& given) {
   return metric;
 }
 
+// Metrics whose names compile() looks up by the shapes of outputs and targets, in any case.
+bool IsResolvedByShape(const Form& form) {
+  if (form.kind != Form::Kind::kString) return false;
+  const std::string name = absl::AsciiStrToLower(form.name);
+  return name == "accuracy" || name == "acc";
+}
+
+// What Keras calls a metric in its history: a class by its own name, a function by the name that was given.
+void SetHistoryName(const Form& form, const std::string& given, v1::Metric* metric) {
+  if (!metric->name().empty()) return;
+  std::string name = given;
+  const bool is_class =
+      !IsResolvedByShape(form) &&
+      (form.kind == Form::Kind::kClass || nn::FindClass(v1::Metric::descriptor(), v1::KERAS, given) != nullptr ||
+       nn::FindClass(v1::Loss::descriptor(), v1::KERAS, given) != nullptr || given == "LogCoshError");
+  if (is_class) {
+    name = given == "KLDivergence"   ? "kullback_leibler_divergence"
+           : given == "LogCoshError" ? "logcosh"
+                                     : nn::SnakeCase(given);
+  }
+  if (form.kind != Form::Kind::kFunction && name != nn::MetricName(*metric)) metric->set_name(name);
+}
+
 }  // namespace
 }  // namespace framework
 
 absl::StatusOr<v1::Metric> ImportMetric(v1::Dialect dialect, std::string_view text, const Definitions& custom) {
   STRATA_ASSIGN_OR_RETURN(Json json, ParseJson(text));
   json = framework::WithDefinitions(std::move(json), custom, true);
-  STRATA_ASSIGN_OR_RETURN(const Form form, framework::FormOf("", json));
+  STRATA_ASSIGN_OR_RETURN(Form form, framework::FormOf("", json));
+  const std::string given = form.name;
+  const bool by_shape = dialect == v1::KERAS && framework::IsResolvedByShape(form);
+  if (by_shape) form.name = absl::AsciiStrToLower(given);
   STRATA_ASSIGN_OR_RETURN(const std::optional<v1::CustomMetric> own, framework::CustomMetricFrom(dialect, json));
   if (own.has_value()) {
     v1::Metric metric;
@@ -267,13 +296,18 @@ absl::StatusOr<v1::Metric> ImportMetric(v1::Dialect dialect, std::string_view te
   }
   bool function = false;
   const auto* kind = framework::Find(v1::Metric::descriptor(), dialect, form, &function);
-  if (kind == nullptr && dialect == v1::KERAS) return framework::MetricOfLoss(form);
+  if (kind == nullptr && dialect == v1::KERAS) {
+    STRATA_ASSIGN_OR_RETURN(v1::Metric metric, framework::MetricOfLoss(form));
+    framework::SetHistoryName(form, given, &metric);
+    return metric;
+  }
   if (kind == nullptr) return framework::NoComponent(dialect, form.kind == Form::Kind::kString ? "metric" : "", form);
   v1::Metric metric;
   const Json& config = framework::ConfigOf(form);
   STRATA_RETURN_IF_ERROR(
       framework::SetArguments({.dialect = dialect, .layer = true}, "", config, framework::MutableKind(kind, &metric)));
   if (config.contains("name") && config["name"].is_string()) metric.set_name(config["name"].get<std::string>());
+  if (dialect == v1::KERAS) framework::SetHistoryName(form, given, &metric);
   STRATA_RETURN_IF_ERROR(nn::Fill(dialect, "", &metric));
   return metric;
 }

@@ -12,9 +12,7 @@
 #include "engine/import/framework.h"
 #include "engine/import/keras3.h"
 #include "engine/import/writer.h"
-#include "engine/nn/complete.h"
 #include "engine/nn/metrics/metric.h"
-#include "engine/nn/schema.h"
 
 namespace strata {
 namespace {
@@ -42,13 +40,6 @@ Json WithoutPackage(Json object) {
   if (const size_t at = name.rfind('>'); at != std::string::npos) name = name.substr(at + 1);
   object["class_name"] = name;
   return object;
-}
-
-// What Keras calls a metric in its history: a class by its name in snake case, a function by the name that was given.
-std::string NameOf(const Json& json, const v1::Metric& metric) {
-  if (!metric.name().empty() || !json.is_string()) return nn::MetricName(metric);
-  const std::string name = json.get<std::string>();
-  return nn::FindClass(v1::Metric::descriptor(), v1::KERAS, name) != nullptr ? nn::SnakeCase(name) : name;
 }
 
 // tf.keras takes an optimizer for a legacy one unless its configuration says otherwise. Keras 3, which has none, does
@@ -186,7 +177,7 @@ class Reader {
     if (name.is_string()) named->mutable_metric()->set_name(name.get<std::string>());
     if (output >= 0) {
       named->set_output(model_.outputs(output).name());
-      named->mutable_metric()->set_name(absl::StrCat(named->output(), "_", NameOf(metric, named->metric())));
+      named->mutable_metric()->set_name(absl::StrCat(named->output(), "_", nn::MetricName(named->metric())));
       // The target of the objective that looks at the same output.
       for (int i = 1; i < config_.objectives_size(); ++i) {
         if (config_.objectives(i).output() == named->output()) named->set_target(absl::StrCat("target_", i));

@@ -1,6 +1,7 @@
 // Optimizers in the frameworks' words: the common arguments (decay, clipping) stand beside the kind's own.
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/status.h"
@@ -121,6 +122,10 @@ absl::StatusOr<v1::Optimizer> ImportOptimizer(v1::Dialect dialect, std::string_v
   const FieldDescriptor* kind = nn::FindClass(family, dialect, form.name);
   if (kind == nullptr && form.kind == framework::Form::Kind::kString)
     kind = nn::FindFunction(family, dialect, form.name);
+  // Keras takes their names in any case.
+  if (kind == nullptr && dialect == v1::KERAS) {
+    kind = nn::FindFunction(family, dialect, absl::AsciiStrToLower(form.name));
+  }
   if (kind == nullptr)
     return framework::NoComponent(dialect, form.kind == framework::Form::Kind::kString ? "optimizer" : "", form);
   v1::Optimizer optimizer;

@@ -108,11 +108,6 @@ absl::StatusOr<v1::TrainingConfig> ConfigOf(const Case& c, const v1::Model& mode
     v1::NamedMetric* named = config.add_metrics();
     STRATA_ASSIGN_OR_RETURN(*named->mutable_metric(),
                             ImportMetric(c.dialect, c.Text(metric), CustomObjects(c.dialect)));
-    if (!metric.is_string()) continue;
-    // A class goes under its own name in snake case, a function under the name that was given.
-    const std::string name = metric.get<std::string>();
-    const bool is_class = nn::FindClass(v1::Metric::descriptor(), c.dialect, name) != nullptr;
-    named->mutable_metric()->set_name(is_class ? nn::SnakeCase(name) : name);
   }
   STRATA_RETURN_IF_ERROR(AddPenalties(c, &config));
   if (!Part(c, "clip").is_null()) {
