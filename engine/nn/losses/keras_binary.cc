@@ -23,9 +23,8 @@ Value FromProbabilities(Value p, Value t) {
 }
 
 // Only logits must have the labels' shape; probabilities broadcast.
-bool CheckShapes(Scope& s, const LossArgs& args, bool from_logits) {
+bool CheckShapes(Scope& s, const LossArgs& args, Value logits) {
   if (!CheckBroadcast(s, args)) return false;
-  const bool logits = from_logits || args.prediction.maker == Annotated::Maker::kSigmoid;
   if (!logits || args.target.shape() == args.prediction.value.shape()) return true;
   s.Fail(absl::StrCat("y_true|y_pred|target: logits and labels must have one shape, got ",
                       ShapeString(args.prediction.value.shape()), " and ", ShapeString(args.target.shape())));
@@ -34,16 +33,10 @@ bool CheckShapes(Scope& s, const LossArgs& args, bool from_logits) {
 
 LossTerms Build(Scope& s, const v1::Loss& loss, const LossArgs& args) {
   const auto& a = loss.binary_crossentropy();
-  if (!CheckShapes(s, args, a.from_logits())) return {};
+  const Value logits = LogitsOf(args.prediction, a.from_logits());
+  if (!CheckShapes(s, args, logits)) return {};
   const Value t = Smooth(LikePrediction(args), a.label_smoothing());
-  Value values;
-  if (a.from_logits()) {
-    values = FromLogits(args.prediction.value, t);
-  } else if (args.prediction.maker == Annotated::Maker::kSigmoid) {
-    values = FromLogits(args.prediction.logits, t);
-  } else {
-    values = FromProbabilities(args.prediction.value, t);
-  }
+  Value values = logits ? FromLogits(logits, t) : FromProbabilities(args.prediction.value, t);
   if (values && values.rank() > 0) values = ReduceMean(values, {a.axis()});
   return {values, {}};
 }
@@ -51,12 +44,11 @@ LossTerms Build(Scope& s, const v1::Loss& loss, const LossArgs& args) {
 // alpha_t (1 - p_t)^gamma BCE
 LossTerms BuildFocal(Scope& s, const v1::Loss& loss, const LossArgs& args) {
   const auto& a = loss.binary_focal_crossentropy();
-  if (!CheckShapes(s, args, a.from_logits())) return {};
+  const Value logits = LogitsOf(args.prediction, a.from_logits());
+  if (!CheckShapes(s, args, logits)) return {};
   const Value t = Smooth(LikePrediction(args), a.label_smoothing());
   const Value p = a.from_logits() ? Sigmoid(args.prediction.value) : args.prediction.value;
-  const Value bce = a.from_logits()                                       ? FromLogits(args.prediction.value, t)
-                    : args.prediction.maker == Annotated::Maker::kSigmoid ? FromLogits(args.prediction.logits, t)
-                                                                          : FromProbabilities(p, t);
+  const Value bce = logits ? FromLogits(logits, t) : FromProbabilities(p, t);
   const Value p_t = t * p + (1 - t) * (1 - p);
   Value values = Pow(1 - p_t, Like(p, a.gamma())) * bce;
   if (a.apply_class_balancing()) values = values * (t * a.alpha() + (1 - t) * (1 - a.alpha()));

@@ -15,14 +15,8 @@ int PositiveAxis(Scope& s, int64_t axis, Value x) {
   return -1;
 }
 
-// ln p along `axis`: of logits, or of probabilities that are normalised and clipped.
-Value LogProbabilities(const Annotated& prediction, bool from_logits, int axis, bool clip_only) {
-  if (from_logits) return LogSoftmax(prediction.value, axis);
-  if (prediction.maker == Annotated::Maker::kSoftmax) return LogSoftmax(prediction.logits, axis);
-  Value p = prediction.value;
-  if (!clip_only) p = p / ReduceSum(p, {axis}, true);
-  return Log(Min(Max(p, kEpsilon), 1 - kEpsilon));
-}
+// ln p of probabilities, clipped.
+Value LogProbabilities(Value p) { return Log(Min(Max(p, kEpsilon), 1 - kEpsilon)); }
 
 // -sum t ln p of logits, with the gradient of TensorFlow's kernel: p - t, whether or not the targets sum to one.
 Value FromLogits(Value logits, Value t, int axis) {
@@ -45,9 +39,10 @@ LossTerms BuildCategorical(Scope& s, const v1::Loss& loss, const LossArgs& args)
   if (axis < 0) return {};
   if (a.label_smoothing() != 0)
     t = t * (1 - a.label_smoothing()) + a.label_smoothing() / static_cast<double>(t.dim(axis));
-  if (a.from_logits()) return {FromLogits(args.prediction.value, t, axis), {}};
-  if (args.prediction.maker == Annotated::Maker::kSoftmax) return {FromLogits(args.prediction.logits, t, axis), {}};
-  return {-ReduceSum(t * LogProbabilities(args.prediction, a.from_logits(), axis, false), {axis}), {}};
+  const Value logits = LogitsOf(args.prediction, a.from_logits());
+  if (logits) return {FromLogits(logits, t, axis), {}};
+  const Value p = args.prediction.value;
+  return {-ReduceSum(t * LogProbabilities(p / ReduceSum(p, {axis}, true)), {axis}), {}};
 }
 
 // Probabilities are clipped and their logarithms taken as logits, so they are normalised again.
@@ -55,8 +50,8 @@ LossTerms BuildSparse(Scope& s, const v1::Loss& loss, const LossArgs& args) {
   const auto& a = loss.sparse_categorical_crossentropy();
   const int axis = PositiveAxis(s, a.axis(), args.prediction);
   if (axis < 0) return {};
-  const bool logits = a.from_logits() || args.prediction.maker == Annotated::Maker::kSoftmax;
-  Value log_p = LogProbabilities(args.prediction, a.from_logits(), axis, true);
+  const Value logits = LogitsOf(args.prediction, a.from_logits());
+  Value log_p = logits ? LogSoftmax(logits, axis) : LogProbabilities(args.prediction.value);
   if (axis != log_p.rank() - 1) log_p = SwapAxes(log_p, axis, -1);
   if (!logits) log_p = LogSoftmax(log_p, -1);
   Value label = args.target;

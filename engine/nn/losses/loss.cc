@@ -112,6 +112,11 @@ int FurtherPredictions(const v1::Loss& loss) {
 
 Value LikePrediction(const LossArgs& args) { return Cast(args.target, args.prediction.value.dtype()); }
 
+Value LogitsOf(const Annotated& prediction, bool from_logits) {
+  if (prediction.maker != Annotated::Maker::kNone) return prediction.logits;
+  return from_logits ? prediction.value : Value{};
+}
+
 bool CheckBroadcast(Scope& s, const LossArgs& args) {
   const Shape &p = args.prediction.value.shape(), &t = args.target.shape();
   if (BroadcastShape(p, t).ok()) return true;
