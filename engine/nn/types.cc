@@ -1,7 +1,11 @@
 #include "engine/nn/types.h"
 
+#include <algorithm>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "engine/ops/ops.h"
 
@@ -18,8 +22,49 @@ struct Rules {
   Rule pytorch, keras;
 };
 
+// Layers that multiply their input with weights, attention, and dropout in training, by the beginnings of their names:
+// both frameworks refuse what is not floating-point.
+bool IsFloatsOnly(const std::string& kind, bool training) {
+  static constexpr const char* kBeginnings[] = {"conv",
+                                                "separable_conv",
+                                                "depthwise_conv",
+                                                "locally_connected",
+                                                "avg_pool",
+                                                "lstm",
+                                                "gru",
+                                                "simple_rnn",
+                                                "rnn",
+                                                "bidirectional",
+                                                "multihead",
+                                                "transformer",
+                                                "attention",
+                                                "additive_attention",
+                                                "keras_multi_head",
+                                                "prelu"};
+  static constexpr const char* kInTraining[] = {"dropout", "spatial_dropout", "alpha_dropout"};
+  const auto begins = [&](const char* beginning) { return absl::StartsWith(kind, beginning); };
+  return std::any_of(std::begin(kBeginnings), std::end(kBeginnings), begins) ||
+         (training && std::any_of(std::begin(kInTraining), std::end(kInTraining), begins));
+}
+
+// The argument's name in PyTorch where it is not "input".
+std::string ArgumentName(const Scope& s, const std::string& kind, size_t index) {
+  static const auto* names = new std::vector<std::pair<std::string, std::vector<std::string>>>{
+      {"multihead_attention", {"query", "key", "value"}},
+      {"transformer_encoder", {"src"}},
+      {"transformer_decoder", {"tgt", "memory"}},
+      {"transformer", {"src", "tgt"}},
+      {"cosine_similarity", {"x1", "x2"}}};
+  for (const auto& [beginning, arguments] : *names) {
+    if (s.pytorch() && absl::StartsWith(kind, beginning) && index < arguments.size()) return arguments[index];
+  }
+  return "input";
+}
+
 // As PyTorch 2.15 and tf.keras 2.21 were seen to do. Layers that are not here take what their operations take.
-const Rules* FindRules(const std::string& kind) {
+const Rules* FindRules(const std::string& kind, bool training) {
+  static const Rules floats{{R, R}, {R, R}};
+  if (IsFloatsOnly(kind, training)) return &floats;
   static const auto* rules = new std::unordered_map<std::string, Rules>{
       {"relu", {{K, R}, {K, R}}},
       {"relu6", {{K, R}, {K, R}}},
@@ -49,13 +94,13 @@ const Rules* FindRules(const std::string& kind) {
       {"batch_norm2d", {{R, R}, {R, R}}},
       {"batch_norm3d", {{R, R}, {R, R}}},
       {"batch_norm", {{R, R}, {C, C}}},
-      {"group_norm", {{R, R}, {C, C}}},
+      {"group_norm", {{R, R}, {R, R}}},
       {"rms_norm", {{R, R}, {C, C}}},
       {"layer_norm", {{R, R}, {C, C}}},
       {"cosine_similarity", {{R, R}, {R, R}}},
       {"max_pool1d", {{R, R}, {K, R}}},
-      {"max_pool2d", {{R, R}, {K, R}}},
-      {"max_pool3d", {{R, R}, {K, R}}},
+      {"max_pool2d", {{K, R}, {K, R}}},
+      {"max_pool3d", {{K, R}, {R, R}}},
       {"global_max_pool1d", {{R, R}, {K, R}}},
       {"global_max_pool2d", {{R, R}, {K, R}}},
       {"global_max_pool3d", {{R, R}, {K, R}}},
@@ -73,6 +118,12 @@ const Rules* FindRules(const std::string& kind) {
       {"replication_pad1d", {{K, R}, {K, R}}},
       {"replication_pad2d", {{K, R}, {K, R}}},
       {"replication_pad3d", {{K, R}, {K, R}}},
+      {"global_avg_pool1d", {{K, K}, {K, C}}},
+      {"global_avg_pool2d", {{K, K}, {K, C}}},
+      {"global_avg_pool3d", {{K, K}, {K, C}}},
+      {"unfold", {{R, K}, {R, R}}},
+      {"fold", {{R, K}, {R, R}}},
+      {"up_sampling2d", {{K, K}, {K, R}}},
       {"masking", {{R, R}, {R, R}}},
       {"add", {{K, K}, {K, R}}},
       {"subtract", {{K, R}, {K, R}}},
@@ -85,14 +136,14 @@ const Rules* FindRules(const std::string& kind) {
   return it == rules->end() ? nullptr : &it->second;
 }
 
-Value TakeType(Scope& s, const Rules* rules, Value x) {
+Value TakeType(Scope& s, const Rules* rules, const std::string& argument, Value x) {
   const DType t = x.dtype();
   if (IsFloat(t)) return s.pytorch() ? x : Cast(x, DType::kF32);
   if (rules == nullptr || t == DType::kText) return x;
   const Rule& rule = s.pytorch() ? rules->pytorch : rules->keras;
   const Take take = t == DType::kBool ? rule.booleans : rule.integers;
   if (take == Take::kRefuse) {
-    s.Fail(absl::StrCat("input: must be floating-point",
+    s.Fail(absl::StrCat(argument, ": must be floating-point",
                         t == DType::kBool && rule.integers != Take::kRefuse ? " or integers" : "", ", got ",
                         DTypeName(t)));
   }
@@ -103,9 +154,10 @@ Value TakeType(Scope& s, const Rules* rules, Value x) {
 
 Args TakeTypes(Scope& s, const std::string& kind, Args args) {
   if (kind == "custom") return args;  // its operations say what they take
-  const Rules* rules = FindRules(kind);
-  for (Annotated& a : args.positional) {
-    if (s.ok()) a.value = TakeType(s, rules, a.value);
+  const Rules* rules = FindRules(kind, s.training());
+  for (size_t i = 0; i < args.size(); ++i) {
+    Value& x = args.positional[i].value;
+    if (s.ok()) x = TakeType(s, rules, ArgumentName(s, kind, i), x);
   }
   return args;
 }

@@ -175,7 +175,10 @@ Value ReduceMean(Value x, std::vector<int64_t> axes, bool keepdims) {
   if (!x) return x;
   int64_t count = 1;
   for (int64_t a : axes) count *= x.dim(static_cast<int>(a));
-  return ReduceSum(x, std::move(axes), keepdims) * (1.0 / static_cast<double>(count));
+  const Value sum = ReduceSum(x, std::move(axes), keepdims);
+  // TensorFlow's mean of integers is an integer, rounded towards zero.
+  if (!IsFloat(x.dtype())) return count == 0 ? sum : sum / static_cast<double>(count);
+  return sum * (1.0 / static_cast<double>(count));
 }
 
 Value SumAll(Value x) { return ReduceSum(x, AllAxes(x)); }

@@ -104,7 +104,13 @@ Shape OneInput(const v1::Layer& layer) {
     shape[1] = n;
   }
   if (const int64_t n = SizeField(attrs, {"num_parameters"}); n > 1) shape[1] = n;
-  for (int i = 0; i < nn::SpatialAxes(kind->name()); ++i) shape.push_back(8);
+  int axes = nn::SpatialAxes(kind->name());
+  if (layer.has_unfold()) axes = 2;
+  if (layer.has_upsample()) {
+    const std::string& mode = layer.upsample().mode();
+    axes = mode == "linear" ? 1 : mode == "trilinear" ? 3 : 2;
+  }
+  for (int i = 0; i < axes; ++i) shape.push_back(8);
   return shape;
 }
 

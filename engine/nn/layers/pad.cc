@@ -2,6 +2,7 @@
 #include "engine/nn/layers/pad.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "absl/strings/str_cat.h"
 #include "engine/nn/component.h"
@@ -99,7 +100,10 @@ Outputs Build(Scope& s, const List& padding, const Args& args, int axes, PadKind
 
 template <int kAxes>
 Outputs BuildConstant(Scope& s, const v1::ConstantPad& a, const Args& args) {
-  return Build(s, a.padding(), args, kAxes, PadKind::kZero, a.value());
+  // Integers take what PyTorch casts the value to.
+  const DType type = args[0].value.dtype();
+  const double value = type == DType::kBool ? a.value() != 0 : IsFloat(type) ? a.value() : std::trunc(a.value());
+  return Build(s, a.padding(), args, kAxes, PadKind::kZero, value);
 }
 template <int kAxes, PadKind kKind>
 Outputs BuildCells(Scope& s, const v1::PadCells& a, const Args& args) {
