@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
@@ -17,11 +18,14 @@
 #include "absl/time/clock.h"
 #include "engine/base/status.h"
 #include "service/core/native_file.h"
+#include "service/files/write_error.h"
+#include "service/store/tensor_reader.h"
 
 namespace strata::service {
 namespace {
 
 constexpr absl::Duration kTimeLimit = absl::Minutes(5);
+constexpr size_t kPieceBytes = size_t{1} << 20;
 
 // A folder that goes with everything in it.
 class Scratch {
@@ -90,6 +94,8 @@ absl::Status FromToolText(const std::string& text) {
   return absl::DataLossError(absl::StrCat("file: cannot be read: ", message.empty() ? "no reason given" : message));
 }
 
+absl::Status NoRoom() { return absl::ResourceExhaustedError("file: no room on the disk for its other form"); }
+
 // Waits for a child and kills it after the time limit.
 absl::StatusOr<int> Await(pid_t child) {
   const absl::Time deadline = absl::Now() + kTimeLimit;
@@ -108,19 +114,12 @@ absl::StatusOr<int> Await(pid_t child) {
   }
 }
 
-}  // namespace
+absl::Status NoFolder() {
+  return errno == ENOSPC ? NoRoom() : absl::InternalError("file: no scratch folder can be made");
+}
 
-FileTool::FileTool(std::string scratch_dir) : scratch_dir_(std::move(scratch_dir)) { Scratch::Sweep(scratch_dir_); }
-
-absl::StatusOr<std::string> FileTool::Run(const char* verb, std::string bytes) const {
-  const Scratch scratch(scratch_dir_);
-  if (!scratch.ok()) return absl::InternalError("file: no scratch folder can be made");
-  {
-    std::ofstream out(scratch.File("in"), std::ios::binary);
-    out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-    if (!out.flush()) return absl::ResourceExhaustedError("file: no space for a copy");
-  }
-  bytes = std::string();
+// Makes the folder's "out" of its "in".
+absl::Status Run(const char* verb, const Scratch& scratch) {
   const std::string tool = ToolPath(), in = scratch.File("in"), to = scratch.File("out"), errors = scratch.File("err");
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
@@ -139,17 +138,57 @@ absl::StatusOr<std::string> FileTool::Run(const char* verb, std::string bytes) c
   if (!WIFEXITED(state)) {
     return absl::DataLossError(absl::StrCat("file: is damaged: its reader was stopped by signal ", WTERMSIG(state)));
   }
-  if (WEXITSTATUS(state) != 0) return FromToolText(ReadWhole(errors));
-  return ReadWhole(to);
+  if (WEXITSTATUS(state) == kNoRoomExit) return NoRoom();
+  return WEXITSTATUS(state) == 0 ? absl::OkStatus() : FromToolText(ReadWhole(errors));
 }
+
+// A file of tensors that is never in memory beside them.
+absl::StatusOr<TensorFile> ReadTensors(const std::string& path) {
+  std::ifstream in(path, std::ios::binary | std::ios::ate);
+  if (!in) return absl::InternalError("file: its reader left nothing");
+  const auto size = static_cast<uint64_t>(in.tellg());
+  in.seekg(0);
+  TensorReader reader(size, size);
+  std::string piece(std::min<uint64_t>(size, kPieceBytes), '\0');
+  while (in.read(piece.data(), static_cast<std::streamsize>(piece.size())), in.gcount() > 0) {
+    STRATA_RETURN_IF_ERROR(reader.Add({piece.data(), static_cast<size_t>(in.gcount())}));
+  }
+  return reader.Finish();
+}
+
+}  // namespace
+
+FileTool::FileTool(std::string scratch_dir) : scratch_dir_(std::move(scratch_dir)) { Scratch::Sweep(scratch_dir_); }
 
 absl::StatusOr<TensorFile> FileTool::Unpack(std::string bytes) const {
-  STRATA_ASSIGN_OR_RETURN(const std::string tensors, Run("unpack", std::move(bytes)));
-  return ParseTensors(tensors);
+  const Scratch scratch(scratch_dir_);
+  if (!scratch.ok()) return NoFolder();
+  {
+    std::ofstream out(scratch.File("in"), std::ios::binary);
+    out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    if (!out.flush()) return NoRoom();
+  }
+  bytes = std::string();
+  STRATA_RETURN_IF_ERROR(Run("unpack", scratch));
+  return ReadTensors(scratch.File("out"));
 }
 
-absl::StatusOr<std::string> FileTool::Pack(const NamedTensors& tensors, const Metadata& metadata) const {
-  return Run("pack", TensorFileBytes(tensors, metadata));
+absl::StatusOr<std::string> FileTool::Pack(TensorFile content) const {
+  const Scratch scratch(scratch_dir_);
+  if (!scratch.ok()) return NoFolder();
+  {
+    std::vector<std::string> order;
+    std::ofstream out(scratch.File("in"), std::ios::binary);
+    out << TensorFilePrefix(content.tensors, content.metadata, &order);
+    for (const std::string& name : order) {
+      const Tensor& t = content.tensors.at(name);
+      out.write(static_cast<const char*>(t.raw()), static_cast<std::streamsize>(t.size_bytes()));
+    }
+    if (!out.flush()) return NoRoom();
+  }
+  content = {};
+  STRATA_RETURN_IF_ERROR(Run("pack", scratch));
+  return ReadWhole(scratch.File("out"));
 }
 
 }  // namespace strata::service

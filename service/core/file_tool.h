@@ -16,12 +16,12 @@ class FileTool {
 
   // The content of an HDF5 file or a .keras archive (files/containers.h). The tool's own status if it refuses;
   // DATA_LOSS if it dies of the file, RESOURCE_EXHAUSTED if it takes too long.
-  // The bytes are given up before the content is read, so that a file is in memory twice at most.
+  // RESOURCE_EXHAUSTED also if the disk is full. What is given is given up before the result is read: a file is in
+  // memory once.
   absl::StatusOr<TensorFile> Unpack(std::string bytes) const;
-  absl::StatusOr<std::string> Pack(const NamedTensors& tensors, const Metadata& metadata) const;
+  absl::StatusOr<std::string> Pack(TensorFile content) const;
 
  private:
-  absl::StatusOr<std::string> Run(const char* verb, std::string in) const;
   const std::string scratch_dir_;
 };
 

@@ -146,7 +146,7 @@ absl::StatusOr<NamedTensors> KerasWeights(const v1::Model& model, const std::vec
   return absl::InvalidArgumentError("hdf5: must have layer_names or layers, got neither: no weights of a Keras model");
 }
 
-void AddLayerLayout(const v1::Model& model, const std::vector<ParameterSpec>& parameters, const NamedTensors& weights,
+void AddLayerLayout(const v1::Model& model, const std::vector<ParameterSpec>& parameters, NamedTensors weights,
                     const std::string& root, TensorFile* file) {
   const auto attribute = [&](const std::string& group, const char* name, const Json& value) {
     file->metadata[absl::StrCat(kAttribute, group, "@", name)] = value.dump();
@@ -163,7 +163,7 @@ void AddLayerLayout(const v1::Model& model, const std::vector<ParameterSpec>& pa
     for (const ParameterSpec* p : TrainedFirst(layer.parameters)) {
       const std::string weight = absl::StrCat(p->name, ":0");
       weight_names.push_back(weight);
-      file->tensors[absl::StrCat(Join(root, name), "/", weight)] = weights.at(p->name).Clone();
+      file->tensors[absl::StrCat(Join(root, name), "/", weight)] = std::move(weights.at(p->name));
     }
     attribute(Join(root, name), "weight_names", weight_names);
   }
@@ -172,11 +172,11 @@ void AddLayerLayout(const v1::Model& model, const std::vector<ParameterSpec>& pa
   attribute(root, "keras_version", "2.21.0");
 }
 
-void AddPathLayout(const v1::Model& model, const std::vector<ParameterSpec>& parameters, const NamedTensors& weights,
+void AddPathLayout(const v1::Model& model, const std::vector<ParameterSpec>& parameters, NamedTensors weights,
                    TensorFile* file) {
   const auto paths = PathsOf(model, parameters);
   if (!paths.ok()) return;
-  for (const WeightPath& path : *paths) file->tensors[path.path] = weights.at(path.parameter->name).Clone();
+  for (const WeightPath& path : *paths) file->tensors[path.path] = std::move(weights.at(path.parameter->name));
   // The model's own variables: none, but Keras opens the group.
   file->metadata[absl::StrCat(kGroup, "vars")] = "";
 }

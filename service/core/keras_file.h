@@ -32,9 +32,9 @@ absl::StatusOr<NamedTensors> KerasWeights(const v1::Model& model, const std::vec
 
 // The other direction: tensors and attributes of model_weights (prefix "model_weights/", or none) in the older layout,
 // or of .weights.h5.
-void AddLayerLayout(const v1::Model& model, const std::vector<ParameterSpec>& parameters, const NamedTensors& weights,
+void AddLayerLayout(const v1::Model& model, const std::vector<ParameterSpec>& parameters, NamedTensors weights,
                     const std::string& prefix, TensorFile* file);
-void AddPathLayout(const v1::Model& model, const std::vector<ParameterSpec>& parameters, const NamedTensors& weights,
+void AddPathLayout(const v1::Model& model, const std::vector<ParameterSpec>& parameters, NamedTensors weights,
                    TensorFile* file);
 
 }  // namespace strata::service

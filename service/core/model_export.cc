@@ -157,8 +157,8 @@ absl::StatusOr<std::string> ModelFiles::KerasBytes(v1::FileFormat format, Conten
   STRATA_ASSIGN_OR_RETURN(const ModelFacts facts, options_.engine->Inspect(model, nullptr, 1));
   TensorFile file;
   if (format == v1::KERAS_WEIGHTS) {
-    AddPathLayout(model, facts.parameters, content.weights, &file);
-    return tool_.Pack(file.tensors, file.metadata);
+    AddPathLayout(model, facts.parameters, std::move(content.weights), &file);
+    return tool_.Pack(std::move(file));
   }
   STRATA_ASSIGN_OR_RETURN(const std::string architecture, options_.engine->Export(model, v1::KERAS_DEFINITION));
   AddTrainingOfRun(&content);
@@ -172,8 +172,9 @@ absl::StatusOr<std::string> ModelFiles::KerasBytes(v1::FileFormat format, Conten
     AddKerasOptimizer(model, facts.parameters, content.training->config, content.weights, content.training->tensors,
                       archive, &file);
   }
+  content.training.reset();
   if (archive) {
-    AddPathLayout(model, facts.parameters, content.weights, &file);
+    AddPathLayout(model, facts.parameters, std::move(content.weights), &file);
     nlohmann::json config = nlohmann::json::parse(architecture, nullptr, false);
     config["module"] = "keras";
     UsePublicClasses(&config);
@@ -189,9 +190,9 @@ absl::StatusOr<std::string> ModelFiles::KerasBytes(v1::FileFormat format, Conten
     file.metadata[absl::StrCat(kMember, "metadata.json")] =
         nlohmann::json({{"keras_version", kKerasVersion}, {"date_saved", "1980-01-01@00:00:00"}}).dump();
     file.metadata["container"] = "keras";
-    return tool_.Pack(file.tensors, file.metadata);
+    return tool_.Pack(std::move(file));
   }
-  AddLayerLayout(model, facts.parameters, content.weights, "model_weights", &file);
+  AddLayerLayout(model, facts.parameters, std::move(content.weights), "model_weights", &file);
   const auto attribute = [&](const char* name, const std::string& text) {
     file.metadata[absl::StrCat(kAttribute, "@", name)] = nlohmann::json(text).dump();
   };
@@ -200,7 +201,7 @@ absl::StatusOr<std::string> ModelFiles::KerasBytes(v1::FileFormat format, Conten
   attribute("backend", "tensorflow");
   if (training.is_object()) attribute("training_config", training.dump());
   file.metadata["container"] = "hdf5";
-  return tool_.Pack(file.tensors, file.metadata);
+  return tool_.Pack(std::move(file));
 }
 
 absl::Status ModelFiles::PutNative(Content content, ExportedFile* out) const {

@@ -1,6 +1,7 @@
 // .keras archives: zip files with a configuration and an HDF5 file of weights.
 #include <zip.h>
 
+#include <cerrno>
 #include <fstream>
 #include <memory>
 #include <sstream>
@@ -9,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/status.h"
 #include "service/files/containers.h"
+#include "service/files/write_error.h"
 
 namespace strata::service {
 namespace {
@@ -82,7 +84,7 @@ absl::StatusOr<TensorFile> ReadArchive(const std::string& path, const std::strin
     weights = true;
     std::ofstream out(scratch, std::ios::binary | std::ios::trunc);
     out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-    if (!out.flush()) return absl::InternalError("zip: the weights cannot be unpacked");
+    if (!out.flush()) return WriteError("zip: the weights cannot be unpacked");
   }
   if (members.count("config.json") == 0) return InvalidArgument("zip: must have config.json, got none");
   if (!weights) return InvalidArgument("zip: must have ", kWeights, ", got none");
@@ -98,8 +100,9 @@ absl::Status WriteArchive(const TensorFile& file, const std::string& scratch, co
   buffer << in.rdbuf();
   const std::string weights = buffer.str();
   int error = 0;
+  errno = 0;
   zip_t* archive = zip_open(path.c_str(), ZIP_CREATE | ZIP_TRUNCATE, &error);
-  if (archive == nullptr) return absl::InternalError("zip: the archive cannot be made");
+  if (archive == nullptr) return WriteError("zip: the archive cannot be made");
   const auto add = [&](const std::string& name, const std::string& bytes) {
     zip_source_t* source = zip_source_buffer(archive, bytes.data(), bytes.size(), 0);
     const zip_int64_t index = source == nullptr ? -1 : zip_file_add(archive, name.c_str(), source, ZIP_FL_ENC_UTF_8);
@@ -118,8 +121,10 @@ absl::Status WriteArchive(const TensorFile& file, const std::string& scratch, co
     return absl::InternalError("zip: a member cannot be added");
   }
   if (zip_close(archive) != 0) {
+    const int system = zip_error_code_system(zip_get_error(archive));
     zip_discard(archive);
-    return absl::InternalError("zip: the archive cannot be written");
+    errno = system;
+    return WriteError("zip: the archive cannot be written");
   }
   return absl::OkStatus();
 }

@@ -25,7 +25,7 @@ struct ContainerLimits {
 };
 
 // DATA_LOSS for a damaged file, INVALID_ARGUMENT for what a model file does not hold (links, external data, other
-// types), RESOURCE_EXHAUSTED beyond the limits.
+// types), RESOURCE_EXHAUSTED beyond the limits. Whatever writes: UNAVAILABLE if the disk is full.
 absl::StatusOr<TensorFile> ReadHdf5(const std::string& path, const ContainerLimits& limits);
 absl::Status WriteHdf5(const TensorFile& file, const std::string& path);
 

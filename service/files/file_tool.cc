@@ -3,8 +3,8 @@
 //   strata-file unpack IN OUT     HDF5 or .keras -> safetensors (containers.h has the names)
 //   strata-file pack IN OUT       the other way; IN's metadata "container" is "hdf5" or "keras"
 //
-// One line on standard error and exit code 1 if it fails: "CODE: message". Limits of memory, time and size are set
-// before anything is read.
+// One line on standard error and exit code 1 if it fails: "CODE: message"; exit code 3 if the disk is full. Limits of
+// memory, time and size are set before anything is read.
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -19,6 +19,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/status.h"
 #include "service/files/containers.h"
+#include "service/files/write_error.h"
 
 namespace strata::service {
 namespace {
@@ -68,7 +69,7 @@ absl::Status Unpack(const std::string& in, const std::string& out) {
     const Tensor& t = file.tensors.at(name);
     to.write(static_cast<const char*>(t.raw()), static_cast<std::streamsize>(t.size_bytes()));
   }
-  return to.flush() ? absl::OkStatus() : absl::ResourceExhaustedError("file: the result cannot be written");
+  return to.flush() ? absl::OkStatus() : WriteError("file: the result cannot be written");
 }
 
 absl::Status Pack(const std::string& in, const std::string& out) {
@@ -93,7 +94,7 @@ int Main(int argc, char** argv) {
   if (status.ok()) return 0;
   std::fprintf(stderr, "%s: %s\n", absl::StatusCodeToString(status.code()).c_str(),
                std::string(status.message()).c_str());
-  return 1;
+  return absl::IsUnavailable(status) ? kNoRoomExit : 1;
 }
 
 }  // namespace

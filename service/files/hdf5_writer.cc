@@ -1,6 +1,7 @@
 #include <hdf5.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -9,6 +10,7 @@
 #include "engine/base/status.h"
 #include "service/files/containers.h"
 #include "service/files/hdf5_handle.h"
+#include "service/files/write_error.h"
 
 namespace strata::service {
 namespace {
@@ -18,7 +20,7 @@ using Json = nlohmann::json;
 // Attributes beyond this size do not fit into an object header; Keras splits lists into name0, name1, ...
 constexpr size_t kMaxAttributeBytes = 64512;
 
-absl::Status Failed(const std::string& what) { return absl::InternalError(absl::StrCat("hdf5: cannot write ", what)); }
+absl::Status Failed(const std::string& what) { return WriteError(absl::StrCat("hdf5: cannot write ", what)); }
 
 hid_t FileType(DType dtype) {
   switch (dtype) {
@@ -122,27 +124,18 @@ absl::Status WriteDataset(hid_t file, const std::string& path, const Tensor& ten
   return absl::OkStatus();
 }
 
-}  // namespace
-
-absl::Status WriteHdf5(const TensorFile& file, const std::string& path) {
-  H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
-  // Long attributes need the newer format.
-  const Hdf5 access(H5Pcreate(H5P_FILE_ACCESS), &H5Pclose);
-  H5Pset_libver_bounds(access.get(), H5F_LIBVER_V18, H5F_LIBVER_V18);
-  const Hdf5 creation = Timeless(H5P_FILE_CREATE);
-  const Hdf5 out(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation.get(), access.get()), &H5Fclose);
-  if (!out.ok()) return Failed("the file");
-  for (const auto& [name, tensor] : file.tensors) STRATA_RETURN_IF_ERROR(WriteDataset(out.get(), name, tensor));
+absl::Status WriteContent(const TensorFile& file, hid_t out) {
+  for (const auto& [name, tensor] : file.tensors) STRATA_RETURN_IF_ERROR(WriteDataset(out, name, tensor));
   for (const auto& [key, value] : file.metadata) {
     if (absl::StartsWith(key, kGroup)) {
-      const Hdf5 group = GroupAt(out.get(), key.substr(sizeof(kGroup) - 1));
+      const Hdf5 group = GroupAt(out, key.substr(sizeof(kGroup) - 1));
       if (!group.ok()) return Failed(key);
     }
     if (!absl::StartsWith(key, kAttribute)) continue;
     const size_t at = key.find('@');
     if (at == std::string::npos) continue;
     const std::string group_path = key.substr(sizeof(kAttribute) - 1, at - (sizeof(kAttribute) - 1));
-    const Hdf5 group = GroupAt(out.get(), group_path);
+    const Hdf5 group = GroupAt(out, group_path);
     if (!group.ok()) return Failed(group_path);
     const Json json = Json::parse(value, nullptr, false);
     const std::string name = key.substr(at + 1);
@@ -153,6 +146,23 @@ absl::Status WriteHdf5(const TensorFile& file, const std::string& path) {
     }
   }
   return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status WriteHdf5(const TensorFile& file, const std::string& path) {
+  H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+  errno = 0;
+  // Long attributes need the newer format.
+  const Hdf5 access(H5Pcreate(H5P_FILE_ACCESS), &H5Pclose);
+  H5Pset_libver_bounds(access.get(), H5F_LIBVER_V18, H5F_LIBVER_V18);
+  const Hdf5 creation = Timeless(H5P_FILE_CREATE);
+  const hid_t out = H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation.get(), access.get());
+  if (out < 0) return Failed("the file");
+  absl::Status status = WriteContent(file, out);
+  // Much of it is written only now.
+  if (H5Fclose(out) < 0 && status.ok()) status = Failed("the file");
+  return status;
 }
 
 }  // namespace strata::service

@@ -1,5 +1,7 @@
 // Transfers of files that do not come to their end: the server stops or is killed, the model goes, another client wants
 // the same name.
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -108,6 +110,77 @@ TEST_F(Transfers, LeaveNothingWhenTheServerIsKilled) {
   EXPECT_FALSE(std::filesystem::exists(std::string(dir_ / "data/filesAbCdEf")));
   server->process().Signal(SIGTERM);
   EXPECT_EQ(server->process().Wait(20), 0) << server->process().Errors();
+}
+
+// A limit of the size of files stands for a full disk: it fails writes as one does.
+TEST_F(Transfers, AFullDiskRefusesWhatDoesNotFitAndNothingElse) {
+  ::signal(SIGXFSZ, SIG_IGN);  // the server inherits it
+  const auto server = Start();
+  ::signal(SIGXFSZ, SIG_DFL);
+  rlimit whole{};
+  ASSERT_EQ(::prlimit(server->process().pid(), RLIMIT_FSIZE, nullptr, &whole), 0);
+  const std::string large = LargeStateDict();
+  const auto import = [&](const v1::ImportStart& start, const std::string& bytes) {
+    grpc::ClientContext context;
+    v1::ImportResponse response;
+    const auto writer = models_->Import(&context, &response);
+    v1::ImportRequest request;
+    *request.mutable_start() = start;
+    bool open = writer->Write(request);
+    for (size_t at = 0; open && at < bytes.size(); at += 1 << 20) {
+      request.set_chunk(bytes.substr(at, 1 << 20));
+      open = writer->Write(request);
+    }
+    writer->WritesDone();
+    return writer->Finish();
+  };
+  const auto models = [&] {
+    grpc::ClientContext context;
+    v1::ListModelsResponse response;
+    EXPECT_TRUE(models_->List(&context, v1::ListModelsRequest(), &response).ok());
+    return response.models_size();
+  };
+  rlimit tight = whole;
+  tight.rlim_cur = 4 << 20;
+  ASSERT_EQ(::prlimit(server->process().pid(), RLIMIT_FSIZE, &tight, nullptr), 0);
+  const grpc::Status full = import(StartOf("large", large.size()), large);
+  EXPECT_EQ(full.error_code(), StatusCode::RESOURCE_EXHAUSTED) << full.error_message();
+  EXPECT_TRUE(absl::StrContains(full.error_message(), "store: ")) << full.error_message();
+  AwaitEntries(dir_ / "data/versions", 0);
+  EXPECT_EQ(models(), 0);
+  NamedTensors weights;
+  weights["0.weight"] = Tensor(DType::kF32, {2, 2});
+  weights["0.bias"] = Tensor(DType::kF32, {2});
+  v1::ImportStart start = StartOf("small", 0);
+  start.mutable_definition()->set_json(
+      R"({"class_name": "Sequential", "config": {"layers": [{"class_name": "Linear", "config": {"in_features": 2, )"
+      R"("out_features": 2}}]}})");
+  start.mutable_definition()->mutable_inputs(0)->set_shape(0, 2);
+  const grpc::Status fits = import(start, service::TensorFileBytes(weights, {}));
+  EXPECT_TRUE(fits.ok()) << fits.error_message();
+  ASSERT_EQ(::prlimit(server->process().pid(), RLIMIT_FSIZE, &whole, nullptr), 0);
+  const grpc::Status later = import(StartOf("large", large.size()), large);
+  EXPECT_TRUE(later.ok()) << later.error_message();
+  EXPECT_EQ(models(), 2);
+  server->process().Signal(SIGTERM);
+  EXPECT_EQ(server->process().Wait(20), 0) << server->process().Errors();
+}
+
+TEST(FileTool, SaysThatTheDiskIsFull) {
+  const service::TempDir dir;
+  const std::string tool = STRATA_BIN "/strata-file", keras = std::string(kFixtures) + "keras_training/";
+  const auto run = [&](const std::vector<std::string>& command) {
+    Process process(command, dir / "log");
+    return process.Wait(20);
+  };
+  EXPECT_EQ(run({tool, "unpack", keras + "heads.h5", "/dev/full"}), 3);
+  for (const char* file : {"heads.h5", "heads.keras"}) {
+    const std::string flat = dir / (std::string(file) + ".flat");
+    ASSERT_EQ(run({tool, "unpack", keras + file, flat}), 0) << file;
+    EXPECT_EQ(run({tool, "pack", flat, dir / "packed"}), 0) << file;
+    const std::string limited = "trap '' XFSZ; ulimit -f 16; exec \"$0\" \"$@\"";
+    EXPECT_EQ(run({"/bin/bash", "-c", limited, tool, "pack", flat, dir / "packed"}), 3) << file;
+  }
 }
 
 class TransfersOfModels : public Files {};
