@@ -32,6 +32,7 @@ ABSL_FLAG(int, max_active_runs, 16, "Runs that have a client at a time");
 ABSL_FLAG(int, max_message_mb, 256, "Largest message, in MiB");
 ABSL_FLAG(int, grpc_memory_mb, 4096, "Memory of all messages on their way, in MiB; calls beyond it are refused");
 ABSL_FLAG(int, max_transfers, 8, "Imports and exports of files at a time");
+ABSL_FLAG(int, import_memory_mb, 4096, "Files of all imports on their way, in MiB; imports beyond it are refused");
 ABSL_FLAG(absl::Duration, transfer_silence, absl::Seconds(60),
           "How long the client of an import or export may neither send nor take anything");
 ABSL_FLAG(absl::Duration, transfer_longest, absl::Hours(1), "How long an import or export may take");
@@ -64,6 +65,7 @@ strata::service::ServerOptions OptionsFromFlags() {
           .max_message_bytes = int64_t{absl::GetFlag(FLAGS_max_message_mb)} << 20,
           .grpc_memory_bytes = int64_t{absl::GetFlag(FLAGS_grpc_memory_mb)} << 20,
           .max_transfers = absl::GetFlag(FLAGS_max_transfers),
+          .import_memory_bytes = int64_t{absl::GetFlag(FLAGS_import_memory_mb)} << 20,
           .transfer_silence = absl::GetFlag(FLAGS_transfer_silence),
           .transfer_longest = absl::GetFlag(FLAGS_transfer_longest),
           .max_batch_rows = absl::GetFlag(FLAGS_max_batch_rows),
@@ -92,6 +94,7 @@ std::string BadValue() {
       {"max_message_mb", message_mb, 1, 2047},
       {"grpc_memory_mb", absl::GetFlag(FLAGS_grpc_memory_mb), message_mb, INT_MAX},
       {"max_transfers", absl::GetFlag(FLAGS_max_transfers), 1, INT_MAX},
+      {"import_memory_mb", absl::GetFlag(FLAGS_import_memory_mb), 1, INT_MAX},
       {"max_batch_rows", absl::GetFlag(FLAGS_max_batch_rows), 1, INT_MAX},
       {"max_queued_requests", absl::GetFlag(FLAGS_max_queued_requests), 1, INT_MAX},
   };

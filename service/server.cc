@@ -134,8 +134,11 @@ absl::Status Server::Impl::OpenCore() {
                                                        .max_requests = options.max_queued_requests,
                                                        .metrics = metrics.get()});
   pool = std::make_unique<WorkerPool>(WorkerPool::Options{.name = "requests", .threads = 2});
-  files = std::make_unique<ModelFiles>(ModelFiles::Options{
-      .registry = registry.get(), .runs = runs.get(), .engine = engine.get(), .scratch_dir = options.data_dir});
+  files = std::make_unique<ModelFiles>(ModelFiles::Options{.registry = registry.get(),
+                                                           .runs = runs.get(),
+                                                           .engine = engine.get(),
+                                                           .scratch_dir = options.data_dir,
+                                                           .import_bytes = options.import_memory_bytes});
   transfers = std::make_unique<Transfers>(Transfers::Options{
       .max = options.max_transfers, .silence = options.transfer_silence, .longest = options.transfer_longest});
   models_service = std::make_unique<ModelsService>(registry.get(), runs.get(), files.get(), engine.get(), pool.get(),

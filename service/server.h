@@ -33,6 +33,7 @@ struct ServerOptions {
   int64_t grpc_memory_bytes = int64_t{4} << 30;
   // Imports and exports of files at a time, and how long their clients may be silent.
   int max_transfers = 8;
+  int64_t import_memory_bytes = int64_t{4} << 30;  // files of all imports on their way
   absl::Duration transfer_silence = absl::Seconds(60);
   absl::Duration transfer_longest = absl::Hours(1);
   int64_t max_batch_rows = 128;

@@ -30,6 +30,7 @@ absl::Status IncomingFile::Add(absl::string_view bytes) {
     return InvalidArgument("size: must be at most ", options_.max_bytes, " bytes, got ", size_);
   }
   if (announced > 0 && size_ > announced) return WrongSize();
+  if (options_.share != nullptr) STRATA_RETURN_IF_ERROR(options_.share->Reach(size_));
   if (reader_.has_value()) return reader_->Add(bytes);
   const bool decided = bytes_.size() >= kEnough;
   bytes_.append(bytes.data(), bytes.size());

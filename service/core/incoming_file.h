@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "service/core/byte_budget.h"
 #include "service/store/growing_file.h"
 #include "service/store/tensor_reader.h"
 
@@ -20,12 +21,13 @@ class IncomingFile {
   struct Options {
     uint64_t announced = 0;  // the file's size, 0 if it is not known
     uint64_t max_bytes = 0;
-    bool digest_due = false;               // Digest will be called: better to hash while the bytes come
-    std::unique_ptr<GrowingFile> growing;  // follows the tensors of a file that has some
+    bool digest_due = false;                   // Digest will be called: better to hash while the bytes come
+    std::unique_ptr<GrowingFile> growing;      // follows the tensors of a file that has some
+    std::unique_ptr<ByteBudget::Share> share;  // of what all files may hold; grows with the file, goes with this object
   };
   explicit IncomingFile(Options options) : options_(std::move(options)) {}
 
-  // DATA_LOSS if the file is longer than it was announced.
+  // DATA_LOSS if the file is longer than it was announced, RESOURCE_EXHAUSTED beyond the share.
   absl::Status Add(absl::string_view bytes);
   // DATA_LOSS if the file is not as long as it was announced.
   absl::Status Finish();

@@ -38,10 +38,16 @@ class ModelFiles {
     std::string scratch_dir;
     // Files beyond this are refused.
     int64_t max_bytes = int64_t{4} << 30;
+    // Files on their way in, together.
+    int64_t import_bytes = int64_t{4} << 30;
   };
-  explicit ModelFiles(const Options& options) : options_(options), tool_(options.scratch_dir) {}
+  explicit ModelFiles(const Options& options)
+      : options_(options),
+        tool_(options.scratch_dir),
+        budget_(std::make_unique<ByteBudget>(static_cast<uint64_t>(options.import_bytes))) {}
 
-  // For the chunks of one import. INVALID_ARGUMENT for a file that is too large.
+  // For the chunks of one import. INVALID_ARGUMENT for a file that is too large, RESOURCE_EXHAUSTED if it is too large
+  // beside the others on their way.
   absl::StatusOr<IncomingFile> Begin(const v1::ImportStart& start) const;
   // Registers the model of a file and publishes its weights. Nothing is written unless the whole file fits.
   absl::StatusOr<v1::ImportResponse> Import(const v1::ImportStart& start, IncomingFile file) const;
@@ -93,6 +99,7 @@ class ModelFiles {
 
   const Options options_;
   const FileTool tool_;
+  const std::unique_ptr<ByteBudget> budget_;
 };
 
 }  // namespace strata::service

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/sha256.h"
 #include "google/protobuf/util/json_util.h"
+#include "service/core/byte_budget.h"
 #include "tests/service/server_fixture.h"
 
 namespace strata::service {
@@ -125,6 +126,46 @@ TEST_P(TransfersTest, BeyondTheLimitTransfersAreRefused) {
   EXPECT_TRUE(first.End().ok());
   EXPECT_TRUE(Export("m").ok());
   EXPECT_TRUE(second.End().ok());
+}
+
+// Whether its size is announced or not.
+TEST_P(TransfersTest, AnImportBeyondTheMemoryOfAllIsRefused) {
+  options_.import_memory_bytes = 1000;
+  Restart();
+  for (const bool announced : {false, true}) {
+    SCOPED_TRACE(announced);
+    const std::string bytes = Json("m");
+    for (const size_t size : {size_t{1001}, size_t{1000}}) {
+      Stream s(*models_);
+      v1::ImportRequest request;
+      request.mutable_start()->set_name("m");
+      if (announced) request.mutable_start()->set_size(static_cast<int64_t>(size));
+      s.writer->Write(request);
+      s.Chunk(std::string(size - bytes.size(), ' '));
+      s.Chunk(bytes);
+      const grpc::Status status = s.End();
+      EXPECT_EQ(status.error_code(), size > 1000 ? StatusCode::RESOURCE_EXHAUSTED : StatusCode::OK)
+          << status.error_message();
+      EXPECT_EQ(absl::StrContains(status.error_message(), "imports: must have at most 1000 bytes together, got 0 and"),
+                size > 1000)
+          << status.error_message();
+    }
+  }
+}
+
+TEST(ByteBudget, IsWhatItsHoldersShare) {
+  ByteBudget budget(10);
+  ByteBudget::Share a(&budget);
+  EXPECT_TRUE(a.Reach(6).ok());
+  {
+    ByteBudget::Share b(&budget);
+    EXPECT_TRUE(b.Reach(4).ok());
+    EXPECT_TRUE(b.Reach(3).ok()) << "it has them";
+    EXPECT_EQ(b.Reach(5).message(), "imports: must have at most 10 bytes together, got 6 and 5");
+    EXPECT_TRUE(absl::IsResourceExhausted(a.Reach(7)));
+  }
+  EXPECT_TRUE(a.Reach(10).ok());
+  EXPECT_TRUE(absl::IsResourceExhausted(a.Reach(~uint64_t{0})));
 }
 
 TEST_P(TransfersTest, DigestsAtTheEnd) {
