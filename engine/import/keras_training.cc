@@ -73,6 +73,26 @@ absl::Status SetLegacyDecay(Json* optimizer) {
   return absl::OkStatus();
 }
 
+// Metrics that are made when a step is traced: names and functions. Objects are there before.
+bool MadeByStep(const Json& metrics) {
+  if (metrics.is_string()) return true;
+  if (metrics.is_object() && metrics.contains("class_name")) return metrics["class_name"] == "function";
+  return metrics.is_structured() && std::any_of(metrics.begin(), metrics.end(), MadeByStep);
+}
+
+// How tf.keras 2 goes on with Nadam when it has loaded the file, but for its weights. Only archives say that a model is
+// not compiled, and leave metrics to the first step: making them, it is traced again.
+v1::NadamProduct ProductOf(const Json& json) {
+  const bool archive = Member(json, "optimizer_config").is_null();
+  v1::NadamProduct product;
+  product.set_since(0);
+  product.set_eager(archive && Member(json, "run_eagerly") == true);
+  const bool again = archive && !product.eager() &&
+                     (MadeByStep(Member(json, "metrics")) || MadeByStep(Member(json, "weighted_metrics")));
+  product.set_traces(again ? 2 : 1);
+  return product;
+}
+
 class Reader {
  public:
   Reader(const v1::Model& model, const Definitions& custom, std::vector<std::string>* left_out)
@@ -82,7 +102,10 @@ class Reader {
     STRATA_RETURN_IF_ERROR(ReadOptimizer(json));
     for (int i = 0; i < model_.outputs_size(); ++i) STRATA_RETURN_IF_ERROR(ReadLoss(json, i));
     if (!missing_.empty()) return absl::UnimplementedError(absl::StrJoin(missing_, "; "));
-    for (const char* list : {"metrics", "weighted_metrics"}) ReadMetrics(list, Member(json, list));
+    ReadMetrics("metrics", Member(json, "metrics"));
+    const int plain = config_.metrics_size();
+    ReadMetrics("weighted_metrics", Member(json, "weighted_metrics"));
+    for (int i = plain; i < config_.metrics_size(); ++i) SetWeight(config_.mutable_metrics(i));
     return config_;
   }
 
@@ -112,11 +135,8 @@ class Reader {
     *config_.mutable_optimizer() = *std::move(imported);
     if (legacy) config_.mutable_optimizer()->set_legacy(true);
     // Keras 3 has no such key, and does as the formula says.
-    if (!legacy && config_.optimizer().has_nadam() && left_out_ != nullptr &&
-        Member(Member(optimizer, "config"), "is_legacy_optimizer") == false) {
-      left_out_->push_back(
-          "optimizer: compiled steps of tf.keras 2 multiply Nadam's momenta once for each weight, these once for each "
-          "step");
+    if (config_.optimizer().has_nadam() && Member(Member(optimizer, "config"), "is_legacy_optimizer") == false) {
+      *config_.mutable_optimizer()->mutable_nadam_product() = ProductOf(json);
     }
     if (!steps.is_null()) {
       STRATA_ASSIGN_OR_RETURN(const int64_t count, JsonInt("optimizer.gradient_accumulation_steps", steps));
@@ -150,6 +170,16 @@ class Reader {
       const Json& own = each ? ForOutput(metrics, model_, i) : metrics;
       const std::string path = each ? PathOf(argument, metrics, model_, i) : std::string(argument);
       ReadMetric(own, path, model_.outputs_size() > 1 ? i : -1);
+    }
+  }
+
+  // Keras weighs a metric as it weighs the loss of its output: by one tensor for each output, named as the targets are.
+  void SetWeight(v1::NamedMetric* metric) {
+    for (int i = 0; i < config_.objectives_size(); ++i) {
+      v1::Objective* objective = config_.mutable_objectives(i);
+      if (objective->output() != metric->output()) continue;
+      objective->set_sample_weight(i == 0 ? "sample_weight" : absl::StrCat("sample_weight_", i));
+      metric->set_sample_weight(objective->sample_weight());
     }
   }
 
@@ -245,7 +275,7 @@ absl::StatusOr<v1::TrainingConfig> ImportKerasTraining(const v1::Model& model, s
 
 absl::StatusOr<std::string> ExportKerasTraining(const v1::Model& model, const v1::TrainingConfig& config,
                                                 KerasContainer container) {
-  std::map<std::string, Json> losses, weights, metrics;
+  std::map<std::string, Json> losses, weights, metrics, weighted_metrics;
   const auto output_of = [&](const std::string& given, int i) {
     return !given.empty() ? given : i < model.outputs_size() ? model.outputs(i).name() : "";
   };
@@ -265,7 +295,7 @@ absl::StatusOr<std::string> ExportKerasTraining(const v1::Model& model, const v1
     // Keras puts the output's name before it.
     if (absl::StartsWith(own.name(), output + "_")) own.set_name(own.name().substr(output.size() + 1));
     STRATA_ASSIGN_OR_RETURN(const std::string metric, ExportMetric(own));
-    Json& list = metrics[output];
+    Json& list = named.sample_weight().empty() ? metrics[output] : weighted_metrics[output];
     const Json json = Json::parse(metric);
     list.push_back(json.is_string()              ? json
                    : named.metric().has_custom() ? AsCustom(metric)
@@ -273,13 +303,15 @@ absl::StatusOr<std::string> ExportKerasTraining(const v1::Model& model, const v1
   }
   STRATA_ASSIGN_OR_RETURN(const std::string optimizer, ExportOptimizer(v1::KERAS, config.optimizer()));
   const bool weighted = std::any_of(weights.begin(), weights.end(), [](const auto& w) { return w.second != 1.0; });
-  return Json({{"loss", ByOutput(model, losses)},
+  Json json = {{"loss", ByOutput(model, losses)},
                {"metrics", ByOutput(model, metrics)},
-               {"weighted_metrics", nullptr},
+               {"weighted_metrics", ByOutput(model, weighted_metrics)},
                {"loss_weights", weighted ? ByOutput(model, weights) : Json()},
                {"optimizer_config",
-                AsKeras(config.optimizer().legacy() ? "keras.optimizers.legacy" : "keras.optimizers", optimizer)}})
-      .dump();
+                AsKeras(config.optimizer().legacy() ? "keras.optimizers.legacy" : "keras.optimizers", optimizer)}};
+  // A model that was not compiled goes on so where a file can say it: its Nadam depends on it.
+  if (container == KerasContainer::kArchive && config.optimizer().nadam_product().eager()) json["run_eagerly"] = true;
+  return json.dump();
 }
 
 }  // namespace strata

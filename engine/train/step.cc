@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <map>
+#include <tuple>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -85,10 +87,18 @@ class Updater {
     return -1;
   }
 
+  // The parameter's place in the optimizer's nadam_product, or -1.
+  int TurnOf(const std::string& name) const {
+    const auto& weights = config_.optimizer().nadam_product().weights();
+    const auto it = std::find(weights.begin(), weights.end(), name);
+    return it == weights.end() ? -1 : static_cast<int>(it - weights.begin());
+  }
+
   absl::StatusOr<const Set*> SetOf(const std::string& name) {
     const int group = GroupOf(name);
     const bool decay = !nn::Matches(name, config_.optimizer().exclude_from_weight_decay());
-    const auto key = std::make_pair(group, decay);
+    const int turn = TurnOf(name);
+    const auto key = std::make_tuple(group, decay, turn);
     if (const auto it = sets_.find(key); it != sets_.end()) return &it->second;
     v1::Optimizer definition = config_.optimizer();
     double rate = -1;
@@ -101,6 +111,12 @@ class Updater {
     Set set;
     STRATA_ASSIGN_OR_RETURN(set.rule, nn::MakeOptimizer(model_.dialect(), definition, decay));
     if (rate >= 0) set.rule.learning_rate = rate;
+    if (turn >= 0) {
+      set.rule.scalars = [own = set.rule.scalars, turn](nn::UpdateNumbers n) {
+        n.turn = turn;
+        return own(n);
+      };
+    }
     set.scalars = AddScalars(step_, set.rule.scalars, set.rule.learning_rate, set.rule.num_scalars);
     return &(sets_[key] = std::move(set));
   }
@@ -137,7 +153,7 @@ class Updater {
   const v1::Model& model_;
   const v1::TrainingConfig& config_;
   TrainStep* step_;
-  std::map<std::pair<int, bool>, Set> sets_;
+  std::map<std::tuple<int, bool, int>, Set> sets_;
   std::vector<int32_t> updated_;
 };
 
@@ -151,6 +167,12 @@ absl::Status CheckNames(const v1::TrainingConfig& config, const nn::Collected& c
   for (int i = 0; i < config.frozen_size(); ++i) {
     if (!exists(config.frozen(i)))
       return InvalidArgument("frozen[", i, "]: must name a parameter, got \"", config.frozen(i), "\"");
+  }
+  const auto& turns = config.optimizer().nadam_product().weights();
+  for (int i = 0; i < turns.size(); ++i) {
+    if (!exists(turns[i])) {
+      return InvalidArgument("optimizer.nadam_product.weights[", i, "]: must name a parameter, got \"", turns[i], "\"");
+    }
   }
   for (int i = 0; i < config.optimizer().groups_size(); ++i) {
     const v1::ParameterGroup& group = config.optimizer().groups(i);

@@ -201,6 +201,15 @@ absl::StatusOr<NamedTensors> KerasOptimizerState(const v1::Model& model, const s
   return state;
 }
 
+void CompleteNadamProduct(const v1::Model& model, const std::vector<ParameterSpec>& parameters,
+                          const NamedTensors& state, v1::TrainingConfig* config) {
+  if (!config->optimizer().has_nadam_product()) return;
+  v1::NadamProduct* product = config->mutable_optimizer()->mutable_nadam_product();
+  product->set_since(UpdatesOf(state));
+  product->clear_weights();
+  for (const ParameterSpec* p : Trained(model, parameters)) product->add_weights(p->name);
+}
+
 void AddKerasOptimizer(const v1::Model& model, const std::vector<ParameterSpec>& parameters,
                        const v1::TrainingConfig& config, const NamedTensors& weights, const NamedTensors& state,
                        bool archive, TensorFile* file) {

@@ -15,6 +15,10 @@ namespace strata::service {
 absl::StatusOr<NamedTensors> KerasOptimizerState(const v1::Model& model, const std::vector<ParameterSpec>& parameters,
                                                  const v1::TrainingConfig& config, const TensorFile& file);
 
+// Completes the configuration of a Nadam of tf.keras 2, which goes on from `state`.
+void CompleteNadamProduct(const v1::Model& model, const std::vector<ParameterSpec>& parameters,
+                          const NamedTensors& state, v1::TrainingConfig* config);
+
 // The other direction, as tf.keras 2 writes it: the group optimizer_weights of an HDF5 file, or optimizer/vars of an
 // archive, in which legacy optimizers leave nothing. Slots that `state` lacks begin as the optimizer's do.
 void AddKerasOptimizer(const v1::Model& model, const std::vector<ParameterSpec>& parameters,

@@ -72,6 +72,8 @@ absl::StatusOr<IncomingFile> ModelFiles::Begin(const v1::ImportStart& start) con
   if (start.size() < 0 || start.size() > options_.max_bytes) {
     return InvalidArgument("size: must be in [0, ", options_.max_bytes, "], got ", start.size());
   }
+  auto share = std::make_unique<ByteBudget::Share>(budget_.get());
+  STRATA_RETURN_IF_ERROR(share->Reach(static_cast<uint64_t>(start.size())));
   std::unique_ptr<GrowingFile> growing;
   if (start.size() >= kGrowBytes) {
     growing = options_.registry->GrowVersion(
@@ -80,7 +82,8 @@ absl::StatusOr<IncomingFile> ModelFiles::Begin(const v1::ImportStart& start) con
   return IncomingFile({.announced = static_cast<uint64_t>(start.size()),
                        .max_bytes = static_cast<uint64_t>(options_.max_bytes),
                        .digest_due = start.digest_follows() || !start.digest().empty(),
-                       .growing = std::move(growing)});
+                       .growing = std::move(growing),
+                       .share = std::move(share)});
 }
 
 std::optional<GrowingPlan> ModelFiles::PlanVersion(const v1::ImportStart& start, const TensorHeader& header) const {
@@ -230,17 +233,20 @@ void ModelFiles::ParseKerasTraining(const v1::ImportStart& start, const std::str
         absl::StrCat("training configuration: left out: ", std::string(config.status().message())));
     return;
   }
-  *parsed->response.mutable_training() = *config;
   // Without a loss nothing can go on.
-  if (config->objectives().empty() || !config->has_optimizer()) return;
-  TrainingState& training = parsed->training.emplace();
-  training.config = *std::move(config);
-  auto state = KerasOptimizerState(parsed->definition, parameters, training.config, file);
-  if (state.ok()) {
-    training.tensors = *std::move(state);
-  } else {
-    parsed->response.add_warnings(absl::StrCat("optimizer state: left out: ", std::string(state.status().message())));
+  const bool goes_on = !config->objectives().empty() && config->has_optimizer();
+  NamedTensors state;
+  if (goes_on) {
+    auto found = KerasOptimizerState(parsed->definition, parameters, *config, file);
+    if (found.ok()) {
+      state = *std::move(found);
+    } else {
+      parsed->response.add_warnings(absl::StrCat("optimizer state: left out: ", std::string(found.status().message())));
+    }
   }
+  CompleteNadamProduct(parsed->definition, parameters, state, &*config);
+  *parsed->response.mutable_training() = *config;
+  if (goes_on) parsed->training = TrainingState{*std::move(config), std::move(state)};
 }
 
 absl::Status ModelFiles::Check(Parsed* parsed) const {

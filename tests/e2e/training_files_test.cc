@@ -150,6 +150,33 @@ TEST_F(TrainingFiles, KerasTrainingsComeBackAsTheyWent) {
   }
 }
 
+// tf.keras 2 keeps Nadam's product in no file, and multiplies it otherwise in each kind of step.
+TEST_F(TrainingFiles, NadamGoesOnAsTheContainerMakesIt) {
+  const struct {
+    const char *stem, *ending;
+    v1::FileFormat format;
+    int64_t traces;
+    bool eager;
+  } kCases[] = {{"nadam", ".h5", v1::KERAS_HDF5, 1, false},
+                {"nadam_archive", ".keras", v1::KERAS_ARCHIVE, 2, false},
+                {"nadam_eager", ".keras", v1::KERAS_ARCHIVE, 1, true}};
+  for (const auto& c : kCases) {
+    const Imported imported = Import(c.stem, Bytes(absl::StrCat(kTrainings, c.stem, c.ending)));
+    ASSERT_TRUE(imported.status.ok()) << c.stem << ": " << imported.status.error_message();
+    const v1::NadamProduct& product = imported.response.training().optimizer().nadam_product();
+    EXPECT_EQ(product.weights_size(), 6) << c.stem;
+    EXPECT_EQ(product.since(), 4) << c.stem;
+    EXPECT_EQ(product.traces(), c.traces) << c.stem;
+    EXPECT_EQ(product.eager(), c.eager) << c.stem;
+    for (const v1::FileFormat format : {c.format, v1::NATIVE}) {
+      const std::string model = absl::StrCat(c.stem, "-", format);
+      const Imported again = Import(model, Export(c.stem, format));
+      ASSERT_TRUE(again.status.ok()) << model << ": " << again.status.error_message();
+      ExpectGoesOn(model, Case(absl::StrCat(kTrainings, c.stem)), again.response);
+    }
+  }
+}
+
 TEST_F(TrainingFiles, FunctionalChainsStayFunctional) {
   const Imported plain = Import("plain", Bytes(absl::StrCat(kTrainings, "adagrad.h5")));
   const Imported chain = Import("chain", Bytes(absl::StrCat(kTrainings, "sgd.h5")));

@@ -1,4 +1,5 @@
 // Adadelta, Adamax, NAdam and Lion.
+#include <algorithm>
 #include <cmath>
 #include <memory>
 
@@ -45,40 +46,73 @@ OptimizerRule MakeAdamax(v1::Dialect dialect, const v1::Adamax& a, bool cycles) 
 
 namespace {
 
-// The running product of NAdam's momenta mu_t = b1 (1 - 0.96^(t psi) / 2). Steps come in order but for a resumed run:
-// then the product is computed again.
+// The running product of NAdam's momenta mu_t = b1 (1 - 0.96^(t psi) / 2), as one parameter takes it. Steps come in
+// order but for a resumed run: then the product is computed again.
 class MomentumProduct {
  public:
-  MomentumProduct(double beta, double decay) : beta_(beta), decay_(decay) {}
+  // `keras`, if given, says how often a momentum is multiplied (see NadamProduct); otherwise each is once.
+  MomentumProduct(double beta, double decay, const v1::NadamProduct* keras) : beta_(beta), decay_(decay) {
+    if (keras != nullptr) {
+      weights_ = keras->weights_size();
+      since_ = keras->since();
+      first_count_ = 1 + (keras->traces() - 1) * weights_;
+      eager_ = keras->eager();
+    }
+    Restart();
+  }
 
   double At(int64_t t) const { return beta_ * (1 - 0.5 * std::pow(0.96, static_cast<double>(t) * decay_)); }
-  double Through(int64_t t) {
-    if (t < last_) {
-      last_ = 0;
-      product_ = 1;
-    }
-    while (last_ < t) product_ *= At(++last_);
-    return product_;
+  // What the parameter takes in update t.
+  double Through(int64_t t, int turn) {
+    if (t <= last_) Restart();
+    // A product of 0 stays what it is.
+    while (last_ + 1 < t && product_ > 0) Finish(last_ + 1);
+    return product_ * Power(t, Multiplications(t, turn));
   }
 
  private:
-  double beta_, decay_, product_ = 1;
-  int64_t last_ = 0;
+  void Restart() {
+    last_ = since_;
+    product_ = 1;
+    count_ = first_count_;
+  }
+  void Finish(int64_t t) {
+    const int64_t times = Multiplications(t, weights_ - 1);
+    product_ *= Power(t, times);
+    if (eager_) count_ += times;
+    last_ = t;
+  }
+  double Power(int64_t t, int64_t times) const { return std::pow(At(t), static_cast<double>(times)); }
+  // Of update t's momentum, until the parameter `turn` takes the product.
+  int64_t Multiplications(int64_t t, int64_t turn) const {
+    if (first_count_ == 0 || turn < 0) return 1;
+    const int64_t as_it_is = t + 1 - count_;  // the parameter at which the count is the number of the next update
+    if (eager_) return std::clamp<int64_t>(as_it_is, 0, turn + 1);
+    return turn + 1 - (as_it_is >= 0 && as_it_is <= turn ? 1 : 0);
+  }
+
+  double beta_, decay_;
+  int64_t weights_ = 1, since_ = 0;
+  int64_t first_count_ = 0;  // Keras'; 0: there is none
+  bool eager_ = false;
+  // After the updates through `last_`: the product, and the count at the first parameter.
+  int64_t last_ = 0, count_ = 0;
+  double product_ = 1;
 };
 
 }  // namespace
 
-OptimizerRule MakeNadam(v1::Dialect dialect, const v1::Nadam& a) {
+OptimizerRule MakeNadam(v1::Dialect dialect, const v1::Nadam& a, const v1::NadamProduct* product) {
   OptimizerRule r;
   r.learning_rate = a.learning_rate();
   r.slots = {{"m", 0}, {"v", 0}};
   r.num_scalars = 3;
   const double b1 = a.beta_1(), b2 = a.beta_2(), eps = a.epsilon();
-  auto momenta = std::make_shared<MomentumProduct>(b1, dialect == v1::KERAS ? a.schedule_decay() : a.momentum_decay());
+  const double decay = dialect == v1::KERAS ? a.schedule_decay() : a.momentum_decay();
+  auto momenta = std::make_shared<MomentumProduct>(b1, decay, product);
   r.scalars = [=](const UpdateNumbers& n) {
-    const double product = momenta->Through(n.t), now = momenta->At(n.t), next = momenta->At(n.t + 1);
-    return std::vector<double>{n.learning_rate * (1 - now) / (1 - product),
-                               n.learning_rate * next / (1 - product * next),
+    const double taken = momenta->Through(n.t, n.turn), now = momenta->At(n.t), next = momenta->At(n.t + 1);
+    return std::vector<double>{n.learning_rate * (1 - now) / (1 - taken), n.learning_rate * next / (1 - taken * next),
                                1 / (1 - std::pow(b2, static_cast<double>(n.t)))};
   };
   r.update = [=](Value w, Value g, std::span<Value> slots, std::span<const Value> s) {

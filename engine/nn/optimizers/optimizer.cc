@@ -213,7 +213,7 @@ absl::StatusOr<OptimizerRule> MakeOptimizer(v1::Dialect dialect, const v1::Optim
       maximize = o.adamax().maximize();
       break;
     case v1::Optimizer::kNadam:
-      rule = MakeNadam(dialect, o.nadam());
+      rule = MakeNadam(dialect, o.nadam(), o.has_nadam_product() ? &o.nadam_product() : nullptr);
       maximize = o.nadam().maximize();
       break;
     case v1::Optimizer::kLion:

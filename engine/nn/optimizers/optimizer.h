@@ -24,6 +24,7 @@ struct UpdateNumbers {
   double learning_rate = 0;
   double momentum = 0;  // momentum or beta_1, where a schedule moves it
   int64_t samples = 0;  // rows whose gradients the update takes
+  int turn = -1;        // the parameter's place in the definition's nadam_product; -1: it has none
 };
 
 // The slot of a moving average of the weights.

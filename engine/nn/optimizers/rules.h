@@ -15,7 +15,7 @@ inline Value Times(Value x, double factor, const Value* moving) { return moving 
 
 OptimizerRule MakeAdadelta(const v1::Adadelta& a);
 OptimizerRule MakeAdamax(v1::Dialect dialect, const v1::Adamax& a, bool cycles);
-OptimizerRule MakeNadam(v1::Dialect dialect, const v1::Nadam& a);
+OptimizerRule MakeNadam(v1::Dialect dialect, const v1::Nadam& a, const v1::NadamProduct* product);
 OptimizerRule MakeLion(const v1::Lion& a);
 
 }  // namespace strata::nn
