@@ -5,6 +5,7 @@
 //
 // One line on standard error and exit code 1 if it fails: "CODE: message"; exit code 3 if the disk is full. Limits of
 // memory, time and size are set before anything is read.
+#include <hdf5.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -88,6 +89,8 @@ int Main(int argc, char** argv) {
     std::fputs("usage: strata-file unpack|pack IN OUT\n", stderr);
     return 2;
   }
+  // At the end HDF5 would try again to close a file that found no room, and crash.
+  H5dont_atexit();
   // Nobody waits for the result of a tool whose server has gone.
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   const absl::Status status = what == "unpack" ? Unpack(argv[2], argv[3]) : Pack(argv[2], argv[3]);
