@@ -40,6 +40,8 @@ class IncomingFile {
   std::string TakeBytes() { return std::move(bytes_); }
   // The version's file that grows, or null. After the last Add.
   std::unique_ptr<GrowingFile> TakeGrowing();
+  // Others may have what this file holds: it is refused, and goes as soon as nobody reads it any more. Does not block.
+  void GiveBackShare() { options_.share.reset(); }
   // SHA-256 of the whole file. Call once, before Finish.
   std::string Digest();
 

@@ -139,6 +139,7 @@ class ImportReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer>,
     over_ = true;
     silence_.Stop();
     place_.reset();
+    if (file_.has_value()) file_->GiveBackShare();
     Finish(record_.Done(status));
   }
 
