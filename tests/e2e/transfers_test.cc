@@ -30,10 +30,10 @@ v1::ImportStart StartOf(const std::string& name, size_t size) {
   return start;
 }
 
-std::string LargeStateDict() {
+std::string StateDict(int64_t width) {
   NamedTensors weights;
-  weights["0.weight"] = Tensor(DType::kF32, {kWidth, kWidth});
-  weights["0.bias"] = Tensor(DType::kF32, {kWidth});
+  weights["0.weight"] = Tensor(DType::kF32, {width, width});
+  weights["0.bias"] = Tensor(DType::kF32, {width});
   std::vector<std::string> order;
   std::string bytes = service::TensorFilePrefix(weights, {{"format", "pt"}}, &order);
   for (const std::string& name : order) {
@@ -41,6 +41,7 @@ std::string LargeStateDict() {
   }
   return bytes;
 }
+std::string LargeStateDict() { return StateDict(kWidth); }
 
 // An import whose client has sent a part of its file.
 struct Half {
@@ -148,15 +149,12 @@ TEST_F(Transfers, AFullDiskRefusesWhatDoesNotFitAndNothingElse) {
   EXPECT_TRUE(absl::StrContains(full.error_message(), "store: ")) << full.error_message();
   AwaitEntries(dir_ / "data/versions", 0);
   EXPECT_EQ(models(), 0);
-  NamedTensors weights;
-  weights["0.weight"] = Tensor(DType::kF32, {2, 2});
-  weights["0.bias"] = Tensor(DType::kF32, {2});
   v1::ImportStart start = StartOf("small", 0);
   start.mutable_definition()->set_json(
       R"({"class_name": "Sequential", "config": {"layers": [{"class_name": "Linear", "config": {"in_features": 2, )"
       R"("out_features": 2}}]}})");
   start.mutable_definition()->mutable_inputs(0)->set_shape(0, 2);
-  const grpc::Status fits = import(start, service::TensorFileBytes(weights, {}));
+  const grpc::Status fits = import(start, StateDict(2));
   EXPECT_TRUE(fits.ok()) << fits.error_message();
   ASSERT_EQ(::prlimit(server->process().pid(), RLIMIT_FSIZE, &whole, nullptr), 0);
   const grpc::Status later = import(StartOf("large", large.size()), large);
