@@ -21,9 +21,8 @@ ParamOptions KernelOptions(const v1::LocallyConnected& a) {
 // kernel [places, window * C, F]; a window's cells come before its channels where the channels are last, and after them
 // otherwise.
 Value ByPlace(Scope& s, const v1::LocallyConnected& a, Value x, const WindowGrid& grid, bool channels_first) {
+  if (!CheckPairs(s, "kernel_size|input", {grid.kernel, grid.Places()})) return Value{s.graph(), -1};
   const int64_t window = NumElements(grid.kernel), places = NumElements(grid.Places()), channels = x.dim(-1);
-  if (!CheckPairs(s, "kernel_size|input", static_cast<double>(window) * static_cast<double>(places)))
-    return Value{s.graph(), -1};
   const Value w = s.Param("kernel", {places, window * channels, a.filters()}, KernelOptions(a));
   const Value columns = GatherWindows(x, grid);  // [K, L, N, C]
   const Value patches =
@@ -59,9 +58,8 @@ std::vector<std::pair<int64_t, int64_t>> Connections(const WindowGrid& grid, int
 Value AsMatrix(Scope& s, const v1::LocallyConnected& a, Value x, const WindowGrid& grid, bool channels_first) {
   const int64_t channels = x.dim(-1), filters = a.filters(), batch = x.dim(0);
   const std::vector<int64_t> places = grid.Places();
-  const double weights = static_cast<double>(NumElements(grid.size)) * static_cast<double>(channels) *
-                         static_cast<double>(NumElements(places)) * static_cast<double>(filters);
-  if (!CheckPairs(s, "filters|input", weights)) return Value{s.graph(), -1};
+  const int64_t features[] = {channels, filters};
+  if (!CheckPairs(s, "filters|input", {grid.size, places, features})) return Value{s.graph(), -1};
   const int64_t inputs = NumElements(grid.size) * channels, outputs = NumElements(places) * filters;
   const auto pairs = Connections(grid, channels, filters, channels_first);
   Value matrix;

@@ -26,7 +26,11 @@ bool CheckPlaces(Scope& s, const char* name, int64_t places) {
   return s.ok();
 }
 
-bool CheckPairs(Scope& s, const char* name, double pairs) {
+bool CheckPairs(Scope& s, const char* name, std::initializer_list<std::span<const int64_t>> factors) {
+  double pairs = 1;
+  for (const std::span<const int64_t> list : factors) {
+    for (const int64_t factor : list) pairs *= static_cast<double>(factor);
+  }
   if (pairs > static_cast<double>(kMostPairs))
     s.Fail(absl::StrCat(name, ": must make at most ", kMostPairs, " pairs of places and cells, got ", pairs));
   return s.ok();

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <initializer_list>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -23,9 +25,10 @@ std::vector<int64_t> PerAxis(Scope& s, const char* name, const List& list, int a
 // Places along an axis, and pairs of places and cells of a layer, are listed one by one while a model is built: no
 // definition may ask for more.
 constexpr int64_t kMostPlaces = 1 << 22, kMostPairs = 1 << 26;
-// Fails, and is false, if there are more than kMostPlaces, or kMostPairs; `name` is the argument to blame.
+// Fails, and is false, if there are more than kMostPlaces, or kMostPairs; `name` is the argument to blame. The number
+// of pairs is the product of the factors, which may be too large for an integer.
 bool CheckPlaces(Scope& s, const char* name, int64_t places);
-bool CheckPairs(Scope& s, const char* name, double pairs);
+bool CheckPairs(Scope& s, const char* name, std::initializer_list<std::span<const int64_t>> factors);
 
 // Adaptive pooling's windows [floor(i in / out), ceil((i + 1) in / out)) of an axis of `in` cells; `size` is PyTorch's
 // output_size, of which 0 is `in`. Fails if there are too many.

@@ -24,12 +24,7 @@ WindowGrid GridOf(Scope& s, const M& a, std::vector<int64_t> size) {
       s.Fail(absl::StrCat("kernel_size|input|output_size: must fit ", ShapeString(grid.size), ", got ",
                           ShapeString(grid.kernel)));
   }
-  const auto count = [](const std::vector<int64_t>& axes) {
-    double all = 1;
-    for (const int64_t v : axes) all *= static_cast<double>(v);
-    return all;
-  };
-  CheckPairs(s, "kernel_size|input|output_size", count(grid.kernel) * count(grid.Places()));
+  CheckPairs(s, "kernel_size|input|output_size", {grid.kernel, grid.Places()});
   return grid;
 }
 
