@@ -89,6 +89,7 @@ Value GradientOfSingleCells(Simplifier* s, const Proposal& c) {
     const Value x = Cells(s, c.in[0]), dy = Cells(s, c.in[1]);
     const Value y = at.weights_oi ? s->Make(Op::kMatMul, MatMulAttrs{true, false}, {dy, x})
                                   : s->Make(Op::kMatMul, MatMulAttrs{true, false}, {x, dy});
+    s->AddReaders(y, 1);
     return s->Reshape(y, c.result.shape);
   }
   const int64_t inputs = c.result.shape.back(), outputs = c.in[0].shape().back();
@@ -130,7 +131,8 @@ Value SimplifyProduct(Simplifier* s, const Proposal& c) {
       const auto& p = std::get<AxesAttrs>(c.attrs).axes;
       const int64_t rank = static_cast<int64_t>(p.size());
       if (ProducerOf(x).op == Op::kMatMul && rank == 2) return TransposeOfMatMul(s, x);
-      if (IsProductOfSingleCells(x) && p == ToOutputFirst(p.size())) {
+      // The product must have no other reader either, or it would be computed twice.
+      if (IsProductOfSingleCells(x) && p == ToOutputFirst(p.size()) && s->IsReadOnce(OperandOf(x, 0))) {
         const Value y = TransposeOfMatMul(s, OperandOf(x, 0));
         return y ? s->Reshape(y, c.result.shape) : Value{};
       }

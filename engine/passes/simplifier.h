@@ -29,7 +29,8 @@ class Simplifier {
 
   Graph* graph() { return g_; }
 
-  // Whether one operation of the original graph reads `v`: then what `v` does may move into that reader.
+  // Whether one operation of the original graph, or of a rule that says so, reads `v`: then what `v` does may move into
+  // that reader.
   bool IsReadOnce(const Value& v) const {
     const auto it = readers_.find(v.id);
     return it != readers_.end() && it->second == 1;

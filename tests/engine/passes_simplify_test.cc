@@ -80,6 +80,20 @@ TEST(Simplify, KeepsAProductThatIsReadBothWays) {
   EXPECT_EQ(CountOps(Simplified(g), Op::kMatMul), 1);
 }
 
+// The same behind the reshape that makes it a convolution's weights: its other reader keeps the product.
+TEST(Simplify, KeepsAProductThatIsReadAsWeightsAndElsewhere) {
+  for (const bool elsewhere : {false, true}) {
+    Graph g;
+    const Value x = g.AddInput("x", DType::kF32, {7, 3}), y = g.AddInput("y", DType::kF32, {7, 4});
+    const Value product = MatMul(x, y, true, false);  // [C, O]
+    g.MarkOutput("weights", Transpose(Reshape(product, {1, 1, 3, 4}), {3, 2, 0, 1}));
+    if (elsewhere) g.MarkOutput("product", Exp(product));
+    const Graph s = Simplified(g);
+    EXPECT_EQ(CountOps(s, Op::kMatMul), 1) << ToText(s);
+    EXPECT_EQ(CountOps(s, Op::kTranspose), elsewhere ? 1 : 0) << ToText(s);
+  }
+}
+
 TEST(Simplify, OutputFirstConvolutionWeightsNeedNoTranspose) {
   Graph g;
   const Value x = g.AddInput("x", DType::kF32, {2, 5, 5, 3}), w = Parameter(&g, "w", {4, 3, 3, 2});
