@@ -114,23 +114,6 @@ absl::Status RefuseNested(const v1::Model& model, const std::string& path) {
   return absl::OkStatus();
 }
 
-// Which edge of a call carries each feature: by argument name, by the input's name, or by position in sorted order.
-absl::StatusOr<std::map<std::string, v1::Edge>> EdgesByKey(const std::string& path, const v1::Call& call,
-                                                           const std::set<std::string>& keys) {
-  std::map<std::string, v1::Edge> edges(call.named_args().begin(), call.named_args().end());
-  std::vector<v1::Edge> rest;
-  for (const v1::Edge& edge : call.args()) {
-    if (keys.count(edge.call()) == 0 || !edges.emplace(edge.call(), edge).second) rest.push_back(edge);
-  }
-  auto next = rest.begin();
-  for (const std::string& key : keys) {
-    if (edges.count(key) != 0) continue;
-    if (next == rest.end()) return InvalidArgument(path, ".args: must have the feature \"", key, "\", got none");
-    edges[key] = *next++;
-  }
-  return edges;
-}
-
 std::string DerivedName(const v1::Call& call, const v1::FeatureColumn& column) {
   return absl::StrCat(call.name(), ":", nn::ColumnName(column));
 }
@@ -163,21 +146,37 @@ absl::Status RefuseTexts(const v1::Model& given, const v1::Model& numbers) {
 
 }  // namespace
 
+absl::StatusOr<std::map<std::string, v1::Edge>> FeatureEdges(const std::string& path, const v1::Call& call,
+                                                             const v1::DenseFeatures& layer) {
+  std::set<std::string> keys;
+  for (const v1::FeatureColumn& column : layer.feature_columns()) Keys(column, &keys);
+  std::map<std::string, v1::Edge> edges(call.named_args().begin(), call.named_args().end());
+  std::vector<v1::Edge> rest;
+  for (const v1::Edge& edge : call.args()) {
+    if (keys.count(edge.call()) == 0 || !edges.emplace(edge.call(), edge).second) rest.push_back(edge);
+  }
+  auto next = rest.begin();
+  for (const std::string& key : keys) {
+    if (edges.count(key) != 0) continue;
+    if (next == rest.end()) return InvalidArgument(path, ".args: must have the feature \"", key, "\", got none");
+    edges[key] = *next++;
+  }
+  return edges;
+}
+
 absl::Status FeatureStage::Rewrite(const v1::Model& given, int call_index, int layer_index) {
   v1::Call* call = model_.mutable_calls(call_index);
   v1::DenseFeatures* layer = model_.mutable_layers(layer_index)->mutable_dense_features();
   const std::string call_path = absl::StrCat("calls[", call_index, "]");
   const std::string layer_path = absl::StrCat("layers[", layer_index, "].dense_features");
-  std::set<std::string> keys;
   for (int i = 0; i < layer->feature_columns_size(); ++i) {
-    v1::FeatureColumn* column = layer->mutable_feature_columns(i);
-    STRATA_RETURN_IF_ERROR(LoadVocabularies(given, absl::StrCat(layer_path, ".feature_columns[", i, "]"), column));
-    Keys(*column, &keys);
+    STRATA_RETURN_IF_ERROR(LoadVocabularies(given, absl::StrCat(layer_path, ".feature_columns[", i, "]"),
+                                            layer->mutable_feature_columns(i)));
   }
   const auto sorted = nn::SortedColumns(*layer);
   if (!sorted.ok()) return InvalidArgument(layer_path, ".", std::string(sorted.status().message()));
   const std::vector<const v1::FeatureColumn*>& columns = *sorted;
-  STRATA_ASSIGN_OR_RETURN(const auto edges, EdgesByKey(call_path, *call, keys));
+  STRATA_ASSIGN_OR_RETURN(const auto edges, FeatureEdges(call_path, *call, *layer));
   call->clear_args();
   call->clear_named_args();
   for (const v1::FeatureColumn* column : columns) {

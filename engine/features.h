@@ -27,6 +27,12 @@ struct Feature {
 };
 using Features = std::map<std::string, Feature>;
 
+// Which edge of a call of DenseFeatures carries each feature, by the feature's name: arguments by name, positional ones
+// whose input has a feature's name, the others in the order of the remaining names. INVALID_ARGUMENT, below `path`, for
+// a feature without an argument.
+absl::StatusOr<std::map<std::string, v1::Edge>> FeatureEdges(const std::string& path, const v1::Call& call,
+                                                             const v1::DenseFeatures& layer);
+
 // Immutable once made; thread-safe.
 class FeatureStage {
  public:

@@ -9,61 +9,28 @@
 #include "absl/strings/str_join.h"
 #include "engine/base/status.h"
 #include "engine/chain.h"
+#include "engine/convert/convert.h"
+#include "engine/features.h"
+#include "engine/import/call_shapes.h"
 #include "engine/inspect.h"
-#include "engine/nn/build.h"
 #include "engine/nn/complete.h"
 #include "engine/nn/schema.h"
-#include "engine/train/forward.h"
+#include "engine/staged.h"
 
 namespace strata {
-namespace {
-
-// Shapes of every call's arguments, then of its outputs, for one batch size and one size of free axes.
-absl::StatusOr<std::vector<std::vector<Shape>>> Walk(const v1::Model& model, int64_t batch, int64_t free) {
-  Graph graph;
-  nn::Collected collected;
-  nn::Scope scope(&graph, model.dialect(), false, {}, &collected);
-  std::vector<nn::Annotated> inputs;
-  for (const v1::Input& input : model.inputs()) {
-    Shape shape;
-    if (!input.has_batched() || input.batched()) shape.push_back(input.has_batch_size() ? input.batch_size() : batch);
-    for (int64_t d : input.shape()) shape.push_back(d == -1 ? free : d);
-    inputs.push_back(graph.AddInput(input.name(), ElementType(input.dtype()), std::move(shape)));
-  }
-  std::vector<std::vector<Shape>> shapes;
-  nn::BuildModel(scope, model, inputs, [&](const v1::Call&, const nn::Args& args, const nn::Outputs& outputs) {
-    shapes.emplace_back();
-    for (const nn::Annotated& a : args.positional) shapes.back().push_back(a.value.shape());
-    for (const nn::Annotated& o : outputs) shapes.back().push_back(o.value.shape());
-  });
-  STRATA_RETURN_IF_ERROR(graph.status());
-  return shapes;
-}
-
-}  // namespace
-
 absl::StatusOr<SummaryTable> MakeTable(const v1::Model& given) {
   SummaryTable table;
   STRATA_ASSIGN_OR_RETURN(table.model, Complete(given));
-  STRATA_ASSIGN_OR_RETURN(const Ports ports, PortsOf(table.model));
-  table.inputs = ports.inputs;
-  STRATA_ASSIGN_OR_RETURN(std::vector<std::vector<Shape>> shapes, Walk(table.model, 2, ports.free));
-  for (const auto& [batch, free] : {std::pair<int64_t, int64_t>{3, ports.free}, {2, 2 * ports.free}}) {
-    absl::StatusOr<std::vector<std::vector<Shape>>> other = Walk(table.model, batch, free);
-    if (!other.ok()) continue;
-    for (size_t i = 0; i < shapes.size(); ++i) {
-      for (size_t k = 0; k < shapes[i].size(); ++k) {
-        Shape &a = shapes[i][k], &b = (*other)[i][k];
-        for (size_t d = 0; d < a.size(); ++d) a[d] = a[d] == b[d] ? a[d] : -1;
-      }
-    }
-  }
+  STRATA_ASSIGN_OR_RETURN(const FeatureStage stage, FeatureStage::Create(table.model));
+  STRATA_ASSIGN_OR_RETURN(const Ports ports, PortsOf(stage.model()));
+  table.inputs = RawPorts(table.model);
+  STRATA_ASSIGN_OR_RETURN(std::vector<framework::CallShapes> shapes,
+                          framework::InferCallShapes(table.model, framework::DeclaredShapes(table.model)));
   std::set<std::string> counted;
   const std::string separator(1, nn::PathSeparator(table.model.dialect()));
   for (int i = 0; i < table.model.calls_size(); ++i) {
     const v1::Call& call = table.model.calls(i);
-    const auto outputs = shapes[i].begin() + call.args_size();
-    SummaryRow row{nullptr, &call, {shapes[i].begin(), outputs}, {outputs, shapes[i].end()}, 0};
+    SummaryRow row{nullptr, &call, std::move(shapes[i].args), std::move(shapes[i].outputs), 0};
     for (const v1::Layer& layer : table.model.layers()) {
       if (layer.name() == call.layer()) row.layer = &layer;
     }
@@ -217,7 +184,16 @@ absl::StatusOr<std::string> Summarize(const v1::Model& model, const SummaryOptio
     if (field != nullptr) return InvalidArgument(field, ": must be absent for a style other than keras, got one");
   }
   if (style == "pytorch") {
-    STRATA_ASSIGN_OR_RETURN(const v1::Model complete, WithInputSizes(model));
+    v1::Model printed = model;
+    if (model.dialect() == v1::KERAS) {
+      absl::StatusOr<Conversion> conversion = ConvertModel(model, v1::PYTORCH);
+      if (!conversion.ok()) {
+        return InvalidArgument("style: must be one that the model's components have, got pytorch: ",
+                               std::string(conversion.status().message()));
+      }
+      printed = std::move(conversion->model);
+    }
+    STRATA_ASSIGN_OR_RETURN(const v1::Model complete, WithInputSizes(printed));
     return PrintPytorch(complete) + "\n";
   }
   STRATA_ASSIGN_OR_RETURN(const SummaryTable table, MakeTable(model));

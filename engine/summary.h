@@ -26,6 +26,10 @@ struct SummaryTable {
   int64_t total = 0, trainable = 0;
 };
 
+// What a call reads, in the frameworks' order: arguments by position, then those by name in the names' order.
+std::vector<v1::Edge> SourcesOf(const v1::Call& call);
+// A chain: every call reads the one before it, and no layer is called twice.
+bool EachReadsTheLast(const v1::Model& model);
 // A functional model's places in the order of Keras' table: inputs by index, then layers by index behind the inputs.
 std::vector<int> KerasOrder(const v1::Model& model);
 absl::StatusOr<SummaryTable> MakeTable(const v1::Model& model);

@@ -1,7 +1,6 @@
 // Keras' model.summary().
 #include <algorithm>
 #include <map>
-#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -31,19 +30,6 @@ std::string MemoryText(int64_t count) {
     size /= 1024;
   }
   return absl::StrFormat("%.2f PB", size);
-}
-
-// A chain: every call reads the one before it, and no layer is called twice.
-bool EachReadsTheLast(const v1::Model& model) {
-  if (model.inputs_size() != 1) return false;
-  std::string previous = model.inputs(0).name();
-  std::set<std::string> layers;
-  for (const v1::Call& call : model.calls()) {
-    if (call.args_size() != 1 || !call.named_args().empty() || call.args(0).call() != previous) return false;
-    if (!layers.insert(call.layer()).second) return false;
-    previous = call.name();
-  }
-  return true;
 }
 
 // "layer[node][tensor]": which call of the layer, which of its outputs.
@@ -215,7 +201,7 @@ class Printer {
     std::vector<std::string> all;
     for (const v1::Call& call : model.calls()) {
       if (call.layer() != layer.name()) continue;
-      for (const v1::Edge& edge : call.args()) all.push_back(Connection(model, edge));
+      for (const v1::Edge& edge : SourcesOf(call)) all.push_back(Connection(model, edge));
     }
     return absl::StrCat("[", absl::StrJoin(all, ", "), "]");
   }

@@ -49,10 +49,7 @@ class Order {
     std::vector<std::string> sources;
     const auto call = calls_.find(node);
     if (call == calls_.end()) return sources;
-    for (const v1::Edge& edge : model_.calls(call->second).args()) sources.push_back(edge.call());
-    const auto& named = model_.calls(call->second).named_args();
-    const std::map<std::string, v1::Edge> sorted(named.begin(), named.end());
-    for (const auto& [name, edge] : sorted) sources.push_back(edge.call());
+    for (const v1::Edge& edge : strata::SourcesOf(model_.calls(call->second))) sources.push_back(edge.call());
     return sources;
   }
   // Without recursion: a chain of calls may be thousands long.
@@ -92,6 +89,25 @@ class Order {
 };
 
 }  // namespace
+
+bool EachReadsTheLast(const v1::Model& model) {
+  if (model.inputs_size() != 1) return false;
+  std::string previous = model.inputs(0).name();
+  std::set<std::string> layers;
+  for (const v1::Call& call : model.calls()) {
+    if (call.args_size() != 1 || !call.named_args().empty() || call.args(0).call() != previous) return false;
+    if (!layers.insert(call.layer()).second) return false;
+    previous = call.name();
+  }
+  return true;
+}
+
+std::vector<v1::Edge> SourcesOf(const v1::Call& call) {
+  std::vector<v1::Edge> sources(call.args().begin(), call.args().end());
+  const std::map<std::string, v1::Edge> sorted(call.named_args().begin(), call.named_args().end());
+  for (const auto& [name, edge] : sorted) sources.push_back(edge);
+  return sources;
+}
 
 std::vector<int> KerasOrder(const v1::Model& model) { return Order(model).Run(); }
 

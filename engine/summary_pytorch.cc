@@ -298,7 +298,8 @@ std::string PrintPytorch(const v1::Layer& layer) {
 
 std::string PrintPytorch(const v1::Model& model) {
   if (model.layers().empty()) return "Sequential()";
-  std::string out = "Sequential(\n";
+  // Layers that do not follow each other need a class of the user's own, which pytorch_source.cc names so, too.
+  std::string out = EachReadsTheLast(model) ? "Sequential(\n" : "Model(\n";
   for (const v1::Layer& layer : model.layers()) {
     absl::StrAppend(&out, "  (", layer.name(), "): ", Indented(PrintPytorch(layer)), "\n");
   }

@@ -1,6 +1,9 @@
 #include "engine/import/call_shapes.h"
 
+#include <algorithm>
+
 #include "engine/base/status.h"
+#include "engine/features.h"
 #include "engine/import/framework.h"
 #include "engine/nn/build.h"
 #include "engine/session.h"
@@ -44,8 +47,18 @@ void MarkMoved(const std::vector<Shape>& other, std::vector<Shape>* shapes) {
 
 }  // namespace
 
-absl::StatusOr<std::vector<CallShapes>> InferCallShapes(const v1::Model& model, const std::vector<Shape>& inputs) {
-  STRATA_CHECK(static_cast<int>(inputs.size()) == model.inputs_size());
+absl::StatusOr<std::vector<CallShapes>> InferCallShapes(const v1::Model& given,
+                                                        const std::vector<Shape>& given_inputs) {
+  STRATA_CHECK(static_cast<int>(given_inputs.size()) == given.inputs_size());
+  // Behind the input stage there are other inputs, and as many calls.
+  STRATA_ASSIGN_OR_RETURN(const FeatureStage stage, FeatureStage::Create(given));
+  const v1::Model& model = stage.model();
+  std::vector<Shape> inputs;
+  for (const v1::Input& input : model.inputs()) {
+    const auto same = std::find_if(given.inputs().begin(), given.inputs().end(),
+                                   [&](const v1::Input& other) { return other.name() == input.name(); });
+    inputs.push_back(same == given.inputs().end() ? Shape{-1, -1} : given_inputs[same - given.inputs().begin()]);
+  }
   // Unknown sizes need a value that the model's windows fit into, or that others broadcast against.
   constexpr int64_t kSizes[] = {32, 7, 224, 1};
   absl::StatusOr<std::vector<CallShapes>> base = absl::InternalError("no size was tried");

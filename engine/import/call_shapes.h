@@ -14,8 +14,9 @@ struct CallShapes {
   std::vector<Shape> outputs;
 };
 
-// One entry for each call of a complete model. `inputs` has a shape for each input, -1 where a size is unknown; an
-// output size is unknown if it follows an unknown input size, which is found by building the graph for several sizes.
+// One entry for each call of a complete model; DenseFeatures has an argument for each column, whatever its features
+// are. `inputs` has a shape for each input, -1 where a size is unknown; an output size is unknown if it follows an
+// unknown input size, which is found by building the graph for several sizes.
 absl::StatusOr<std::vector<CallShapes>> InferCallShapes(const v1::Model& model, const std::vector<Shape>& inputs);
 
 // The shapes that the model's inputs declare, batch axis included.

@@ -1,4 +1,5 @@
 // Models as to_json() of tf.keras 2 writes them: the inverse of keras_model.cc.
+#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -7,8 +8,10 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/status.h"
 #include "engine/chain.h"
+#include "engine/features.h"
 #include "engine/import/call_shapes.h"
 #include "engine/import/component.h"
+#include "engine/import/dtypes.h"
 #include "engine/import/framework.h"
 #include "engine/import/writer.h"
 #include "engine/nn/schema.h"
@@ -21,33 +24,6 @@ namespace {
 // The release whose form this is.
 constexpr char kKerasVersion[] = "2.21.0";
 
-Json DtypeName(v1::DataType type) {
-  switch (type) {
-    case v1::FLOAT64:
-      return "float64";
-    case v1::FLOAT16:
-      return "float16";
-    case v1::BFLOAT16:
-      return "bfloat16";
-    case v1::INT8:
-      return "int8";
-    case v1::INT16:
-      return "int16";
-    case v1::INT32:
-      return "int32";
-    case v1::INT64:
-      return "int64";
-    case v1::UINT8:
-      return "uint8";
-    case v1::BOOL:
-      return "bool";
-    case v1::BYTES:
-      return "string";
-    default:
-      return "float32";
-  }
-}
-
 Json InputShape(const v1::Input& input) {
   Json shape = Json::array({input.has_batch_size() ? Json(input.batch_size()) : Json()});
   for (int64_t d : input.shape()) shape.push_back(d < 0 ? Json() : Json(d));
@@ -57,7 +33,7 @@ Json InputShape(const v1::Input& input) {
 Json InputLayer(const v1::Input& input) {
   return KerasObject("keras.layers", "InputLayer",
                      {{"batch_input_shape", InputShape(input)},
-                      {"dtype", DtypeName(input.dtype())},
+                      {"dtype", DataTypeName(input.dtype())},
                       {"sparse", false},
                       {"ragged", false},
                       {"name", input.name()},
@@ -205,8 +181,18 @@ class Writer {
       json["inbound_nodes"] = std::move(nodes);
       layers.push_back(std::move(json));
     }
-    Json input_layers = Json::array(), output_layers = Json::array();
-    for (const v1::Input& input : model_.inputs()) input_layers.push_back({input.name(), 0, 0});
+    // Features are given to the model by name, as to their layer.
+    const bool by_name = std::any_of(model_.layers().begin(), model_.layers().end(),
+                                     [](const v1::Layer& layer) { return layer.has_dense_features(); });
+    Json input_layers = by_name ? Json::object() : Json::array(), output_layers = Json::array();
+    for (const v1::Input& input : model_.inputs()) {
+      Json reference = {input.name(), 0, 0};
+      if (by_name) {
+        input_layers[input.name()] = std::move(reference);
+      } else {
+        input_layers.push_back(std::move(reference));
+      }
+    }
     for (const v1::Output& output : model_.outputs()) output_layers.push_back(Reference(output.edge()));
     return Json{{"name", model_.name()},
                 {"trainable", true},
@@ -232,7 +218,18 @@ class Writer {
     return Json::array({layer, node, edge.output()});
   }
 
+  absl::StatusOr<Json> FeatureNode(const v1::DenseFeatures& layer, const v1::Call& call) const {
+    STRATA_ASSIGN_OR_RETURN(const auto edges, FeatureEdges(absl::StrCat("calls.", call.name()), call, layer));
+    Json node = Json::object();
+    for (const auto& [key, edge] : edges) {
+      node[key] = Reference(edge);
+      node[key].push_back(Json::object());
+    }
+    return node;
+  }
+
   absl::StatusOr<Json> Node(const v1::Layer& layer, const v1::Call& call) const {
+    if (layer.has_dense_features()) return FeatureNode(layer.dense_features(), call);
     Json keywords = Json::object();
     for (const auto& [name, edge] : call.named_args()) keywords[name] = Reference(edge);
     if (call.has_training()) keywords["training"] = call.training();

@@ -179,7 +179,8 @@ class Nodes {
   }
 
   absl::StatusOr<Json> Node(const std::string& path, const Json& given) const {
-    if (!given.is_object()) return given;
+    // Keras 2 has objects too: features by name.
+    if (!given.is_object() || !given.contains("args")) return given;
     Json node = Json::array(), keywords = Json::object();
     STRATA_RETURN_IF_ERROR(AddTensors(path + ".args", Member(given, "args"), &node));
     for (const auto& [key, value] : Member(given, "kwargs").items()) {

@@ -8,6 +8,7 @@
 #include "engine/base/status.h"
 #include "engine/import/component.h"
 #include "engine/import/custom.h"
+#include "engine/import/dtypes.h"
 #include "engine/import/feature_columns.h"
 #include "engine/import/framework.h"
 #include "engine/import/keras3.h"
@@ -21,17 +22,6 @@ constexpr int kMaxDepth = 32;
 
 bool IsModel(const std::string& class_name) {
   return class_name == "Sequential" || class_name == "Functional" || class_name == "Model";
-}
-
-absl::StatusOr<v1::DataType> DataTypeOf(const std::string& path, const Json& value) {
-  static const std::map<std::string, v1::DataType>& types = *new std::map<std::string, v1::DataType>{
-      {"float32", v1::FLOAT32}, {"float64", v1::FLOAT64}, {"float16", v1::FLOAT16}, {"bfloat16", v1::BFLOAT16},
-      {"int8", v1::INT8},       {"int16", v1::INT16},     {"int32", v1::INT32},     {"int64", v1::INT64},
-      {"uint8", v1::UINT8},     {"bool", v1::BOOL},       {"string", v1::BYTES}};
-  if (value.is_null()) return v1::FLOAT32;
-  const auto it = value.is_string() ? types.find(value.get<std::string>()) : types.end();
-  if (it == types.end()) return WrongValue(path, "a type's name", value);
-  return it->second;
 }
 
 // [null, 28, 28]: the batch axis first.
@@ -65,7 +55,7 @@ absl::StatusOr<v1::Input> InputFrom(const std::string& path, const Json& config,
     }
   }
   if (config.contains("dtype")) {
-    STRATA_ASSIGN_OR_RETURN(const v1::DataType type, DataTypeOf(Below(path, "dtype"), config["dtype"]));
+    STRATA_ASSIGN_OR_RETURN(const v1::DataType type, DataTypeFrom(Below(path, "dtype"), config["dtype"]));
     input.set_dtype(type);
   }
   return input;
@@ -240,7 +230,14 @@ class Functional {
   }
 
   // [[layer, node, tensor, {keyword: value}], ...]: one entry per tensor.
+  // Of DenseFeatures: {feature: [layer, node, tensor], ...}.
   absl::Status ReadNode(const std::string& path, const Json& node, v1::Call* call) {
+    if (node.is_object() && !node.empty()) {
+      for (const auto& [key, tensor] : node.items()) {
+        STRATA_RETURN_IF_ERROR(ReadEdge(Below(path, key), tensor, &(*call->mutable_named_args())[key]));
+      }
+      return absl::OkStatus();
+    }
     if (!node.is_array() || node.empty()) return WrongValue(path, "a list of tensors", node);
     for (size_t i = 0; i < node.size(); ++i) {
       const std::string at = absl::StrCat(path, "[", i, "]");
@@ -313,8 +310,13 @@ class Functional {
     return absl::OkStatus();
   }
 
-  // One reference stands for a list of one.
+  // One reference stands for a list of one, a dictionary of references for the list of its values.
   static Json AsList(const Json& references) {
+    if (references.is_object()) {
+      Json list = Json::array();
+      for (const Json& reference : references) list.push_back(reference);
+      return list;
+    }
     const bool single = references.is_array() && !references.empty() && references[0].is_string();
     return single ? Json::array({references}) : references;
   }

@@ -258,6 +258,32 @@ TEST(ImportKeras, KeywordTensors) {
   EXPECT_TRUE(model->calls(0).has_training());
 }
 
+// Features go to their layer, and to its model, by name.
+TEST(ImportKeras, FeaturesOfAFunctionalModel) {
+  const auto model = ImportKeras(R"json({"class_name": "Functional", "config": {"name": "df", "layers": [
+      {"class_name": "InputLayer", "config": {"batch_input_shape": [null, 1], "dtype": "float32", "name": "age"}, "name": "age", "inbound_nodes": []},
+      {"class_name": "InputLayer", "config": {"batch_input_shape": [null, 1], "dtype": "string", "name": "city"}, "name": "city", "inbound_nodes": []},
+      {"class_name": "DenseFeatures", "config": {"name": "f", "feature_columns": [
+         {"class_name": "NumericColumn", "config": {"key": "age", "shape": [1], "default_value": null, "dtype": "float32", "normalizer_fn": null}},
+         {"class_name": "IndicatorColumn", "config": {"categorical_column": {"class_name": "VocabularyListCategoricalColumn",
+            "config": {"key": "city", "vocabulary_list": ["a", "b"], "dtype": "string", "default_value": -1, "num_oov_buckets": 0}}}}]},
+       "name": "f", "inbound_nodes": [{"age": ["age", 0, 0, {}], "city": ["city", 0, 0, {}]}]},
+      {"class_name": "Dense", "config": {"name": "d", "units": 1}, "name": "d", "inbound_nodes": [[["f", 0, 0, {}]]]}],
+    "input_layers": {"age": ["age", 0, 0], "city": ["city", 0, 0]}, "output_layers": [["d", 0, 0]]}})json");
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_EQ(model->calls(0).named_args().at("city").call(), "city");
+  EXPECT_EQ(model->inputs(1).dtype(), v1::BYTES);
+  ASSERT_TRUE(Inspect(*model, nullptr, 1).ok()) << Inspect(*model, nullptr, 1).status();
+  const auto text = ExportKeras(*model);
+  ASSERT_TRUE(text.ok()) << text.status();
+  EXPECT_NE(text->find(R"("inbound_nodes":[{"age":["age",0,0,{}],"city":["city",0,0,{}]}])"), std::string::npos)
+      << *text;
+  EXPECT_NE(text->find(R"("input_layers":{"age":["age",0,0],"city":["city",0,0]})"), std::string::npos) << *text;
+  const auto again = ImportKeras(*text);
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->DebugString(), model->DebugString());
+}
+
 TEST(ImportKeras, NamesTheLayer) {
   EXPECT_EQ(
       ImportKeras(

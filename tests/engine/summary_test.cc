@@ -104,6 +104,71 @@ const char kNet[] = R"(name: "net" dialect: PYTORCH inputs { shape: [3, 8, 8] }
   layers { name: "bn" batch_norm2d { num_features: 16 } }
   layers { name: "block" model { inputs { shape: [16, 8, 8] } layers { relu {} } layers { max_pool2d { pool_size: 2 } } } })";
 
+// Arguments by name are connections, too: masks, and features of columns.
+TEST(Summary, KerasGraphWithArgumentsByName) {
+  ExpectText(R"(name: "df" dialect: KERAS inputs { name: "age" shape: 1 } inputs { name: "city" shape: 1 dtype: BYTES }
+                layers { name: "dense_features" dense_features { feature_columns { numeric { key: "age" } }
+                  feature_columns { indicator { categorical_column { vocabulary_list { key: "city" vocabulary_list: ["a", "b"] } } } } } }
+                layers { name: "dense_1" linear { units: 1 } }
+                calls { layer: "dense_features" named_args { key: "city" value { call: "city" } }
+                        named_args { key: "age" value { call: "age" } } }
+                calls { layer: "dense_1" args { call: "dense_features" } })",
+             "keras", R"(Model: "df"
+__________________________________________________________________________________________________
+ Layer (type)                Output Shape                 Param #   Connected to                  
+==================================================================================================
+ age (InputLayer)            [(None, 1)]                  0         []                            
+                                                                                                  
+ city (InputLayer)           [(None, 1)]                  0         []                            
+                                                                                                  
+ dense_features (DenseFeatu  (None, 3)                    0         ['age[0][0]',                 
+ res)                                                                'city[0][0]']                
+                                                                                                  
+ dense_1 (Dense)             (None, 1)                    4         ['dense_features[0][0]']      
+                                                                                                  
+==================================================================================================
+Total params: 4 (16.00 Byte)
+Trainable params: 4 (16.00 Byte)
+Non-trainable params: 0 (0.00 Byte)
+__________________________________________________________________________________________________
+)");
+  const absl::StatusOr<std::string> masked = Summarize(
+      Parse(
+          R"(name: "m" dialect: KERAS inputs { name: "x" shape: [6, 8] } inputs { name: "keep" shape: [6, 6] dtype: BOOL }
+               layers { name: "mha" keras_multi_head_attention { num_heads: 2 key_dim: 4 } }
+               calls { layer: "mha" args { call: "x" } args { call: "x" }
+                       named_args { key: "attention_mask" value { call: "keep" } } })"),
+      "keras");
+  ASSERT_TRUE(masked.ok()) << masked.status();
+  EXPECT_NE(masked->find("'keep[0][0]'"), std::string::npos) << *masked;
+}
+
+// Layers that do not follow each other are no Sequential; Keras' models are printed as PyTorch would have them.
+TEST(Summary, PytorchPrintOfGraphsAndOfKeras) {
+  ExpectText(R"(name: "g" dialect: PYTORCH inputs { name: "x" shape: 4 } layers { name: "a" linear { units: 4 } }
+                layers { name: "b" linear { units: 4 } } layers { name: "sum" add {} }
+                calls { layer: "a" args { call: "x" } } calls { layer: "b" args { call: "a" } }
+                calls { layer: "sum" args { call: "a" } args { call: "b" } })",
+             "pytorch", R"(Model(
+  (a): Linear(in_features=4, out_features=4, bias=True)
+  (b): Linear(in_features=4, out_features=4, bias=True)
+  (sum): add()
+)
+)");
+  ExpectText(R"(name: "k" dialect: KERAS inputs { name: "x" shape: [8, 8, 3] }
+                layers { name: "c" conv2d { filters: 2 kernel_size: 3 } } layers { name: "p" max_pool2d { pool_size: 2 } })",
+             "pytorch", R"(Sequential(
+  (c): Conv2d(3, 2, kernel_size=(3, 3), stride=(1, 1))
+  (p): MaxPool2d(kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=False)
+)
+)");
+  const auto none = Summarize(Parse(R"(name: "k" dialect: KERAS inputs { name: "x" shape: 3 }
+                                       layers { name: "e" embedding { input_dim: 3 output_dim: 2 mask_zero: true } }
+                                       layers { name: "l" gru { units: 2 reset_after: false } })"),
+                              "pytorch");
+  EXPECT_EQ(none.status().code(), absl::StatusCode::kInvalidArgument);
+}
+
 TEST(Summary, PytorchPrint) {
   ExpectText(kNet, "pytorch", R"(Sequential(
   (conv): Conv2d(3, 16, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))
