@@ -300,31 +300,6 @@ TEST(Custom, LossesOwnWeights) {
   for (int64_t i = 0; i < 2; ++i) EXPECT_LT((*session)->Weights().at(name).At(i), -0.5);
 }
 
-TEST(Custom, BothOrdersOfArguments) {
-  for (const char* dialect : {"KERAS", "PYTORCH"}) {
-    for (const bool first : {false, true}) {
-      const auto model = FromJson<v1::Model>(Model(
-          R"j({"name": "Zero", "kind": "LAYER", "weights": [{"name": "z", "shape": "[1]", "initializer": {"zeros": {}}}],
-                    "body": "x * 0 + z"})j",
-          R"j({"custom": {"component": "Zero"}})j", dialect));
-      v1::TrainingConfig config = FromJson<v1::TrainingConfig>(R"j({"optimizer": {"sgd": {"learningRate": 0}}})j");
-      v1::CustomLoss* loss = config.add_objectives()->mutable_loss()->mutable_custom();
-      // The prediction is 0 and the target 3: a - 2 b tells which is which.
-      *loss->mutable_definition() = FromJson<v1::CustomComponent>(
-          R"j({"name": "l", "kind": "LOSS", "inputs": ["a", "b"], "body": "mean(a - 2 * b)"})j");
-      loss->mutable_definition()->set_target_first(first);
-      auto session = TrainSession::Create(model, config, {});
-      ASSERT_TRUE(session.ok()) << session.status();
-      const Tensor x = Ramp({2, 4}, 1);
-      Tensor y(DType::kF32, {2, 4});
-      for (int64_t i = 0; i < 8; ++i) y.Set(i, 3);
-      const auto step = (*session)->Step({{"input", x.view()}, {"target", y.view()}});
-      ASSERT_TRUE(step.ok()) << step.status();
-      EXPECT_NEAR(step->loss, first ? 3 : -6, 1e-6) << dialect << first;
-    }
-  }
-}
-
 TEST(Custom, FrameworkWords) {
   Definitions custom;
   *custom.Add() = FromJson<v1::CustomComponent>(kLinear);

@@ -241,9 +241,9 @@ std::vector<Value> BuildCustomValues(Scope& s, const v1::CustomComponent& d,
                                      const google::protobuf::Struct& hyperparameters, Value target, Value prediction,
                                      const std::vector<Annotated>& more) {
   if (!s.ok()) return {};
-  std::vector<Annotated> args = {prediction, target};
-  if (TargetFirst(s.dialect(), d)) std::swap(args[0], args[1]);
+  std::vector<Annotated> args = {prediction};
   args.insert(args.end(), more.begin(), more.end());
+  args.insert(TargetFirst(s.dialect(), d) ? args.begin() : args.end(), target);
   Builder builder(s, d, hyperparameters);
   const std::vector<std::string> names = InputNames(s.dialect(), d);
   if (names.size() != args.size()) {
@@ -261,10 +261,9 @@ void DeclareCustomWeights(Scope& s, const v1::CustomLoss& use, Value prediction,
   Builder builder(named, d, use.hyperparameters());
   // Weights do not see the target.
   const std::vector<std::string> names = InputNames(s.dialect(), d);
-  const size_t own = TargetFirst(s.dialect(), d) ? 1 : 0;
-  for (size_t i = 0; names.size() > 1 && i < names.size(); ++i) {
-    if (i == own) builder.Bind(names[i], prediction, true);
-    if (i >= 2 && i - 2 < more.size()) builder.Bind(names[i], more[i - 2].value, true);
+  const size_t first = TargetFirst(s.dialect(), d) ? 1 : 0;
+  for (size_t i = 0; i <= more.size() && first + i < names.size() && names.size() > 1; ++i) {
+    builder.Bind(names[first + i], i == 0 ? prediction : more[i - 1].value, true);
   }
   builder.AddWeights();
 }
@@ -296,6 +295,7 @@ Component Custom() {
       "hyperparameters { fields { key: 'units' value { number_value: ";
   return Layer<v1::CustomLayer>("custom", &BuildCustomLayer)
       .Shapes("as the body computes")
+      .TypesAsGiven()
       .Inputs(1, -1)
       .With(absl::StrCat(dense, "3 } } }"), {{2, 4}})
       .With(absl::StrCat(dense, "2 } } fields { key: 'use_bias' value { bool_value: false } } }"), {{3, 1, 5}})

@@ -68,7 +68,7 @@ std::string ValueText(const google::protobuf::Value& v);
 // Hyper-parameters as names of the language. The use is complete.
 std::map<std::string, expr::Object> HyperparameterValues(const v1::CustomComponent& definition,
                                                          const google::protobuf::Struct& values);
-// Whether a loss or metric takes its target before its prediction.
+// Whether a loss or metric takes its target before its predictions, or behind all of them.
 bool TargetFirst(v1::Dialect dialect, const v1::CustomComponent& definition);
 // The names of the tensors that the body takes.
 std::vector<std::string> InputNames(v1::Dialect dialect, const v1::CustomComponent& definition);

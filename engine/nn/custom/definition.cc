@@ -184,7 +184,7 @@ absl::Status CompleteDefinition(v1::Dialect dialect, const std::string& path, v1
   std::set<std::string> outer = names.all();
   // A loss' weights are there before its target is.
   if (const auto inputs = InputNames(dialect, *d); d->kind() == Kind::LOSS) {
-    outer.erase(inputs[inputs.size() == 1 || TargetFirst(dialect, *d) ? 0 : 1]);
+    outer.erase(TargetFirst(dialect, *d) ? inputs.front() : inputs.back());
   }
   for (int i = 0; i < d->states_size(); ++i) {
     const std::string at = absl::StrCat(path, ".states[", i, "]");
