@@ -37,7 +37,7 @@ const std::vector<Part>& MetricParts() {
       {"loss",
        D::kReal,
        D::kSign,
-       {{"hinge {}", {3, 5}}, {"soft_margin {}", {1, 1}}, {"huber { delta: 0.5 }", {2, 3, 4}}}},
+       {{"hinge {}", {3, 5}}, {"squared_hinge {}", {1, 1}}, {"huber { delta: 0.5 }", {2, 3, 4}}}},
       {"custom",
        D::kReal,
        D::kReal,
@@ -96,6 +96,25 @@ TEST_P(MetricCatalogTest, SumsAddUpOverBatches) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Metrics, MetricCatalogTest, ::testing::ValuesIn(CasesOf<v1::Metric>(MetricParts())), NameOf);
+
+// PyTorch's scores of every cell are [N, C, ...], as its cross entropy takes them.
+TEST(MetricCatalog, AccuracyOfCellsFollowsThePytorchAxis) {
+  Graph g;
+  Collected collected;
+  Scope s(&g, v1::PYTORCH, false, {}, &collected);
+  // [1, 2, 3]: class 1 wins in the first and the last of three cells.
+  const Value p = Constant(&g, Tensor::Of(DType::kF32, {1, 2, 3}, {0, 5, 1, 2, 3, 4}));
+  const Value t = Constant(&g, Tensor::Of(DType::kI64, {1, 3}, std::vector<int64_t>{1, 1, 1}));
+  v1::Metric metric;
+  metric.mutable_accuracy();
+  const MetricTerms terms = BuildMetric(s, metric, t, p, {});
+  ASSERT_TRUE(g.ok()) << g.status();
+  g.MarkOutput("right", terms.sums[0]);
+  g.MarkOutput("all", terms.sums[1]);
+  const std::vector<RefTensor> sums = EvaluateReference(g, {});
+  EXPECT_EQ(sums[0].data[0], 2);
+  EXPECT_EQ(sums[1].data[0], 3);
+}
 
 TEST(MetricCatalog, EveryMetricHasSamplesAndRanges) { ExpectComplete<v1::Metric>(MetricParts()); }
 

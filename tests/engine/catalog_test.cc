@@ -289,6 +289,12 @@ TEST(Catalog, EveryLayerOfTheProtoIsInTheList) {
     const Component* c = FindLayer(name);
     ASSERT_NE(c, nullptr) << name;
     EXPECT_GE(c->samples().size(), 3u) << name << " needs three samples";
+    // A sample that no dialect takes would never run.
+    for (const Sample& sample : c->samples()) {
+      v1::Layer pytorch = ParseLayer(name, sample.attrs), keras = pytorch;
+      EXPECT_TRUE(Fill(v1::PYTORCH, "layer", &pytorch).ok() || Fill(v1::KERAS, "layer", &keras).ok())
+          << name << ": " << sample.attrs;
+    }
     EXPECT_FALSE(c->shapes().empty()) << name;
   }
 }

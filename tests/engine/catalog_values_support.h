@@ -184,6 +184,13 @@ void ExpectComplete(const std::vector<Part>& parts) {
     const auto part = std::find_if(parts.begin(), parts.end(), [&](const Part& p) { return p.kind == kind->name(); });
     ASSERT_NE(part, parts.end()) << kind->name() << " has no samples";
     EXPECT_GE(part->samples.size(), 3u) << kind->name();
+    // A sample that no dialect takes would never run.
+    for (const Part::Sample& sample : part->samples) {
+      M pytorch, keras;
+      const bool runs = Read(Case{&*part, &sample, v1::PYTORCH, ""}, &pytorch).ok() ||
+                        Read(Case{&*part, &sample, v1::KERAS, ""}, &keras).ok();
+      EXPECT_TRUE(runs) << kind->name() << ": " << sample.attrs;
+    }
     M whole;
     const std::string text = absl::StrCat(part->kind, " { ", part->samples[0].attrs, " }");
     ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(text, &whole));

@@ -125,8 +125,24 @@ MetricTerms Error(Scope& s, Value t, Value p, Value weight, F f) {
   return MeanOf(s, values.rank() > 1 ? ReduceMean(values, {-1}) : values, weight);
 }
 
+// Scores [N, C, ...] of targets [N, ...], as PyTorch's cross entropy has them.
+bool ClassesAreAxis1(Value t, Value p) {
+  if (p.rank() < 3 || t.rank() != p.rank() - 1) return false;
+  Shape rest = p.shape();
+  rest.erase(rest.begin() + 1);
+  return rest == t.shape();
+}
+
+Value ToLastAxis(Value p) {
+  std::vector<int64_t> order{0};
+  for (int64_t d = 2; d < p.rank(); ++d) order.push_back(d);
+  order.push_back(1);
+  return Transpose(p, order);
+}
+
 // Keras resolves "accuracy" by shapes; PyTorch's users mean the largest score, or the threshold for one output.
 MetricTerms Accuracy(Scope& s, Value t, Value p, Value weight) {
+  if (s.pytorch() && ClassesAreAxis1(t, p)) return Sparse(s, t, ToLastAxis(p), weight);
   if (p.rank() <= 1 || p.dim(-1) == 1) return Binary(s, 0.5, t, p, weight);
   if (s.pytorch() && t.shape() == p.shape() && !IsFloat(t.dtype())) return Binary(s, 0.5, t, p, weight);
   if (t.rank() < p.rank() || t.dim(-1) == 1) return Sparse(s, t, p, weight);
