@@ -2,7 +2,6 @@
 
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
-#include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
 
 #include <algorithm>
@@ -15,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "engine/base/status.h"
+#include "service/rpc/health.h"
 #include "service/rpc/inference.h"
 #include "service/rpc/models.h"
 #include "service/rpc/training.h"
@@ -44,34 +44,6 @@ absl::Status CheckAddress(const char* flag, const std::string& address) {
   return absl::OkStatus();
 }
 
-// Answers of gRPC's health service for models. Before the server runs there is nobody to tell.
-class Health {
- public:
-  // A model that is called like a service does not speak for it.
-  void Set(const std::string& model, bool ready) {
-    if (std::find(std::begin(kServices), std::end(kServices), model) != std::end(kServices)) return;
-    absl::MutexLock lock(&mutex_);
-    models_[model] = ready;
-    if (server_ != nullptr) server_->GetHealthCheckService()->SetServingStatus(model, ready);
-  }
-  void Begin(grpc::Server* server) {
-    absl::MutexLock lock(&mutex_);
-    server_ = server;
-    for (const char* name : kServices) server_->GetHealthCheckService()->SetServingStatus(name, true);
-    for (const auto& [model, ready] : models_) server_->GetHealthCheckService()->SetServingStatus(model, ready);
-  }
-  void End() {
-    absl::MutexLock lock(&mutex_);
-    if (server_ != nullptr) server_->GetHealthCheckService()->Shutdown();
-    server_ = nullptr;
-  }
-
- private:
-  absl::Mutex mutex_;
-  grpc::Server* server_ ABSL_GUARDED_BY(mutex_) = nullptr;
-  std::map<std::string, bool> models_ ABSL_GUARDED_BY(mutex_);
-};
-
 }  // namespace
 
 // Members are destroyed from the last to the first: whoever calls is gone before whom it calls.
@@ -81,7 +53,7 @@ struct Server::Impl {
   Clock clock;
   std::unique_ptr<Metrics> metrics;
   std::unique_ptr<Store> store;
-  Health health;
+  HealthService health{{std::begin(kServices), std::end(kServices)}};
   std::unique_ptr<ComponentRegistry> components;
   std::unique_ptr<ModelRegistry> registry;
   std::unique_ptr<RunManager> runs;
@@ -115,7 +87,8 @@ absl::Status Server::Impl::OpenCore() {
       .clock = &clock,
       .metrics = metrics.get(),
       .components = components.get(),
-      .on_ready = [this](const std::string& model, bool is_ready) { health.Set(model, is_ready); }});
+      .on_ready = [this](const std::string& model, bool is_ready) { health.SetModel(model, is_ready); },
+      .on_gone = [this](const std::string& model) { health.RemoveModel(model); }});
   STRATA_RETURN_IF_ERROR(registry->Load());
   runs = std::make_unique<RunManager>(RunManager::Options{.store = store.get(),
                                                           .registry = registry.get(),
@@ -157,7 +130,7 @@ absl::Status Server::Impl::OpenCore() {
 }
 
 absl::Status Server::Impl::OpenGrpc() {
-  grpc::EnableDefaultHealthCheckService(true);
+  grpc::EnableDefaultHealthCheckService(false);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   int port = 0;
@@ -186,12 +159,12 @@ absl::Status Server::Impl::OpenGrpc() {
   builder.RegisterService(catalog_service.get());
   builder.RegisterService(training_service.get());
   builder.RegisterService(inference_service.get());
+  builder.RegisterService(&health);
   grpc_server = builder.BuildAndStart();
   if (grpc_server == nullptr || port == 0) {
     return absl::UnavailableError(absl::StrCat("--grpc_address: cannot listen on ", options.grpc_address));
   }
   grpc_address = absl::StrCat(options.grpc_address.substr(0, options.grpc_address.rfind(':')), ":", port);
-  health.Begin(grpc_server.get());
   return absl::OkStatus();
 }
 
@@ -227,7 +200,7 @@ std::string Server::MetricsText() const { return impl_->metrics->Text(); }
 void Server::Shutdown() {
   if (impl_->grpc_server == nullptr) return;
   impl_->ready = false;
-  impl_->health.End();
+  impl_->health.Shutdown();
   absl::SleepFor(impl_->options.lame_duck);
   const absl::Time deadline = absl::Now() + impl_->options.drain;
   if (!impl_->runs->Drain(deadline)) std::fprintf(stderr, "error: some runs could not write their last checkpoint\n");

@@ -195,6 +195,10 @@ absl::StatusOr<v1::ModelInfo> ModelRegistry::Get(const std::string& name) const 
 
 absl::StatusOr<v1::ListModelsResponse> ModelRegistry::List(const v1::ListModelsRequest& request) const {
   STRATA_ASSIGN_OR_RETURN(const int size, PageSize(request.page_size()));
+  // The model of this name may be gone by now.
+  if (!request.page_token().empty() && !CheckName("", request.page_token()).ok()) {
+    return InvalidArgument("page_token: must come from an earlier answer, got ", Quote(request.page_token()));
+  }
   v1::ListModelsResponse response;
   absl::MutexLock lock(&mutex_);
   // A token is the last name that was sent.
@@ -232,7 +236,7 @@ absl::Status ModelRegistry::DeleteLocked(const std::string& name) {
     Trim();
   }
   options_.metrics->ModelGone(name);
-  options_.on_ready(name, false);
+  options_.on_gone(name);
   return absl::OkStatus();
 }
 

@@ -49,6 +49,8 @@ class ModelRegistry {
     size_t max_idle_versions = 4;
     // A model can (or can no longer) answer requests without a version number. Must not block.
     std::function<void(const std::string& model, bool ready)> on_ready = [](const std::string&, bool) {};
+    // A model was deleted. Must not block.
+    std::function<void(const std::string& model)> on_gone = [](const std::string&) {};
   };
   explicit ModelRegistry(const Options& options) : options_(options) {}
 

@@ -32,7 +32,10 @@ absl::StatusOr<std::unique_ptr<MetricsServer>> MetricsServer::Start(const std::s
     server->impl_->exposer->RegisterCollectable(server->impl_->registry);
     server->impl_->exposer->RegisterCollectable(server->impl_->process);
   } catch (const std::exception& error) {
-    return absl::UnavailableError(absl::StrCat("--http_address: cannot listen on ", address, ": ", error.what()));
+    // The library says neither; Debian 12 builds it without IPv6.
+    const char* why =
+        address[0] == '[' ? "the HTTP library may know IPv4 alone; give a name or an IPv4 address" : error.what();
+    return absl::UnavailableError(absl::StrCat("--http_address: cannot listen on ", address, ": ", why));
   }
   const std::vector<int> ports = server->impl_->exposer->GetListeningPorts();
   if (ports.empty()) return absl::UnavailableError(absl::StrCat("--http_address: no port is bound on ", address));

@@ -207,7 +207,7 @@ TEST_P(BadInput, Models) {
   components.set_family("spells");
   v1::ListComponentsResponse listed;
   ExpectStatus(Call(*catalog_, &v1::Catalog::Stub::ListComponents, components, &listed), StatusCode::INVALID_ARGUMENT,
-               "family: must be layer,");
+               "family: must be one of layer, got ");
 }
 
 TEST_P(BadInput, FirstMessagesOfATrainStream) {
@@ -302,6 +302,16 @@ TEST_P(BadInput, LaterMessagesOfATrainStream) {
     const v1::TrainResponse attached = again.Attach(run);
     EXPECT_EQ(attached.attached().next_sequence(), 2u);
     EXPECT_TRUE(again.Step(MakeBatch(2)).has_step());
+  }
+}
+
+TEST_P(BadInput, PagesOfModels) {
+  v1::ListModelsRequest list;
+  v1::ListModelsResponse listed;
+  for (const char* token : {"no name", "-1", "\x01"}) {
+    list.set_page_token(token);
+    ExpectStatus(Call(*models_, &v1::Models::Stub::List, list, &listed), StatusCode::INVALID_ARGUMENT,
+                 "page_token: must come from an earlier answer");
   }
 }
 

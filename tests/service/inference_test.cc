@@ -1,13 +1,13 @@
 // The Open Inference Protocol over the wire.
 
-#include <google/protobuf/wrappers.pb.h>
-#include <grpcpp/generic/generic_stub.h>
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "grpc/health/v1/health.grpc.pb.h"
 #include "tests/service/server_fixture.h"
 
 namespace strata::service {
@@ -63,41 +63,60 @@ TEST_P(Inference, ServerAndModelReadiness) {
   EXPECT_EQ(server.name(), "strata");
 }
 
-// grpc.health.v1: request and answer have one field each, as the wrapper types have.
 TEST_P(Inference, HealthFollowsTheModels) {
+  using grpc::health::v1::HealthCheckResponse;
+  const auto stub = grpc::health::v1::Health::NewStub(channel_);
   const auto check = [&](const std::string& service) {
-    google::protobuf::StringValue request;
-    request.set_value(service);
-    google::protobuf::Int32Value response;
-    grpc::TemplatedGenericStub<google::protobuf::StringValue, google::protobuf::Int32Value> stub(channel_);
+    grpc::health::v1::HealthCheckRequest request;
+    request.set_service(service);
+    HealthCheckResponse response;
     grpc::ClientContext context;
-    grpc::CompletionQueue queue;
-    const auto call = stub.PrepareUnaryCall(&context, "/grpc.health.v1.Health/Check", request, &queue);
-    call->StartCall();
-    grpc::Status status;
-    call->Finish(&response, &status, nullptr);
-    void* tag;
-    bool ok;
-    EXPECT_TRUE(queue.Next(&tag, &ok));
-    return status.ok() ? response.value() : -static_cast<int>(status.error_code());
+    const grpc::Status status = stub->Check(&context, request, &response);
+    return status.ok() ? static_cast<int>(response.status()) : -static_cast<int>(status.error_code());
   };
-  constexpr int kServing = 1, kNotServing = 2;
-  EXPECT_EQ(check(""), kServing);
-  EXPECT_EQ(check("strata.v1.Training"), kServing);
+  grpc::ClientContext context;
+  grpc::health::v1::HealthCheckRequest watched;
+  watched.set_service("m");
+  const auto watch = stub->Watch(&context, watched);
+  HealthCheckResponse seen;
+  const auto next = [&] { return watch->Read(&seen) ? static_cast<int>(seen.status()) : -1; };
+  EXPECT_EQ(check(""), HealthCheckResponse::SERVING);
+  EXPECT_EQ(check("strata.v1.Training"), HealthCheckResponse::SERVING);
   EXPECT_EQ(check("m"), -StatusCode::NOT_FOUND);
+  EXPECT_EQ(next(), HealthCheckResponse::SERVICE_UNKNOWN);
   CreateModel();
   TrainAndPublish("m", "r");
-  EXPECT_EQ(check("m"), kServing);
+  EXPECT_EQ(check("m"), HealthCheckResponse::SERVING);
+  EXPECT_EQ(next(), HealthCheckResponse::SERVING);
   v1::DeleteModelRequest remove;
   remove.set_name("m");
   v1::DeleteModelResponse removed;
   ASSERT_TRUE(Call(*models_, &v1::Models::Stub::Delete, remove, &removed).ok());
-  EXPECT_EQ(check("m"), kNotServing);
+  EXPECT_EQ(check("m"), -StatusCode::NOT_FOUND);
+  EXPECT_EQ(next(), HealthCheckResponse::SERVICE_UNKNOWN);
   // A model that is called like a service does not speak for it.
   CreateModel("strata.v1.Training");
   remove.set_name("strata.v1.Training");
   ASSERT_TRUE(Call(*models_, &v1::Models::Stub::Delete, remove, &removed).ok());
-  EXPECT_EQ(check("strata.v1.Training"), kServing);
+  EXPECT_EQ(check("strata.v1.Training"), HealthCheckResponse::SERVING);
+  context.TryCancel();
+  EXPECT_EQ(next(), -1);
+}
+
+TEST_P(Inference, HealthSaysNoBeforeTheServerStops) {
+  options_.lame_duck = absl::Seconds(1);
+  Restart();
+  const auto stub = grpc::health::v1::Health::NewStub(channel_);
+  grpc::ClientContext context;
+  const auto watch = stub->Watch(&context, grpc::health::v1::HealthCheckRequest());
+  grpc::health::v1::HealthCheckResponse seen;
+  ASSERT_TRUE(watch->Read(&seen));
+  EXPECT_EQ(seen.status(), grpc::health::v1::HealthCheckResponse::SERVING);
+  std::thread stop([&] { server_->Shutdown(); });
+  EXPECT_TRUE(watch->Read(&seen));
+  EXPECT_EQ(seen.status(), grpc::health::v1::HealthCheckResponse::NOT_SERVING);
+  EXPECT_FALSE(watch->Read(&seen));  // the stream does not hold the server up
+  stop.join();
 }
 
 TEST_P(Inference, MetadataAndConfig) {
