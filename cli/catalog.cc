@@ -2,6 +2,7 @@
 
 #include <grpcpp/generic/generic_stub.h>
 
+#include <algorithm>
 #include <iostream>
 #include <memory>
 
@@ -49,7 +50,19 @@ void PrintDetail(const v1::ComponentInfo& info) {
                                         : "",
                     field.schema().doc()});
   }
+  if (!info.shapes().empty()) std::cout << "  shapes: " << info.shapes() << "\n";
+  if (!info.arguments().empty()) std::cout << "  arguments: " << info.arguments() << "\n";
   if (!rows.empty()) std::cout << "\n" << Table({"FIELD", "TYPE", "DEFAULT", "ONLY", "MEANING"}, rows);
+  if (!info.example().empty()) std::cout << "\nexample: " << info.example() << "\n";
+}
+
+// Whether a framework calls it so: Conv2d, Conv2D, mse.
+bool HasFrameworkName(const v1::ComponentInfo& info, const std::string& name) {
+  const v1::ComponentSchema& s = info.schema();
+  for (const auto* names : {&s.pytorch(), &s.keras(), &s.pytorch_function(), &s.keras_function()}) {
+    if (std::find(names->begin(), names->end(), name) != names->end()) return true;
+  }
+  return false;
 }
 
 absl::StatusOr<v1::ListComponentsResponse> ListOf(Client& client, const std::string& family) {
@@ -90,13 +103,17 @@ absl::Status Get(Client& client, const std::string& text, const std::string& fam
   bool found = false;
   if (reference.which.empty()) {
     STRATA_ASSIGN_OR_RETURN(const v1::ListComponentsResponse response, ListOf(client, family));
-    // A name may stand in several families: a loss and a metric.
-    for (const auto& info : response.components()) {
-      if (info.name() != reference.name) continue;
-      if (found) std::cout << "\n";
-      PrintDetail(info);
-      found = true;
-    }
+    // A name may stand in several families: a loss and a metric. Our own names go before the frameworks'.
+    const auto print_if = [&](const auto& matches) {
+      for (const auto& info : response.components()) {
+        if (!matches(info)) continue;
+        if (found) std::cout << "\n";
+        PrintDetail(info);
+        found = true;
+      }
+    };
+    print_if([&](const v1::ComponentInfo& info) { return info.name() == reference.name; });
+    if (!found) print_if([&](const v1::ComponentInfo& info) { return HasFrameworkName(info, reference.name); });
   }
   if (found) return absl::OkStatus();
   v1::GetComponentRequest request;

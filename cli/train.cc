@@ -219,13 +219,13 @@ void AddTrain(CLI::App& app, Command& command) {
   ConfigFlags& config = flags->config;
   train->add_option("--config", config.file, "Training configuration (JSON); the flags below override it")
       ->check(CLI::ExistingFile);
-  train->add_option("--loss", config.loss, "Loss; see strata components loss");
-  train->add_option("--optimizer", config.optimizer, "Optimizer; see strata components optimizer. Default adam");
+  train->add_option("--loss", config.loss, "Loss; see strata components list loss");
+  train->add_option("--optimizer", config.optimizer, "Optimizer; see strata components list optimizer. Default adam");
   train->add_option("--lr", config.learning_rate, "Learning rate");
   train->add_option("--momentum", config.momentum, "Momentum of sgd or rmsprop");
   train->add_option("--weight-decay", config.weight_decay, "Weight decay");
   train->add_option("--clip-norm", config.clip_norm, "Largest norm of all gradients together");
-  train->add_option("--metric", config.metrics, "Metrics; see strata components metric. Default accuracy");
+  train->add_option("--metric", config.metrics, "Metrics; see strata components list metric. Default accuracy");
   train->add_option("--seed", config.seed, "Seed of weights, dropout and the order of samples");
   train->add_option("--checkpoint-every", config.checkpoint_every, "Steps between checkpoints");
   train->callback([&command, flags] { command.run = [flags](Client& client) { return Run(client, *flags); }; });

@@ -30,7 +30,7 @@ absl::StatusOr<bool> Approximates(const Call& c) {
 Result CallGelu(const Call& c) {
   STRATA_ASSIGN_OR_RETURN(const Value x, c.Float(0));
   STRATA_ASSIGN_OR_RETURN(const bool approximate, Approximates(c));
-  if (approximate) return Object(x * 0.5 * (Tanh((x + Square(x) * x * 0.044715) * std::sqrt(2 / M_PI)) + 1));
+  if (approximate) return Object(x * Sigmoid((x + Square(x) * x * 0.044715) * std::sqrt(8 / M_PI)));
   return Object(x * 0.5 * (Erf(x * M_SQRT1_2) + 1));
 }
 

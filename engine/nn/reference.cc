@@ -8,6 +8,7 @@
 #include "absl/strings/str_replace.h"
 #include "engine/base/status.h"
 #include "engine/nn/component.h"
+#include "engine/nn/examples.h"
 #include "engine/nn/schema.h"
 #include "google/protobuf/text_format.h"
 #include "google/protobuf/util/json_util.h"
@@ -45,12 +46,14 @@ std::string RangeOf(const v1::FieldSchema& s) {
 }
 
 // What the frameworks call the argument, where they have it.
-std::string NamesOf(const v1::FieldInfo& f) {
+std::string NamesOf(const v1::FieldInfo& f, v1::Dialect component_only) {
   if (f.schema().doc().empty()) return "";  // ours alone
   std::vector<std::string> parts;
   const std::vector<std::string> own{f.name()};
   const auto add = [&](const char* framework, v1::Dialect dialect, const auto& names) {
-    if (f.schema().only() != v1::DIALECT_UNSPECIFIED && f.schema().only() != dialect) return;
+    for (const v1::Dialect only : {f.schema().only(), component_only}) {
+      if (only != v1::DIALECT_UNSPECIFIED && only != dialect) return;
+    }
     parts.push_back(absl::StrCat(framework, " ", names.empty() ? Listed(own) : Listed(names)));
   };
   add("PyTorch", v1::PYTORCH, f.schema().pytorch_name());
@@ -65,7 +68,8 @@ std::string FieldTable(const v1::ComponentInfo& c) {
   for (const v1::FieldInfo& f : c.fields()) {
     const std::string type = absl::StrCat(f.type(), f.repeated() ? " list" : "");
     absl::StrAppend(&out, "| `", f.name(), "` | ", type, " | ", Cell(DefaultOf(f.schema())), " | ",
-                    Cell(RangeOf(f.schema())), " | ", NamesOf(f), " | ", Cell(f.schema().doc()), " |\n");
+                    Cell(RangeOf(f.schema())), " | ", NamesOf(f, c.schema().only()), " | ", Cell(f.schema().doc()),
+                    " |\n");
   }
   return out;
 }
@@ -82,20 +86,49 @@ std::string MaskText(MaskRule rule) {
   return "";
 }
 
-std::string Example(const Component& layer) {
+// "1 to 3 by position; in Keras by name: mask".
+std::string ArgumentsText(const Component& layer) {
+  const int min = layer.min_inputs(), max = layer.max_inputs();
+  std::string text = absl::StrCat(min,
+                                  max < 0     ? " or more"
+                                  : max > min ? absl::StrCat(" to ", max)
+                                              : "",
+                                  " by position");
+  for (const v1::Dialect dialect : {v1::PYTORCH, v1::KERAS}) {
+    const std::vector<std::string> names = layer.named(dialect);
+    if (names.empty()) continue;
+    absl::StrAppend(&text, "; in ", dialect == v1::PYTORCH ? "PyTorch" : "Keras",
+                    " by name: ", absl::StrJoin(names, ", "));
+  }
+  return text;
+}
+
+void DescribeLayer(const Component& layer, v1::ComponentInfo* info) {
+  info->set_shapes(layer.shapes());
+  info->set_arguments(ArgumentsText(layer));
+  info->set_mask(MaskText(layer.mask()));
   v1::Layer message;
   STRATA_CHECK(!layer.samples().empty());
-  const Sample& sample = layer.samples().front();
-  STRATA_CHECK(
-      google::protobuf::TextFormat::ParseFromString(absl::StrCat(layer.name(), " { ", sample.attrs, " }"), &message));
-  std::string json;
-  STRATA_CHECK(google::protobuf::util::MessageToJsonString(message, &json).ok());
+  STRATA_CHECK(google::protobuf::TextFormat::ParseFromString(
+      absl::StrCat(layer.name(), " { ", layer.samples().front().attrs, " }"), &message));
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  STRATA_CHECK(google::protobuf::util::MessageToJsonString(message, info->mutable_example(), options).ok());
+  info->set_example_message(message.GetDescriptor()->full_name());
+}
+
+// What the example is, and what it takes.
+std::string ExampleTitle(const v1::ComponentInfo& c, const Component* layer) {
+  if (layer == nullptr) {
+    return absl::StrCat(c.example_message() == "strata.v1.Layer" ? "In a layer" : "In a training configuration", ":");
+  }
+  const Sample& sample = layer->samples().front();
   const std::string shapes = absl::StrJoin(
       sample.inputs, ", ", [](std::string* s, const Shape& shape) { absl::StrAppend(s, ShapeString(shape)); });
   const char* dialect = sample.dialect == v1::PYTORCH ? " in PyTorch's dialect"
                         : sample.dialect == v1::KERAS ? " in Keras'"
                                                       : "";
-  return absl::StrCat("\nFor inputs ", shapes, dialect, ":\n\n```json\n", json, "\n```\n");
+  return absl::StrCat("For inputs ", shapes, dialect, ":");
 }
 
 std::string Page(const v1::ComponentInfo& c) {
@@ -116,12 +149,10 @@ std::string Page(const v1::ComponentInfo& c) {
   if (!s.gotcha().empty()) absl::StrAppend(&out, "\nWhat surprises:\n\n");
   for (const std::string& text : s.gotcha()) absl::StrAppend(&out, "* ", text, "\n");
   const Component* layer = c.family() == "layer" ? FindLayer(c.name()) : nullptr;
-  if (layer != nullptr) {
-    if (!layer->shapes().empty()) absl::StrAppend(&out, "\nShapes: ", layer->shapes(), "\n");
-    absl::StrAppend(&out, "\nKeras' mask: ", MaskText(layer->mask()), ".\n");
-  }
-  absl::StrAppend(&out, "\n", FieldTable(c));
-  if (layer != nullptr && !layer->samples().empty()) out += Example(*layer);
+  if (!c.shapes().empty()) absl::StrAppend(&out, "\nShapes: ", c.shapes(), "\n");
+  if (!c.arguments().empty()) absl::StrAppend(&out, "\nArguments of a call: ", c.arguments(), ".\n");
+  if (!c.mask().empty()) absl::StrAppend(&out, "\nKeras' mask: ", c.mask(), ".\n");
+  absl::StrAppend(&out, "\n", FieldTable(c), "\n", ExampleTitle(c, layer), "\n\n```json\n", c.example(), "\n```\n");
   return out;
 }
 
@@ -129,13 +160,29 @@ std::string PathOf(const v1::ComponentInfo& c) { return absl::StrCat(c.family(),
 
 }  // namespace
 
+std::vector<v1::ComponentInfo> DescribeComponents() {
+  std::vector<v1::ComponentInfo> all = ListComponents("");
+  for (v1::ComponentInfo& info : all) {
+    if (info.family() == "layer") {
+      const Component* layer = FindLayer(info.name());
+      STRATA_CHECK(layer != nullptr);
+      DescribeLayer(*layer, &info);
+      continue;
+    }
+    Example example = ExampleOf(info.family(), info.name());
+    info.set_example(std::move(example.json));
+    info.set_example_message(std::move(example.message));
+  }
+  return all;
+}
+
 std::map<std::string, std::string> ReferencePages() {
   std::map<std::string, std::string> pages;
   std::string index =
       "# Components\n\nGenerated from the protos' options; `STRATA_UPDATE_DOCS=1 build/bin/engine_tests "
       "--gtest_filter='Reference*'` writes these pages anew.\n\n| component | family | PyTorch | Keras |\n| --- | --- "
       "| --- | --- |\n";
-  for (const v1::ComponentInfo& c : ListComponents("")) {
+  for (const v1::ComponentInfo& c : DescribeComponents()) {
     pages[PathOf(c)] = Page(c);
     std::vector<std::string> pytorch(c.schema().pytorch().begin(), c.schema().pytorch().end());
     pytorch.insert(pytorch.end(), c.schema().pytorch_function().begin(), c.schema().pytorch_function().end());

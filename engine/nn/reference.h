@@ -3,8 +3,15 @@
 
 #include <map>
 #include <string>
+#include <vector>
+
+#include "strata/v1/services.pb.h"
 
 namespace strata::nn {
+
+// Every component of every family, with all that the reference has of it: ListComponents (schema.h), shapes, arguments,
+// an example.
+std::vector<v1::ComponentInfo> DescribeComponents();
 
 // Pages by path below the reference's folder: "layer/conv2d.md" and so on, one per component, and "README.md", the
 // table of every framework name.

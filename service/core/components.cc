@@ -1,7 +1,9 @@
 #include "service/core/components.h"
 
+#include <set>
 #include <vector>
 
+#include "absl/strings/str_join.h"
 #include "engine/base/status.h"
 #include "service/core/names.h"
 #include "service/core/wire.h"
@@ -91,9 +93,19 @@ absl::Status ComponentRegistry::Delete(const std::string& name, const std::strin
   return absl::OkStatus();
 }
 
-void ComponentRegistry::List(v1::ListComponentsResponse* response) const {
+absl::StatusOr<v1::ListComponentsResponse> ComponentRegistry::List(const std::string& family) const {
+  v1::ListComponentsResponse response;
+  std::set<std::string> families;
+  for (v1::ComponentInfo& info : options_.engine->Components()) {
+    families.insert(info.family());
+    if (family.empty() || info.family() == family) *response.add_components() = std::move(info);
+  }
+  if (!family.empty() && families.count(family) == 0) {
+    return InvalidArgument("family: must be one of ", absl::StrJoin(families, ", "), ", got ", Quote(family));
+  }
   absl::MutexLock lock(&mutex_);
-  for (const auto& [key, entry] : entries_) *response->add_custom() = entry.info;
+  for (const auto& [key, entry] : entries_) *response.add_custom() = entry.info;
+  return response;
 }
 
 CustomComponents ComponentRegistry::Definitions() const {

@@ -34,8 +34,9 @@ class ComponentRegistry {
   absl::StatusOr<v1::CustomComponentInfo> Get(const std::string& name, const std::string& version) const;
   // All versions if `version` is empty.
   absl::Status Delete(const std::string& name, const std::string& version);
-  // Appends all of them. Does not block.
-  void List(v1::ListComponentsResponse* response) const;
+  // The engine's components of `family` (empty: all), and all that clients have registered. INVALID_ARGUMENT for a
+  // family that there is not. Does not block.
+  absl::StatusOr<v1::ListComponentsResponse> List(const std::string& family) const;
   // The definitions, older versions of a name before newer ones. Does not block.
   CustomComponents Definitions() const;
 

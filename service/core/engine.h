@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
@@ -21,6 +22,8 @@ class Engine {
   virtual absl::StatusOr<ModelFacts> Inspect(const v1::Model& model, const v1::TrainingConfig* config,
                                              int64_t batch_size) const = 0;
   virtual absl::StatusOr<std::string> Summarize(const v1::Model& model, const SummaryOptions& options) const = 0;
+  // Every component of every family.
+  virtual std::vector<v1::ComponentInfo> Components() const = 0;
   virtual absl::StatusOr<std::unique_ptr<TrainSession>> CreateSession(const v1::Model& model,
                                                                       const v1::TrainingConfig& config,
                                                                       const SessionOptions& options) const = 0;

@@ -1,6 +1,7 @@
 #include "engine/import/framework.h"
 #include "engine/inspect.h"
 #include "engine/kernels/kernel.h"
+#include "engine/nn/reference.h"
 #include "service/core/engine.h"
 
 namespace strata::service {
@@ -16,6 +17,7 @@ class RealEngine final : public Engine {
   absl::StatusOr<std::string> Summarize(const v1::Model& model, const SummaryOptions& options) const override {
     return strata::Summarize(model, options);
   }
+  std::vector<v1::ComponentInfo> Components() const override { return nn::DescribeComponents(); }
   absl::StatusOr<std::unique_ptr<TrainSession>> CreateSession(const v1::Model& model, const v1::TrainingConfig& config,
                                                               const SessionOptions& options) const override {
     return TrainSession::Create(model, config, options);

@@ -1,6 +1,5 @@
 #include "service/rpc/models.h"
 
-#include "service/core/catalog.h"
 #include "service/core/convert.h"
 #include "service/rpc/unary.h"
 
@@ -106,11 +105,7 @@ ServerUnaryReactor* CatalogService::ListComponents(CallbackServerContext* contex
                                                    const v1::ListComponentsRequest* request,
                                                    v1::ListComponentsResponse* response) {
   return OnPool(context, pool_, metrics_, "Catalog/ListComponents", response,
-                [this, request]() -> absl::StatusOr<v1::ListComponentsResponse> {
-                  auto list = strata::service::ListComponents(request->family());
-                  if (list.ok()) components_->List(&*list);
-                  return list;
-                });
+                [this, request] { return components_->List(request->family()); });
 }
 
 ServerUnaryReactor* CatalogService::RegisterComponent(CallbackServerContext* context,

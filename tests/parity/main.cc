@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
-#include <map>
 #include <set>
 #include <string>
 #include <utility>
@@ -38,7 +37,7 @@ constexpr char kUsage[] =
     "  --none     succeed if no case passes: checks the runner with cases that are wrong\n"
     "  --convert FILE  the whole models of the cases in the other dialect; FILE lists those without counterpart\n"
     "  --verbose  also the details of passed cases\n"
-    "  --errors   also each row's worst relative error, the largest first, over all floats of its passed cases\n";
+    "  --errors   also each passed case's worst relative error over all of its floats, the largest first\n";
 
 std::set<std::string> Set(const std::string& text) { return absl::StrSplit(text, ',', absl::SkipEmpty()); }
 
@@ -95,19 +94,15 @@ struct Tally {
   }
 };
 
-// The worst error of each row.
+// The worst error of each case.
 class ErrorTable {
  public:
-  void Add(const Case& c, const std::string& label, const Result& r) {
-    if (!r.passed() || r.worst_at.empty()) return;
-    Row& row = rows_[absl::StrCat(c.dialect == v1::PYTORCH ? "pytorch" : "keras", "/", c.row)];
-    if (r.worst_error > row.error) row = {r.worst_error, absl::StrCat(label, "  ", r.worst_at)};
+  void Add(const std::string& label, const Result& r) {
+    if (r.passed() && !r.worst_at.empty()) rows_.push_back({r.worst_error, absl::StrCat(label, "  ", r.worst_at)});
   }
-  void Print() const {
-    std::vector<std::pair<std::string, Row>> sorted(rows_.begin(), rows_.end());
-    std::stable_sort(sorted.begin(), sorted.end(),
-                     [](const auto& a, const auto& b) { return a.second.error > b.second.error; });
-    for (const auto& [name, row] : sorted) std::printf("error %.1e  %s  %s\n", row.error, name.c_str(), row.at.c_str());
+  void Print() {
+    std::stable_sort(rows_.begin(), rows_.end(), [](const Row& a, const Row& b) { return a.error > b.error; });
+    for (const Row& row : rows_) std::printf("error %.1e  %s\n", row.error, row.at.c_str());
   }
 
  private:
@@ -115,7 +110,7 @@ class ErrorTable {
     double error = 0;
     std::string at;
   };
-  std::map<std::string, Row> rows_;
+  std::vector<Row> rows_;
 };
 
 void PrintCase(const Options& options, const Case& c, const std::string& label, const Result& r) {
@@ -180,7 +175,7 @@ int Main(int argc, char** argv) {
         if (!options.convert.empty()) Expect(without_counterpart.count(label) > 0, &result);
       }
       (c->binding ? binding : companion).Add(result);
-      errors.Add(*c, label, result);
+      errors.Add(label, result);
       PrintCase(options, *c, label, result);
     }
   }

@@ -11,7 +11,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
-#include "service/core/catalog.h"
 #include "service/core/names.h"
 #include "service/core/registry.h"
 #include "service/core/wire.h"
@@ -51,24 +50,6 @@ TEST(Registry, NumbersOnTheWire) {
   EXPECT_EQ(*PageSize(0), 100);
   EXPECT_EQ(*PageSize(1000), 1000);
   EXPECT_FALSE(PageSize(1001).ok());
-}
-
-TEST(Catalog, EveryComponentHasItsMessage) {
-  const auto all = ListComponents("");
-  ASSERT_TRUE(all.ok());
-  std::map<std::string, int> families;
-  for (const auto& info : all->components()) {
-    ++families[info.family()];
-    EXPECT_TRUE(absl::StartsWith(info.message(), "strata.v1.")) << info.name();
-  }
-  EXPECT_EQ(families.size(), 8u);
-  const auto layers = ListComponents("layer");
-  EXPECT_EQ(layers->components_size(), families["layer"]);
-  for (const auto& info : layers->components()) {
-    if (info.name() != "linear") continue;
-    EXPECT_EQ(info.fields(0).name(), "units");
-    EXPECT_TRUE(info.fields(0).schema().required());
-  }
 }
 
 TEST(WorkerPool, TheQueueIsBoundedAndEverythingInItRuns) {

@@ -252,6 +252,13 @@ absl::StatusOr<ModelFacts> FakeEngine::Inspect(const v1::Model& model, const v1:
   return facts;
 }
 
+std::vector<v1::ComponentInfo> FakeEngine::Components() const {
+  v1::ComponentInfo linear;
+  linear.set_family("layer");
+  linear.set_name("linear");
+  return {linear};
+}
+
 absl::StatusOr<std::string> FakeEngine::Summarize(const v1::Model& model, const SummaryOptions& options) const {
   return absl::StrCat(options.style, " ", model.name());
 }

@@ -39,6 +39,7 @@ class FakeEngine final : public Engine {
   absl::StatusOr<ModelFacts> Inspect(const v1::Model& model, const v1::TrainingConfig* config,
                                      int64_t batch_size) const override;
   absl::StatusOr<std::string> Summarize(const v1::Model& model, const SummaryOptions& options) const override;
+  std::vector<v1::ComponentInfo> Components() const override;
   absl::StatusOr<std::unique_ptr<TrainSession>> CreateSession(const v1::Model& model, const v1::TrainingConfig& config,
                                                               const SessionOptions& options) const override;
   absl::StatusOr<std::unique_ptr<Version>> CreateVersion(const v1::Model& model, NamedTensors weights,
