@@ -4,6 +4,7 @@
 #include <iostream>
 #include <memory>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -36,8 +37,14 @@ void AddDefinition(CLI::App* app, DefinitionFlags& flags) {
 // Fills the `definition` that Create and Validate share.
 template <typename Request>
 absl::Status FillDefinition(const DefinitionFlags& flags, Request* request) {
-  if (!flags.keras && !flags.pytorch) return ReadJson(flags.file, request->mutable_model());
   STRATA_ASSIGN_OR_RETURN(std::string text, ReadFile(flags.file));
+  if (!flags.keras && !flags.pytorch) {
+    const absl::Status read = ReadJson(flags.file, request->mutable_model());
+    if (read.ok() || !absl::StrContains(text, "\"class_name\"")) return read;
+    return InvalidArgument(flags.file,
+                           ": must be a strata.v1.Model, got a framework's definition; --keras reads "
+                           "to_json() of Keras, --pytorch a tree of PyTorch's classes");
+  }
   v1::FrameworkDefinition* framework = request->mutable_framework();
   framework->set_dialect(flags.keras ? v1::KERAS : v1::PYTORCH);
   framework->set_json(std::move(text));

@@ -9,6 +9,7 @@
 #include "engine/base/status.h"
 #include "engine/nn/component.h"
 #include "engine/nn/examples.h"
+#include "engine/nn/framework_names.h"
 #include "engine/nn/schema.h"
 #include "google/protobuf/text_format.h"
 #include "google/protobuf/util/json_util.h"
@@ -191,7 +192,10 @@ std::map<std::string, std::string> ReferencePages() {
     absl::StrAppend(&index, "| [", c.name(), "](", PathOf(c), ") | ", c.family(), " | ", Listed(pytorch), " | ",
                     Listed(keras), " |\n");
   }
-  pages["README.md"] = index;
+  pages["README.md"] = absl::StrCat(index,
+                                    "\n## Names that stand for no component\n\n| message | PyTorch | Keras |\n| --- "
+                                    "| --- | --- |\n",
+                                    OtherFrameworkNames());
   return pages;
 }
 

@@ -19,8 +19,9 @@ Moments MomentsOf(Value x, const std::vector<int64_t>& axes, Value weights) {
     const Value sum = ReduceSum(weights, axes, true);
     total = Select(Equal(sum, Like(sum, 0)), Like(sum, 1), sum);
   }
+  // Divided, not multiplied by a rounded 1 / count: the mean of equal numbers must be that number.
   const auto mean = [&](Value v) {
-    return weights ? ReduceSum(v * weights, axes, true) / total : ReduceMean(v, axes, true);
+    return weights ? ReduceSum(v * weights, axes, true) / total : ReduceSum(v, axes, true) / m.count;
   };
   m.mean = mean(x);
   // The variance's derivative by the mean is zero: the sum of x - mean. Saying so saves a pass over x in the backward
