@@ -55,6 +55,7 @@ constexpr Harmless kHarmless[] = {
     {"renorm_momentum", v1::KERAS, nullptr},
     {"virtual_batch_size", v1::KERAS, "null"},
     {"adjustment", v1::KERAS, "null"},
+    {"partitioner", v1::KERAS, "null"},
     {"top_k", v1::KERAS, "null"},
     {"class_id", v1::KERAS, "null"},
     {"fn", v1::KERAS, nullptr},

@@ -18,7 +18,7 @@ constexpr struct {
 absl::StatusOr<v1::DataType> DataTypeFrom(const std::string& path, const Json& value) {
   if (value.is_null()) return v1::FLOAT32;
   for (const auto& known : kTypes) {
-    if (value == known.name) return known.type;
+    if (value.is_string() && value.get_ref<const std::string&>() == known.name) return known.type;
   }
   return WrongValue(path, "a type's name", value);
 }

@@ -73,7 +73,7 @@ Example As(const std::string& text) {
 }  // namespace
 
 Example ExampleOf(std::string_view family, std::string_view name) {
-  const std::string use = absl::Substitute("$0 { $1 }", name, AttributesFor(family, name));
+  const std::string use = absl::StrCat(std::string(name), " { ", std::string(AttributesFor(family, name)), " }");
   const auto config = [&](const char* around) { return As<v1::TrainingConfig>(absl::Substitute(around, use)); };
   const auto layer = [&](const char* field) {
     return As<v1::Layer>(absl::Substitute("linear { units: 8 $0 { $1 } }", field, use));

@@ -5,6 +5,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/nn/metrics/metric.h"
+#include "engine/ops/ops.h"
+#include "engine/ops/reference.h"
 #include "tests/engine/catalog_values_support.h"
 
 namespace strata::nn {
@@ -103,7 +105,7 @@ TEST(MetricCatalog, AccuracyOfCellsFollowsThePytorchAxis) {
   Collected collected;
   Scope s(&g, v1::PYTORCH, false, {}, &collected);
   // [1, 2, 3]: class 1 wins in the first and the last of three cells.
-  const Value p = Constant(&g, Tensor::Of(DType::kF32, {1, 2, 3}, {0, 5, 1, 2, 3, 4}));
+  const Value p = Constant(&g, Tensor::Of(DType::kF32, {1, 2, 3}, std::vector<double>{0, 5, 1, 2, 3, 4}));
   const Value t = Constant(&g, Tensor::Of(DType::kI64, {1, 3}, std::vector<int64_t>{1, 1, 1}));
   v1::Metric metric;
   metric.mutable_accuracy();

@@ -4,6 +4,7 @@
 #include "engine/import/framework.h"
 #include "engine/nn/complete.h"
 #include "engine/nn/schema.h"
+#include "engine/session.h"
 #include "google/protobuf/text_format.h"
 #include "gtest/gtest.h"
 
@@ -266,7 +267,7 @@ TEST(ImportKeras, FeaturesOfAFunctionalModel) {
       {"class_name": "DenseFeatures", "config": {"name": "f", "feature_columns": [
          {"class_name": "NumericColumn", "config": {"key": "age", "shape": [1], "default_value": null, "dtype": "float32", "normalizer_fn": null}},
          {"class_name": "IndicatorColumn", "config": {"categorical_column": {"class_name": "VocabularyListCategoricalColumn",
-            "config": {"key": "city", "vocabulary_list": ["a", "b"], "dtype": "string", "default_value": -1, "num_oov_buckets": 0}}}}]},
+            "config": {"key": "city", "vocabulary_list": ["a", "b"], "dtype": "string", "default_value": -1, "num_oov_buckets": 0}}}}], "partitioner": null},
        "name": "f", "inbound_nodes": [{"age": ["age", 0, 0, {}], "city": ["city", 0, 0, {}]}]},
       {"class_name": "Dense", "config": {"name": "d", "units": 1}, "name": "d", "inbound_nodes": [[["f", 0, 0, {}]]]}],
     "input_layers": {"age": ["age", 0, 0], "city": ["city", 0, 0]}, "output_layers": [["d", 0, 0]]}})json");

@@ -59,8 +59,9 @@ TEST(Reference, ExamplesAreGood) {
       const absl::Status status = nn::Fill(dialect, "example", message.get());
       if (status.ok()) ++good;
       // Activations, initializers and constraints are shown as arguments of one of Keras' layers.
-      if (info.schema().only() == dialect && info.example_message() != "strata.v1.Layer")
+      if (info.schema().only() == dialect && info.example_message() != "strata.v1.Layer") {
         EXPECT_TRUE(status.ok()) << status;
+      }
     }
     EXPECT_GT(good, 0);
   }

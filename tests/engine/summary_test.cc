@@ -137,7 +137,8 @@ ________________________________________________________________________________
           R"(name: "m" dialect: KERAS inputs { name: "x" shape: [6, 8] } inputs { name: "keep" shape: [6, 6] dtype: BOOL }
                layers { name: "mha" keras_multi_head_attention { num_heads: 2 key_dim: 4 } }
                calls { layer: "mha" args { call: "x" } args { call: "x" }
-                       named_args { key: "attention_mask" value { call: "keep" } } })"), {.style = "keras"});
+                       named_args { key: "attention_mask" value { call: "keep" } } })"),
+      {.style = "keras"});
   ASSERT_TRUE(masked.ok()) << masked.status();
   EXPECT_NE(masked->find("'keep[0][0]'"), std::string::npos) << *masked;
 }
@@ -163,7 +164,8 @@ TEST(Summary, PytorchPrintOfGraphsAndOfKeras) {
 )");
   const auto none = Summarize(Parse(R"(name: "k" dialect: KERAS inputs { name: "x" shape: 3 }
                                        layers { name: "e" embedding { input_dim: 3 output_dim: 2 mask_zero: true } }
-                                       layers { name: "l" gru { units: 2 reset_after: false } })"), {.style = "pytorch"});
+                                       layers { name: "l" gru { units: 2 reset_after: false } })"),
+                              {.style = "pytorch"});
   EXPECT_EQ(none.status().code(), absl::StatusCode::kInvalidArgument);
 }
 
