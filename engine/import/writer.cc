@@ -119,6 +119,7 @@ absl::Status WriteSpecial(const WriteRules& rules, const std::string& component,
     const Json& value = Member(*config, name);
     if (config->contains(name) && (value.is_null() || value == false)) config->erase(name);
   }
+  if (component == "dense_features") (*config)["partitioner"] = nullptr;  // from_config() asks for it
   if (component == "dot" && (*config)["axes"].is_null()) return InvalidArgument("dot.axes: must be set, got nothing");
   // One axis, or several that stand in a field of their own.
   if ((component == "batch_norm" || component == "softmax") && config->contains("axes")) {

@@ -280,6 +280,7 @@ TEST(ImportKeras, FeaturesOfAFunctionalModel) {
   EXPECT_NE(text->find(R"("inbound_nodes":[{"age":["age",0,0,{}],"city":["city",0,0,{}]}])"), std::string::npos)
       << *text;
   EXPECT_NE(text->find(R"("input_layers":{"age":["age",0,0],"city":["city",0,0]})"), std::string::npos) << *text;
+  EXPECT_NE(text->find(R"("partitioner":null)"), std::string::npos) << *text;
   const auto again = ImportKeras(*text);
   ASSERT_TRUE(again.ok()) << again.status();
   EXPECT_EQ(again->DebugString(), model->DebugString());
