@@ -283,7 +283,7 @@ TEST(ImportKeras, FeaturesOfAFunctionalModel) {
   EXPECT_NE(text->find(R"("partitioner":null)"), std::string::npos) << *text;
   const auto again = ImportKeras(*text);
   ASSERT_TRUE(again.ok()) << again.status();
-  EXPECT_EQ(again->DebugString(), model->DebugString());
+  EXPECT_EQ(Complete(*again)->DebugString(), Complete(*model)->DebugString());
 }
 
 TEST(ImportKeras, NamesTheLayer) {
