@@ -295,7 +295,6 @@ Component Custom() {
       "hyperparameters { fields { key: 'units' value { number_value: ";
   return Layer<v1::CustomLayer>("custom", &BuildCustomLayer)
       .Shapes("as the body computes")
-      .TypesAsGiven()
       .Inputs(1, -1)
       .With(absl::StrCat(dense, "3 } } }"), {{2, 4}})
       .With(absl::StrCat(dense, "2 } } fields { key: 'use_bias' value { bool_value: false } } }"), {{3, 1, 5}})
