@@ -191,6 +191,7 @@ std::span<const OpRecord> ElementwiseRecords() {
       {Op::kFloor, InferUnary, nullptr, RefUnary<FFloor>},
       {Op::kNot, InferPredicate, nullptr, RefUnary<FNot>},
       {Op::kIsFinite, InferPredicate, nullptr, RefUnary<FIsFinite>},
+      // No composition serves: every other op with this value has the gradient that this one stops.
       {Op::kDetach, InferUnary, nullptr, RefUnary<FCast>},
       {Op::kCast, InferUnary, VjpCast, RefUnary<FCast>},
       {Op::kAdd, InferArithmetic, VjpAdd, RefBinary<FAdd>},

@@ -245,6 +245,7 @@ std::span<const OpRecord> MovementRecords() {
       {Op::kSlice, InferSlice, VjpSlice, RefSlice},
       {Op::kConcat, InferConcat, VjpConcat, RefConcat},
       {Op::kBroadcast, InferBroadcast, VjpBroadcast, RefBroadcast},
+      // No composition serves: slices step forward, and a gather moves rows of the first axis only.
       {Op::kReverse, InferSame, VjpReverse, RefReverse},
   };
   return kRecords;

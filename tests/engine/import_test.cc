@@ -269,7 +269,7 @@ TEST(ImportKeras, FeaturesOfAFunctionalModel) {
          {"class_name": "IndicatorColumn", "config": {"categorical_column": {"class_name": "VocabularyListCategoricalColumn",
             "config": {"key": "city", "vocabulary_list": ["a", "b"], "dtype": "string", "default_value": -1, "num_oov_buckets": 0}}}}], "partitioner": null},
        "name": "f", "inbound_nodes": [{"age": ["age", 0, 0, {}], "city": ["city", 0, 0, {}]}]},
-      {"class_name": "Dense", "config": {"name": "d", "units": 1}, "name": "d", "inbound_nodes": [[["f", 0, 0, {}]]]}],
+      {"class_name": "Dense", "config": {"name": "d", "units": 1, "activation": "linear"}, "name": "d", "inbound_nodes": [[["f", 0, 0, {}]]]}],
     "input_layers": {"age": ["age", 0, 0], "city": ["city", 0, 0]}, "output_layers": [["d", 0, 0]]}})json");
   ASSERT_TRUE(model.ok()) << model.status();
   EXPECT_EQ(model->calls(0).named_args().at("city").call(), "city");
