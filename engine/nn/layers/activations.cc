@@ -78,7 +78,8 @@ Value Apply(Scope& s, const v1::Selu&, Value x) {
 
 Value Apply(Scope&, const v1::Gelu& a, Value x) {
   if (a.approximate() == v1::Gelu::TANH) {
-    return x * 0.5 * (Tanh((x + Square(x) * x * 0.044715) * std::sqrt(2 / M_PI)) + 1);
+    // (1 + tanh u) / 2, without the difference of nearly equal numbers where x is far below 0.
+    return x * Sigmoid((x + Square(x) * x * 0.044715) * std::sqrt(8 / M_PI));
   }
   return x * 0.5 * (Erf(x * M_SQRT1_2) + 1);
 }
