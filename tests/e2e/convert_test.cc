@@ -16,7 +16,7 @@
 #include "inference/open_inference.grpc.pb.h"
 #include "strata/v1/services.grpc.pb.h"
 #include "tests/e2e/files_fixture.h"
-#include "tests/e2e/messages.h"
+#include "tests/messages.h"
 
 namespace strata::e2e {
 namespace {

@@ -1,6 +1,5 @@
 // Custom components over the wire: registered once, used by models in our words and in Keras', trained, published and
 // served; and they survive the server.
-#include <google/protobuf/util/json_util.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -12,20 +11,13 @@
 #include "inference/open_inference.grpc.pb.h"
 #include "strata/v1/services.grpc.pb.h"
 #include "tests/e2e/process.h"
+#include "tests/messages.h"
 #include "tests/service/temp_dir.h"
 
 namespace strata::e2e {
 namespace {
 
 using grpc::StatusCode;
-
-template <typename M>
-M FromJson(const std::string& text) {
-  M m;
-  const auto status = google::protobuf::util::JsonStringToMessage(text, &m);
-  EXPECT_TRUE(status.ok()) << status.ToString() << text;
-  return m;
-}
 
 const char kLinear[] = R"j({"component": {"name": "Linear", "kind": "LAYER",
   "hyperparameters": [{"name": "units", "default": 32}],

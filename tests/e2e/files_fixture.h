@@ -40,6 +40,25 @@ struct Imported {
   v1::ImportResponse response;
 };
 
+// Sends a whole file in chunks.
+inline Imported ImportFile(v1::Models::StubInterface& models, const v1::ImportStart& start, const std::string& bytes,
+                           size_t chunk = 1 << 20, std::chrono::seconds patience = std::chrono::seconds(120)) {
+  Imported result;
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + patience);
+  const auto writer = models.Import(&context, &result.response);
+  v1::ImportRequest request;
+  *request.mutable_start() = start;
+  bool open = writer->Write(request);
+  for (size_t at = 0; open && at < bytes.size(); at += chunk) {
+    request.set_chunk(bytes.substr(at, chunk));
+    open = writer->Write(request);
+  }
+  writer->WritesDone();
+  result.status = writer->Finish();
+  return result;
+}
+
 class Files : public testing::Test {
  protected:
   Files() : server_(dir_ / "data", dir_ / "server") {
@@ -54,20 +73,7 @@ class Files : public testing::Test {
   }
 
   Imported Import(const v1::ImportStart& start, const std::string& bytes, size_t chunk = 7000) {
-    Imported result;
-    grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
-    const auto writer = models_->Import(&context, &result.response);
-    v1::ImportRequest request;
-    *request.mutable_start() = start;
-    bool open = writer->Write(request);
-    for (size_t at = 0; open && at < bytes.size(); at += chunk) {
-      request.set_chunk(bytes.substr(at, chunk));
-      open = writer->Write(request);
-    }
-    writer->WritesDone();
-    result.status = writer->Finish();
-    return result;
+    return ImportFile(*models_, start, bytes, chunk, std::chrono::seconds(60));
   }
   Imported Import(const std::string& name, const std::string& bytes) {
     v1::ImportStart start;

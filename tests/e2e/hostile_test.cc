@@ -4,18 +4,16 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
-#include <chrono>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <memory>
 #include <random>
-#include <sstream>
 #include <tuple>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "strata/v1/services.grpc.pb.h"
+#include "tests/e2e/files_fixture.h"
 #include "tests/e2e/hostile_files.h"
 #include "tests/e2e/process.h"
 #include "tests/service/temp_dir.h"
@@ -25,15 +23,7 @@ namespace {
 
 using grpc::StatusCode;
 
-constexpr char kFixtures[] = STRATA_SOURCE "/tests/fixtures/keras/";
-
-std::string Bytes(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::stringstream buffer;
-  buffer << in.rdbuf();
-  EXPECT_TRUE(static_cast<bool>(in)) << path;
-  return buffer.str();
-}
+constexpr char kKeras[] = STRATA_SOURCE "/tests/fixtures/keras/";
 
 class Hostile : public testing::Test {
  protected:
@@ -42,14 +32,14 @@ class Hostile : public testing::Test {
     // What weights alone go to.
     v1::ImportStart start;
     start.set_name("good");
-    const grpc::Status status = Import(start, Bytes(absl::StrCat(kFixtures, "nested.h5")));
+    const grpc::Status status = Import(start, Bytes(absl::StrCat(kKeras, "nested.h5")));
     EXPECT_TRUE(status.ok()) << status.error_message();
   }
   ~Hostile() override {
     // Still there, and nothing is left of what came.
     v1::ImportStart start;
     start.set_name("after");
-    const grpc::Status status = Import(start, Bytes(absl::StrCat(kFixtures, "nested.h5")));
+    const grpc::Status status = Import(start, Bytes(absl::StrCat(kKeras, "nested.h5")));
     EXPECT_TRUE(status.ok()) << status.error_message();
     server_.process().Signal(SIGTERM);
     EXPECT_EQ(server_.process().Wait(30), 0) << server_.process().Errors();
@@ -59,19 +49,9 @@ class Hostile : public testing::Test {
   }
 
   grpc::Status Import(const v1::ImportStart& start, const std::string& bytes, v1::ImportResponse* response = nullptr) {
-    v1::ImportResponse unused;
-    grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(120));
-    const auto writer = models_->Import(&context, response == nullptr ? &unused : response);
-    v1::ImportRequest request;
-    *request.mutable_start() = start;
-    bool open = writer->Write(request);
-    for (size_t at = 0; open && at < bytes.size(); at += 1 << 20) {
-      request.set_chunk(bytes.substr(at, 1 << 20));
-      open = writer->Write(request);
-    }
-    writer->WritesDone();
-    return writer->Finish();
+    Imported imported = ImportFile(*models_, start, bytes);
+    if (response != nullptr) *response = std::move(imported.response);
+    return imported.status;
   }
 
   // Models, the versions of "good", and the files of the store with their sizes.
@@ -150,8 +130,8 @@ TEST_F(Hostile, SafetensorsFiles) { ExpectAllRefused(HostileSafetensors()); }
 TEST_F(Hostile, Hdf5Files) { ExpectAllRefused(HostileHdf5(dir_ / "")); }
 
 TEST_F(Hostile, Archives) {
-  const std::string weights = Bytes(absl::StrCat(kFixtures, "nested.weights.h5"));
-  const std::string config = Bytes(absl::StrCat(kFixtures, "nested.json"));
+  const std::string weights = Bytes(absl::StrCat(kKeras, "nested.weights.h5"));
+  const std::string config = Bytes(absl::StrCat(kKeras, "nested.json"));
   // The writer of archives here makes good ones, too.
   v1::ImportStart start;
   start.set_name("archive");
@@ -162,12 +142,12 @@ TEST_F(Hostile, Archives) {
 
 TEST_F(Hostile, Texts) { ExpectAllRefused(HostileTexts()); }
 
-TEST_F(Hostile, DamagedHdf5) { Damage(Bytes(absl::StrCat(kFixtures, "nested.h5")), 120, 60); }
-TEST_F(Hostile, DamagedWeights) { Damage(Bytes(absl::StrCat(kFixtures, "nested.weights.h5")), 80, 60); }
-TEST_F(Hostile, DamagedArchive) { Damage(Bytes(absl::StrCat(kFixtures, "nested.keras")), 120, 60); }
+TEST_F(Hostile, DamagedHdf5) { Damage(Bytes(absl::StrCat(kKeras, "nested.h5")), 120, 60); }
+TEST_F(Hostile, DamagedWeights) { Damage(Bytes(absl::StrCat(kKeras, "nested.weights.h5")), 80, 60); }
+TEST_F(Hostile, DamagedArchive) { Damage(Bytes(absl::StrCat(kKeras, "nested.keras")), 120, 60); }
 
 TEST_F(Hostile, AWrongDigestIsRefused) {
-  const std::string bytes = Bytes(absl::StrCat(kFixtures, "nested.h5"));
+  const std::string bytes = Bytes(absl::StrCat(kKeras, "nested.h5"));
   const auto before = Registered();
   for (const std::string& digest : {std::string(64, 'a'), std::string("abc"), std::string(64, 'x')}) {
     v1::ImportStart start;

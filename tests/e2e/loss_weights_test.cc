@@ -8,7 +8,7 @@
 #include "absl/strings/match.h"
 #include "tests/e2e/client_fixture.h"
 #include "tests/e2e/files_fixture.h"
-#include "tests/e2e/messages.h"
+#include "tests/messages.h"
 
 namespace strata::e2e {
 namespace {

@@ -12,8 +12,8 @@
 
 #include "inference/open_inference.grpc.pb.h"
 #include "strata/v1/services.grpc.pb.h"
-#include "tests/e2e/messages.h"
 #include "tests/e2e/process.h"
+#include "tests/messages.h"
 #include "tests/service/temp_dir.h"
 
 namespace strata::e2e {

@@ -122,18 +122,7 @@ TEST_F(Transfers, AFullDiskRefusesWhatDoesNotFitAndNothingElse) {
   ASSERT_EQ(::prlimit(server->process().pid(), RLIMIT_FSIZE, nullptr, &whole), 0);
   const std::string large = LargeStateDict();
   const auto import = [&](const v1::ImportStart& start, const std::string& bytes) {
-    grpc::ClientContext context;
-    v1::ImportResponse response;
-    const auto writer = models_->Import(&context, &response);
-    v1::ImportRequest request;
-    *request.mutable_start() = start;
-    bool open = writer->Write(request);
-    for (size_t at = 0; open && at < bytes.size(); at += 1 << 20) {
-      request.set_chunk(bytes.substr(at, 1 << 20));
-      open = writer->Write(request);
-    }
-    writer->WritesDone();
-    return writer->Finish();
+    return ImportFile(*models_, start, bytes).status;
   };
   const auto models = [&] {
     grpc::ClientContext context;

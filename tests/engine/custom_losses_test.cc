@@ -1,21 +1,13 @@
 // Losses given as text: which argument is which.
-#include <google/protobuf/util/json_util.h>
 #include <gtest/gtest.h>
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
 #include "engine/session.h"
+#include "tests/messages.h"
 
 namespace strata {
 namespace {
-
-template <typename M>
-M FromJson(const std::string& text) {
-  M m;
-  const auto status = google::protobuf::util::JsonStringToMessage(text, &m);
-  EXPECT_TRUE(status.ok()) << status.ToString() << text;
-  return m;
-}
 
 std::string Model(const std::string& definitions, const std::string& layers, const std::string& dialect = "KERAS") {
   return R"j({"name": "m", "dialect": ")j" + dialect + R"j(", "inputs": [{"shape": [4]}], "customComponents": [)j" +

@@ -1,6 +1,5 @@
 // Custom components: definitions, names, blocks, and training with layers, cells, losses and metrics given as text.
 #include <google/protobuf/text_format.h>
-#include <google/protobuf/util/json_util.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -10,17 +9,10 @@
 #include "engine/nn/custom/custom.h"
 #include "engine/nn/schema.h"
 #include "engine/session.h"
+#include "tests/messages.h"
 
 namespace strata {
 namespace {
-
-template <typename M>
-M FromJson(const std::string& text) {
-  M m;
-  const auto status = google::protobuf::util::JsonStringToMessage(text, &m);
-  EXPECT_TRUE(status.ok()) << status.ToString() << text;
-  return m;
-}
 
 // Definitions in JSON, as clients send them.
 const char kLinear[] = R"j({"name": "Linear", "kind": "LAYER", "hyperparameters": [{"name": "units", "default": 3}],

@@ -7,17 +7,10 @@
 #include "engine/import/framework.h"
 #include "engine/nn/optimizers/optimizer.h"
 #include "engine/session.h"
-#include "google/protobuf/text_format.h"
+#include "tests/messages.h"
 
 namespace strata {
 namespace {
-
-template <typename M>
-M Parse(const std::string& text) {
-  M m;
-  EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(text, &m)) << text;
-  return m;
-}
 
 v1::Model Heads(int count) {
   v1::Model model = Parse<v1::Model>("name: 'm' dialect: KERAS inputs { name: 'x' shape: 3 }");

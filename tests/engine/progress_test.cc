@@ -7,17 +7,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/session.h"
-#include "google/protobuf/text_format.h"
+#include "tests/messages.h"
 
 namespace strata {
 namespace {
-
-template <typename M>
-M Parse(const std::string& text) {
-  M m;
-  EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(text, &m)) << text;
-  return m;
-}
 
 const char kTorch[] = R"(
   name: "m" dialect: PYTORCH inputs { shape: 3 }

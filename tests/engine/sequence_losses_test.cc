@@ -6,17 +6,10 @@
 #include <random>
 
 #include "engine/session.h"
-#include "google/protobuf/text_format.h"
+#include "tests/messages.h"
 
 namespace strata {
 namespace {
-
-template <typename M>
-M Parse(const std::string& text) {
-  M m;
-  EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(text, &m)) << text;
-  return m;
-}
 
 // Minus the logarithm of the probability of `target`, by going through every path of `length` steps.
 double ByAllPaths(const std::vector<std::vector<double>>& p, const std::vector<int64_t>& target, int64_t blank) {

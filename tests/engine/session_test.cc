@@ -8,17 +8,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "engine/kernels/kernel.h"
-#include "google/protobuf/text_format.h"
+#include "tests/messages.h"
 
 namespace strata {
 namespace {
-
-template <typename M>
-M Parse(const std::string& text) {
-  M m;
-  EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(text, &m)) << text;
-  return m;
-}
 
 const char kMlp[] = R"(
   name: "xor" dialect: PYTORCH
