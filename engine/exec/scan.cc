@@ -2,6 +2,7 @@
 // into the stacked sequences; a carried value that is itself saved for every step lives there, any other one alternates
 // between two buffers. If the rows of the body are independent, each thread runs all steps of a range of rows: nobody
 // waits for anybody before the end.
+#include <algorithm>
 #include <cstring>
 
 #include "engine/base/status.h"
@@ -23,6 +24,7 @@ class ScanKernel : public Kernel {
     const Graph& body = *attrs_.body;
     int64_t all = 0;
     for (const RowPart& part : parts_) all += part.rows;
+    all = std::max<int64_t>(all, 1);  // an empty batch has no bytes to share out
     for (size_t i = 0; i < body.inputs().size(); ++i) {
       const int64_t whole = bytes(body.info(body.inputs()[i].value));
       in_.push_back({whole, batched[i] ? whole / all : 0});
