@@ -107,6 +107,11 @@ bool IsInherited(const google::protobuf::Descriptor* type, const std::string& ke
   return key == "kernel_initializer" || key == "kernel_regularizer" || key == "kernel_constraint";
 }
 
+// Flags of a stack's implementation: what they choose between gives the same numbers.
+bool IsImplementationFlag(const google::protobuf::Descriptor* type, const std::string& key) {
+  return type->name() == "TransformerEncoder" && (key == "enable_nested_tensor" || key == "mask_check");
+}
+
 // A stack's final LayerNorm is held as three fields.
 absl::Status SetFinalNorm(const ArgumentRules& rules, const std::string& path, const Json& value, Message* message) {
   if (value.is_null()) return absl::OkStatus();
@@ -136,7 +141,7 @@ absl::Status SetArgument(const ArgumentRules& rules, const std::string& path, co
     return absl::OkStatus();
   }
   if (key == "norm" && type->FindFieldByName("norm_eps") != nullptr) return SetFinalNorm(rules, path, value, message);
-  if (IsInherited(type, key, value)) return absl::OkStatus();
+  if (IsInherited(type, key, value) || IsImplementationFlag(type, key)) return absl::OkStatus();
   if (field == nullptr) {
     absl::Status status;
     if (IsHarmless(rules, path, key, value, &status)) return status;

@@ -41,12 +41,14 @@ std::string EnumAlias(const EnumDescriptor* type, const std::string& name) {
   return Upper(name);
 }
 
-absl::StatusOr<int> EnumValue(const std::string& path, const Json& value, const EnumDescriptor* type) {
+absl::StatusOr<int> EnumValue(v1::Dialect dialect, const std::string& path, const Json& value,
+                              const EnumDescriptor* type) {
   // Keras' gelu says whether to approximate; PyTorch's says how.
   if (value.is_boolean() && type == v1::Gelu::Approximation_descriptor()) {
     return value.get<bool>() ? v1::Gelu::TANH : v1::Gelu::NONE;
   }
-  if (value.is_string()) {
+  // Keras reads many of its words in any case, PyTorch none.
+  if (value.is_string() && (dialect != v1::PYTORCH || value == absl::AsciiStrToLower(value.get<std::string>()))) {
     const auto* v = type->FindValueByName(EnumAlias(type, value.get<std::string>()));
     const bool unspecified = v != nullptr && v->number() == 0 && v->name().find("UNSPECIFIED") != std::string::npos;
     if (v != nullptr && !unspecified) return v->number();
@@ -61,7 +63,8 @@ absl::StatusOr<int> EnumValue(const std::string& path, const Json& value, const 
   return WrongValue(path, absl::StrCat("one of ", names), value);
 }
 
-absl::Status SetScalar(const std::string& path, const Json& value, const FieldDescriptor* field, Message* message) {
+absl::Status SetScalar(v1::Dialect dialect, const std::string& path, const Json& value, const FieldDescriptor* field,
+                       Message* message) {
   const Reflection* r = message->GetReflection();
   const bool list = field->is_repeated();
   switch (field->cpp_type()) {
@@ -86,7 +89,7 @@ absl::Status SetScalar(const std::string& path, const Json& value, const FieldDe
       return absl::OkStatus();
     }
     case FieldDescriptor::CPPTYPE_ENUM: {
-      STRATA_ASSIGN_OR_RETURN(const int v, EnumValue(path, value, field->enum_type()));
+      STRATA_ASSIGN_OR_RETURN(const int v, EnumValue(dialect, path, value, field->enum_type()));
       list ? r->AddEnumValue(message, field, v) : r->SetEnumValue(message, field, v);
       return absl::OkStatus();
     }
@@ -282,14 +285,14 @@ absl::Status SetField(const ArgumentRules& rules, const std::string& path, const
     if (!value.is_array()) {
       if (!value.is_number() || field->cpp_type() != FieldDescriptor::CPPTYPE_DOUBLE)
         return WrongValue(path, "a list", value);
-      STRATA_RETURN_IF_ERROR(SetScalar(path, value, field, message));
+      STRATA_RETURN_IF_ERROR(SetScalar(rules.dialect, path, value, field, message));
       return nn::CheckField(rules.dialect, rules.spatial_axes, path, field, message);
     }
     for (size_t i = 0; i < value.size(); ++i) {
-      STRATA_RETURN_IF_ERROR(SetScalar(absl::StrCat(path, "[", i, "]"), value[i], field, message));
+      STRATA_RETURN_IF_ERROR(SetScalar(rules.dialect, absl::StrCat(path, "[", i, "]"), value[i], field, message));
     }
   } else {
-    STRATA_RETURN_IF_ERROR(SetScalar(path, value, field, message));
+    STRATA_RETURN_IF_ERROR(SetScalar(rules.dialect, path, value, field, message));
   }
   const bool present = field->is_repeated() || message->GetReflection()->HasField(*message, field);
   return present ? nn::CheckField(rules.dialect, rules.spatial_axes, path, field, message) : absl::OkStatus();
