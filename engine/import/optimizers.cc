@@ -150,6 +150,14 @@ absl::StatusOr<v1::ParameterGroup> ImportParameterGroup(const v1::Optimizer& opt
   own.GetReflection()->MutableMessage(&own, kind);
   Json config = json;
   config.erase("params");
+  // Adagrad starts the sums of all parameters with its own argument, whatever a group says.
+  if (optimizer.has_adagrad()) config.erase("initial_accumulator_value");
+  bool decoupled = optimizer.has_adamw();
+  if (const auto it = config.find("decoupled_weight_decay");
+      it != config.end() && (optimizer.has_adam() || optimizer.has_adamw())) {
+    STRATA_ASSIGN_OR_RETURN(decoupled, JsonBool("decoupled_weight_decay", *it));
+    config.erase(it);
+  }
   STRATA_RETURN_IF_ERROR(SetOptions(v1::PYTORCH, config, &own));
   for (const Json& name : Member(json, "params")) {
     STRATA_ASSIGN_OR_RETURN(*group.add_parameters(), JsonString("params", name));
@@ -163,6 +171,13 @@ absl::StatusOr<v1::ParameterGroup> ImportParameterGroup(const v1::Optimizer& opt
     options->GetReflection()->ClearField(options, rate);
   }
   if (options->ByteSizeLong() > 0) *group.mutable_options() = own;
+  if (decoupled != optimizer.has_adamw()) {
+    // The other kind: it takes none of the common options by itself.
+    v1::Adam all = optimizer.has_adamw() ? optimizer.adamw() : optimizer.adam();
+    all.MergeFrom(optimizer.has_adamw() ? own.adamw() : own.adam());
+    if (!group.has_weight_decay()) group.set_weight_decay(optimizer.weight_decay());
+    *(decoupled ? group.mutable_options()->mutable_adamw() : group.mutable_options()->mutable_adam()) = all;
+  }
   return group;
 }
 
