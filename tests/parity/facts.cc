@@ -95,6 +95,11 @@ Shape OneInput(const v1::Layer& layer) {
     for (int64_t d : layer.layer_norm().normalized_shape()) shape.push_back(d);
     return shape;
   }
+  if (layer.has_rms_norm()) {
+    Shape shape{2};
+    for (int64_t d : layer.rms_norm().normalized_shape()) shape.push_back(d);
+    return shape;
+  }
   if (const int64_t features = SizeField(attrs, {"input_size"}); features > 0) {
     const bool cell = kind->name().find("cell") != std::string::npos;
     return cell ? Shape{2, features} : Shape{3, 2, features};
