@@ -142,6 +142,7 @@ absl::StatusOr<std::string> ExportMetric(const v1::Metric& given) {
   v1::Metric metric = given;
   STRATA_RETURN_IF_ERROR(nn::Fill(v1::KERAS, "metric", &metric));
   if (metric.has_accuracy()) return Json("accuracy").dump();
+  if (metric.has_crossentropy()) return Json("crossentropy").dump();
   if (metric.has_custom()) {
     const v1::CustomMetric& use = metric.custom();
     return Json({{"class_name", use.definition().name()},

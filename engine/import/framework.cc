@@ -258,7 +258,7 @@ absl::StatusOr<v1::Metric> MetricOfLoss(const Form& given) {
 bool IsResolvedByShape(const Form& form) {
   if (form.kind != Form::Kind::kString) return false;
   const std::string name = absl::AsciiStrToLower(form.name);
-  return name == "accuracy" || name == "acc";
+  return name == "accuracy" || name == "acc" || name == "crossentropy" || name == "ce";
 }
 
 // What Keras calls a metric in its history: a class by its own name, a function by the name that was given.

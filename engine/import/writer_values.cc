@@ -90,7 +90,7 @@ Json Pairs(const Json& list, int axes) {
 // A list of which the framework writes a list of one as its element.
 bool IsOneOrList(const FieldDescriptor* field) {
   const std::string& name = field->name();
-  return name == "axis" || name == "axes";
+  return name == "axis" || name == "axes" || name == "output_shape";
 }
 
 Json ListForm(const WriteRules& rules, const FieldDescriptor* field, Json list) {

@@ -22,7 +22,8 @@ namespace strata::nn {
 
 // A value with what the Keras dialect knows of it. Every field but `value` may be empty.
 struct Annotated {
-  enum class Maker : uint8_t { kNone, kSigmoid, kSoftmax };
+  // The layer Softmax is told from the activation: only Keras' activations keep their logits for any loss.
+  enum class Maker : uint8_t { kNone, kSigmoid, kSoftmax, kSoftmaxLayer };
 
   Value value;
   Value mask;                  // bool; false = padding

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <deque>
 
 #include "absl/strings/str_cat.h"
 #include "engine/nn/metrics/metric.h"
@@ -12,10 +13,24 @@
 namespace strata::nn {
 namespace {
 
+// Samples of a metric that needs a rate named `field`.
+std::vector<Part::Sample> AtRates(const std::string& field) {
+  static std::deque<std::string>& texts = *new std::deque<std::string>;
+  std::vector<Part::Sample> samples;
+  for (const auto& [attrs, shape] : {std::pair<const char*, Shape>{"", {3, 5}},
+                                     {"num_thresholds: 7", {1, 1}},
+                                     {"num_thresholds: 1 class_id: 1", {7, 2}}}) {
+    texts.push_back(absl::StrCat(field, ": 0.5 ", attrs));
+    samples.push_back({texts.back().c_str(), shape});
+  }
+  return samples;
+}
+
 const std::vector<Part>& MetricParts() {
   using D = Draw;
   const std::vector<Part::Sample> plain = {{"", {3, 5}}, {"", {1, 1}}, {"", {2, 3, 4}}};
   const std::vector<Part::Sample> classes = {{"", {3, 5}}, {"", {1, 2}}, {"", {2, 3, 4}}};
+  const std::vector<Part::Sample> binary = {{"", {3, 5}}, {"threshold: 0.2", {1, 1}}, {"", {7, 1}, {7}}};
   static const std::vector<Part>& parts = *new std::vector<Part>{
       {"accuracy", D::kReal, D::kClass, {{"", {3, 5}, {3}}, {"", {1, 2}, {1, 1}}, {"", {2, 3, 4}, {2, 3}}}},
       {"binary_accuracy", D::kUnit, D::kBinary, {{"", {3, 5}}, {"threshold: 0.3", {1, 1}}, {"", {7, 1}, {7}}}},
@@ -25,8 +40,39 @@ const std::vector<Part>& MetricParts() {
        D::kClass,
        {{"", {3, 5}, {3}}, {"", {1, 2}, {1, 1}}, {"", {2, 3, 4}, {2, 3}}}},
       {"top_k_categorical_accuracy", D::kReal, D::kOneHot, {{"k: 2", {3, 5}}, {"k: 1", {1, 2}}, {"", {2, 3, 7}}}},
+      {"sparse_top_k_categorical_accuracy",
+       D::kReal,
+       D::kClass,
+       {{"k: 2", {3, 5}, {3}}, {"k: 1", {1, 2}, {1, 1}}, {"", {2, 3, 7}, {2, 3}}}},
       {"precision", D::kUnit, D::kBinary, {{"", {3, 5}}, {"threshold: 0.2", {1, 1}}, {"", {7, 1}, {7}}}},
       {"recall", D::kUnit, D::kBinary, {{"", {3, 5}}, {"threshold: 0.2", {1, 1}}, {"", {7, 1}, {7}}}},
+      {"fbeta_score",
+       D::kUnit,
+       D::kBinary,
+       {{"beta: 2 average: 'macro'", {3, 5}},
+        {"average: 'micro'", {1, 1}},
+        {"threshold: 0.4 average: 'weighted'", {7, 2}}}},
+      {"f1_score",
+       D::kUnit,
+       D::kBinary,
+       {{"average: 'weighted'", {3, 5}}, {"average: 'micro'", {1, 1}}, {"threshold: 0.4 average: 'macro'", {7, 2}}}},
+      {"true_positives", D::kUnit, D::kBinary, binary},
+      {"true_negatives", D::kUnit, D::kBinary, binary},
+      {"false_positives", D::kUnit, D::kBinary, binary},
+      {"false_negatives", D::kUnit, D::kBinary, binary},
+      {"sensitivity_at_specificity", D::kUnit, D::kBinary, AtRates("specificity")},
+      {"specificity_at_sensitivity", D::kUnit, D::kBinary, AtRates("sensitivity")},
+      {"precision_at_recall", D::kUnit, D::kBinary, AtRates("recall")},
+      {"recall_at_precision", D::kUnit, D::kBinary, AtRates("precision")},
+      {"mean_iou",
+       D::kBinary,
+       D::kBinary,
+       {{"num_classes: 2", {3, 5}}, {"num_classes: 3 ignore_class: 0", {7, 1}}, {"num_classes: 2", {1, 1}}}},
+      {"r2_score",
+       D::kReal,
+       D::kReal,
+       {{"", {5, 2}}, {"multioutput: 'variance_weighted_average'", {4, 3}}, {"", {7, 1}}}},
+      {"crossentropy", D::kUnit, D::kBinary, {{"", {3, 1}}, {"", {1, 1}}, {"", {7, 1}, {7}}}},
       {"mean_squared_error", D::kReal, D::kReal, plain},
       {"mean_absolute_error", D::kReal, D::kReal, plain},
       {"root_mean_squared_error", D::kReal, D::kReal, plain},
@@ -59,7 +105,7 @@ TEST_P(MetricCatalogTest, PlanAndJson) {
   ExpectSurvivesJson(c.dialect, metric);
   Built b(c);
   Scope s = b.MakeScope(c.dialect);
-  const MetricTerms terms = BuildMetric(s, metric, b.args.target, b.args.prediction, {});
+  const MetricTerms terms = BuildMetric(s, metric, {b.args.target, b.args.prediction});
   ASSERT_TRUE(b.graph.ok()) << b.graph.status();
   ASSERT_FALSE(terms.sums.empty());
   for (const Value& sum : terms.sums) b.graph.MarkOutput("sum", sum);
@@ -74,7 +120,7 @@ TEST_P(MetricCatalogTest, SumsAddUpOverBatches) {
   std::function<double(std::span<const double>)> result;
   const auto sums = [&](Built* b) {
     Scope s = b->MakeScope(c.dialect);
-    const MetricTerms terms = BuildMetric(s, metric, b->args.target, b->args.prediction, {});
+    const MetricTerms terms = BuildMetric(s, metric, {b->args.target, b->args.prediction});
     EXPECT_TRUE(b->graph.ok()) << b->graph.status();
     for (const Value& sum : terms.sums) b->graph.MarkOutput("sum", sum);
     result = terms.result;
@@ -109,7 +155,7 @@ TEST(MetricCatalog, AccuracyOfCellsFollowsThePytorchAxis) {
   const Value t = Constant(&g, Tensor::Of(DType::kI64, {1, 3}, std::vector<int64_t>{1, 1, 1}));
   v1::Metric metric;
   metric.mutable_accuracy();
-  const MetricTerms terms = BuildMetric(s, metric, t, p, {});
+  const MetricTerms terms = BuildMetric(s, metric, {t, p});
   ASSERT_TRUE(g.ok()) << g.status();
   g.MarkOutput("right", terms.sums[0]);
   g.MarkOutput("all", terms.sums[1]);

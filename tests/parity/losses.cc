@@ -33,7 +33,7 @@ absl::StatusOr<std::vector<double>> BatchSums(const Case& c, const v1::Metric& m
   const Value target = input("y_true"), prediction = input("y_pred");
   const bool weighted = c.Find(absl::StrCat("input.sample_weight.", k)) != nullptr;
   const Value weight = weighted ? input("sample_weight") : Value{};
-  const nn::MetricTerms terms = nn::BuildMetric(scope, metric, target, prediction, weight);
+  const nn::MetricTerms terms = nn::BuildMetric(scope, metric, {target, prediction, weight});
   Graph& graph = *built.graph();
   for (size_t i = 0; i < terms.sums.size() && graph.ok(); ++i) graph.MarkOutput(absl::StrCat("sum.", i), terms.sums[i]);
   if (!graph.ok()) return graph.status();

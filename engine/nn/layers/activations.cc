@@ -152,7 +152,9 @@ Outputs BuildSoftmax(Scope& s, const v1::Softmax& a, const Args& args) {
     }
     x = a.robust_masking() ? Select(mask, x, Like(x, -1e9)) : x + (1.0 - Cast(mask, x.dtype())) * -1e9;
   }
-  return {Apply(s, a, x)};
+  Annotated y = Apply(s, a, x);
+  if (y.maker == Annotated::Maker::kSoftmax) y.maker = Annotated::Maker::kSoftmaxLayer;
+  return {y};
 }
 
 Value Apply(Scope& s, const v1::LogSoftmax& a, Value x) {

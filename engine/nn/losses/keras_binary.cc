@@ -33,7 +33,7 @@ bool CheckShapes(Scope& s, const LossArgs& args, Value logits) {
 
 LossTerms Build(Scope& s, const v1::Loss& loss, const LossArgs& args) {
   const auto& a = loss.binary_crossentropy();
-  const Value logits = LogitsOf(args.prediction, a.from_logits());
+  const Value logits = LogitsOf(args.prediction, a.from_logits(), false);
   if (!CheckShapes(s, args, logits)) return {};
   const Value t = Smooth(LikePrediction(args), a.label_smoothing());
   Value values = logits ? FromLogits(logits, t) : FromProbabilities(args.prediction.value, t);
@@ -44,7 +44,7 @@ LossTerms Build(Scope& s, const v1::Loss& loss, const LossArgs& args) {
 // alpha_t (1 - p_t)^gamma BCE
 LossTerms BuildFocal(Scope& s, const v1::Loss& loss, const LossArgs& args) {
   const auto& a = loss.binary_focal_crossentropy();
-  const Value logits = LogitsOf(args.prediction, a.from_logits());
+  const Value logits = LogitsOf(args.prediction, a.from_logits(), false);
   if (!CheckShapes(s, args, logits)) return {};
   const Value t = Smooth(LikePrediction(args), a.label_smoothing());
   const Value p = a.from_logits() ? Sigmoid(args.prediction.value) : args.prediction.value;

@@ -39,7 +39,7 @@ LossTerms BuildCategorical(Scope& s, const v1::Loss& loss, const LossArgs& args)
   if (axis < 0) return {};
   if (a.label_smoothing() != 0)
     t = t * (1 - a.label_smoothing()) + a.label_smoothing() / static_cast<double>(t.dim(axis));
-  const Value logits = LogitsOf(args.prediction, a.from_logits());
+  const Value logits = LogitsOf(args.prediction, a.from_logits(), true);
   if (logits) return {FromLogits(logits, t, axis), {}};
   const Value p = args.prediction.value;
   return {-ReduceSum(t * LogProbabilities(p / ReduceSum(p, {axis}, true)), {axis}), {}};
@@ -50,7 +50,7 @@ LossTerms BuildSparse(Scope& s, const v1::Loss& loss, const LossArgs& args) {
   const auto& a = loss.sparse_categorical_crossentropy();
   const int axis = PositiveAxis(s, a.axis(), args.prediction);
   if (axis < 0) return {};
-  const Value logits = LogitsOf(args.prediction, a.from_logits());
+  const Value logits = LogitsOf(args.prediction, a.from_logits(), true);
   Value log_p = logits ? LogSoftmax(logits, axis) : LogProbabilities(args.prediction.value);
   if (axis != log_p.rank() - 1) log_p = SwapAxes(log_p, axis, -1);
   if (!logits) log_p = LogSoftmax(log_p, -1);

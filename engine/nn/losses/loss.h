@@ -59,8 +59,9 @@ void DeclareWeights(Scope& s, const v1::Loss& loss, const Annotated& prediction,
 // The element type of predictions, applied to a target.
 Value LikePrediction(const LossArgs& args);
 // Keras: what a cross entropy takes for logits, empty where it takes the prediction for probabilities. After the
-// activations sigmoid and softmax these are what they were applied to, whatever the loss and `from_logits` say.
-Value LogitsOf(const Annotated& prediction, bool from_logits);
+// activations sigmoid and softmax these are what they were applied to, whatever the loss and `from_logits` say; after
+// the layer Softmax only for losses of classes.
+Value LogitsOf(const Annotated& prediction, bool from_logits, bool of_classes);
 // PyTorch: target and prediction of one shape, or broadcast. Fails otherwise.
 bool CheckBroadcast(Scope& s, const LossArgs& args);
 

@@ -3,7 +3,8 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
-#include "engine/nn/metrics/metric.h"
+#include "engine/nn/metrics/mean.h"
+#include "engine/nn/metrics/positives.h"
 #include "engine/ops/ops.h"
 #include "engine/ops/record.h"
 
@@ -11,8 +12,6 @@ namespace strata::nn {
 namespace {
 
 enum class Method { kInterpolation, kMinoring, kMajoring };
-
-double Divide(double a, double b) { return b == 0 ? 0 : a / b; }
 
 // The true and the false positives at each threshold, the lowest first: the first counts everything.
 struct Counts {
@@ -100,21 +99,18 @@ Result ResultOf(const v1::Auc& a, int64_t labels) {
   return r;
 }
 
-// The last axis of what predictions are compared with; `*scale` multiplies them first. Evenly spread thresholds are
-// compared on the scale of their numbers, as Keras sorts into buckets; everything is above the first.
-Value Thresholds(Scope& s, const v1::Auc& a, double* scale) {
-  std::vector<double> t;
-  *scale = 1;
-  if (a.thresholds().empty()) {
-    *scale = static_cast<double>(a.num_thresholds() - 1);
-    for (int64_t i = 0; i < a.num_thresholds(); ++i) t.push_back(i == 0 ? -1 : static_cast<double>(i));
-  } else {
-    t.push_back(-1e-7);
-    t.insert(t.end(), a.thresholds().begin(), a.thresholds().end());
-    std::sort(t.begin(), t.end());
-    t.push_back(1 + 1e-7);
+CurveOptions OptionsOf(const v1::Auc& a, int64_t labels) {
+  CurveOptions options{.even = a.thresholds().empty(), .labels = labels};
+  if (options.even) {
+    for (int64_t i = 0; i < a.num_thresholds(); ++i) options.thresholds.push_back(static_cast<double>(i));
+    return options;
   }
-  return Constant(s.graph(), Tensor::Of(DType::kF32, {1, 1, static_cast<int64_t>(t.size())}, t));
+  std::vector<double>& t = options.thresholds;
+  t.push_back(-1e-7);
+  t.insert(t.end(), a.thresholds().begin(), a.thresholds().end());
+  std::sort(t.begin(), t.end());
+  t.push_back(1 + 1e-7);
+  return options;
 }
 
 // The weight of each element: its sample's times, where labels are not apart, its label's. Empty: one for all.
@@ -157,9 +153,9 @@ bool CheckLabels(Scope& s, const v1::Auc& a, Value prediction) {
   return true;
 }
 
-}  // namespace
-
-MetricTerms BuildAuc(Scope& s, const v1::Auc& a, Value target, Value prediction, Value weight) {
+MetricTerms Build(Scope& s, const v1::Metric& m, const MetricArgs& args) {
+  const v1::Auc& a = m.auc();
+  const Value target = args.target, prediction = args.prediction;
   if (target.num_elements() != prediction.num_elements()) {
     s.Fail(absl::StrCat("target|y_true|y_pred: shapes must fit, got ", ShapeString(target.shape()), " and ",
                         ShapeString(prediction.shape())));
@@ -167,17 +163,14 @@ MetricTerms BuildAuc(Scope& s, const v1::Auc& a, Value target, Value prediction,
   }
   if (!CheckLabels(s, a, prediction)) return {};
   const int64_t labels = a.multi_label() ? prediction.dim(1) : 1;
-  // [N, labels, thresholds], where elements without labels of their own are all samples.
-  const auto spread = [&](Value v) { return Reshape(Cast(v, DType::kF32), {-1, labels, 1}); };
-  Value w = Weights(s, a, prediction.shape(), weight);
+  const Value w = Weights(s, a, prediction.shape(), args.weight);
   if (!s.ok()) return {};
-  if (w) w = spread(w);
-  double scale = 1;
-  const Value thresholds = Thresholds(s, a, &scale), t = spread(target);
-  const Value p = spread(a.from_logits() ? Sigmoid(prediction) : prediction);
-  const Value above = Cast(Greater(p * scale, thresholds), DType::kF32);
-  const Value positive = w ? t * w : t, negative = w ? (1.0 - t) * w : 1.0 - t;
-  return {{ReduceSum(above * positive, {0}), ReduceSum(above * negative, {0})}, ResultOf(a, labels)};
+  const Value p = a.from_logits() ? Sigmoid(prediction) : prediction;
+  return {CurveCounts(s.graph(), target, p, w, OptionsOf(a, labels)), ResultOf(a, labels)};
 }
+
+}  // namespace
+
+std::vector<MetricComponent> AucMetrics() { return {{"auc", &Build}}; }
 
 }  // namespace strata::nn

@@ -1,4 +1,7 @@
 // Metrics: sums over a batch that add up over batches, and a value made of the sums.
+//
+// A metric is a message in metrics.proto, one file here (a family whose members differ in a line shares one) and a line
+// in metric.cc.
 #pragma once
 
 #include <functional>
@@ -17,11 +20,21 @@ struct MetricTerms {
   std::function<double(std::span<const double> sums)> result;
 };
 
-// `weight` [N] or empty weighs samples. The metric is resolved by shapes where the framework does so.
-MetricTerms BuildMetric(Scope& s, const v1::Metric& metric, Value target, const Annotated& prediction, Value weight);
+struct MetricArgs {
+  Value target;
+  Annotated prediction;
+  Value weight;  // [N] or empty: of each sample
+};
 
-// Keras' AUC; in a file of its own.
-MetricTerms BuildAuc(Scope& s, const v1::Auc& a, Value target, Value prediction, Value weight);
+// A metric as the catalog holds it; `name` is the member of Metric.kind.
+struct MetricComponent {
+  std::string name;
+  MetricTerms (*build)(Scope& s, const v1::Metric& metric, const MetricArgs& args);
+};
+const std::vector<MetricComponent>& Metrics();
+
+// Shapes that do not fit fail the scope. The metric is resolved by shapes where the framework does so.
+MetricTerms BuildMetric(Scope& s, const v1::Metric& metric, const MetricArgs& args);
 
 // The name in results: the definition's own, or the kind's.
 std::string MetricName(const v1::Metric& metric);
