@@ -95,9 +95,7 @@ Outputs BuildLayer(Scope& outer, const v1::Layer& layer, const Args& args, const
   for (const Annotated& a : args.positional) {
     if (!a.value) return Nothing(s);
   }
-  const bool named = layer.has_activation();  // Keras' layer around an activation
-  const auto* activation = named ? KindOf(layer.activation().activation()) : nullptr;
-  const Args given = TakeTypes(s, activation != nullptr ? activation->name() : KindName(layer), WithMask(s, args));
+  const Args given = TakeTypes(s, *component, WithMask(s, args));
   if (!s.ok()) return Nothing(s);
   Outputs out = component->build()(s, layer, given);
   s.NameError();

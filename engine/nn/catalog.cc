@@ -1,80 +1,97 @@
 // The list of layers. A new layer is one file and one line here.
 #include "engine/base/status.h"
 #include "engine/nn/component.h"
+#include "engine/nn/schema.h"
+
+// clang-format off
+#define STRATA_LAYERS(LAYER) \
+  LAYER(Activation) \
+  LAYER(Activations) \
+  LAYER(AdaptiveAvgPool) \
+  LAYER(AdaptiveLogSoftmax) \
+  LAYER(AdaptiveMaxPool) \
+  LAYER(AdditiveAttention) \
+  LAYER(AlphaDropout) \
+  LAYER(Attention) \
+  LAYER(AvgPool) \
+  LAYER(BatchNorm) \
+  LAYER(Bidirectional) \
+  LAYER(Concatenate) \
+  LAYER(ConstantPad) \
+  LAYER(Conv) \
+  LAYER(ConvLstm) \
+  LAYER(ConvTranspose) \
+  LAYER(CosineSimilarity) \
+  LAYER(Cropping) \
+  LAYER(Custom) \
+  LAYER(DenseFeatures) \
+  LAYER(DepthwiseConv) \
+  LAYER(Dot) \
+  LAYER(Dropout) \
+  LAYER(Embedding) \
+  LAYER(Flatten) \
+  LAYER(Fold) \
+  LAYER(FractionalMaxPool) \
+  LAYER(GlobalAvgPool) \
+  LAYER(GlobalMaxPool) \
+  LAYER(GroupNorm) \
+  LAYER(Gru) \
+  LAYER(GruCell) \
+  LAYER(InstanceNorm) \
+  LAYER(KerasMultiHeadAttention) \
+  LAYER(LayerNorm) \
+  LAYER(Linear) \
+  LAYER(LocallyConnected) \
+  LAYER(LogSoftmax) \
+  LAYER(Lstm) \
+  LAYER(LstmCell) \
+  LAYER(Masking) \
+  LAYER(MaxPool) \
+  LAYER(Mean) \
+  LAYER(Merges) \
+  LAYER(MultiheadAttention) \
+  LAYER(PadCells) \
+  LAYER(Permute) \
+  LAYER(Prelu) \
+  LAYER(RepeatVector) \
+  LAYER(Reshape) \
+  LAYER(RmsNorm) \
+  LAYER(Rnn) \
+  LAYER(Select) \
+  LAYER(SeparableConv) \
+  LAYER(SimpleRnn) \
+  LAYER(SimpleRnnCell) \
+  LAYER(Softmax) \
+  LAYER(SpatialDropout) \
+  LAYER(Threshold) \
+  LAYER(ThresholdedRelu) \
+  LAYER(TimeDistributed) \
+  LAYER(Transformer) \
+  LAYER(TransformerDecoder) \
+  LAYER(TransformerDecoderLayer) \
+  LAYER(TransformerEncoder) \
+  LAYER(TransformerEncoderLayer) \
+  LAYER(Unfold) \
+  LAYER(UpSampling) \
+  LAYER(Upsample) \
+  LAYER(ZeroPadding)
+// clang-format on
 
 namespace strata::nn {
 
-Component AdaptiveLogSoftmax();
-Component CosineSimilarity();
-Component DenseFeatures();
-Component Custom();
-Component Linear();
-Component Dropout();
-Component Embedding();
-Component Gru();
-Component Lstm();
-Component Masking();
-Component MultiheadAttention();
-Component SimpleRnn();
-std::vector<Component> ActivationLayers();
-std::vector<Component> TransformerLayers();
-std::vector<Component> KerasAttentionLayers();
-std::vector<Component> ConvLstmLayers();
-std::vector<Component> WrapperLayers();
-std::vector<Component> CellLayers();
-std::vector<Component> ChannelDropoutLayers();
-std::vector<Component> ConvTransposeLayers();
-std::vector<Component> DepthwiseConvLayers();
-std::vector<Component> LocallyConnectedLayers();
-std::vector<Component> MaxWindowLayers();
-std::vector<Component> PadLayers();
-std::vector<Component> ResizeLayers();
-std::vector<Component> SampleNormLayers();
-std::vector<Component> ThresholdLayers();
-std::vector<Component> UnfoldLayers();
-std::vector<Component> BatchNormLayers();
-std::vector<Component> ConvLayers();
-std::vector<Component> MergeLayers();
-std::vector<Component> PoolLayers();
-std::vector<Component> GlobalPoolLayers();
-std::vector<Component> ShapeLayers();
-
-namespace {
-
-std::vector<Component> MakeList() {
-  std::vector<Component> list;
-  list.push_back(AdaptiveLogSoftmax());
-  list.push_back(CosineSimilarity());
-  list.push_back(DenseFeatures());
-  list.push_back(Custom());
-  list.push_back(Linear());
-  list.push_back(Dropout());
-  list.push_back(Embedding());
-  list.push_back(Gru());
-  list.push_back(Lstm());
-  list.push_back(Masking());
-  list.push_back(MultiheadAttention());
-  list.push_back(SimpleRnn());
-  for (auto family : {ActivationLayers,     TransformerLayers,
-                      KerasAttentionLayers, CellLayers,
-                      WrapperLayers,        ConvLstmLayers,
-                      ChannelDropoutLayers, ConvTransposeLayers,
-                      DepthwiseConvLayers,  LocallyConnectedLayers,
-                      MaxWindowLayers,      PadLayers,
-                      ResizeLayers,         SampleNormLayers,
-                      ThresholdLayers,      UnfoldLayers,
-                      BatchNormLayers,      ConvLayers,
-                      MergeLayers,          PoolLayers,
-                      GlobalPoolLayers,     ShapeLayers}) {
-    for (Component& c : family()) list.push_back(std::move(c));
-  }
-  return list;
-}
-
-}  // namespace
+#define DECLARE(Name) Components Name();
+STRATA_LAYERS(DECLARE)
+#undef DECLARE
 
 const std::vector<Component>& Layers() {
-  static const std::vector<Component> list = MakeList();
+  static const std::vector<Component> list = [] {
+    std::vector<Component> all;
+#define ADD(Name) \
+  for (Component & c : Name()) all.push_back(std::move(c));
+    STRATA_LAYERS(ADD)
+#undef ADD
+    return all;
+  }();
   return list;
 }
 
@@ -83,6 +100,13 @@ const Component* FindLayer(const std::string& name) {
     if (c.name() == name) return &c;
   }
   return nullptr;
+}
+
+std::vector<Shape> StateShapes(const v1::Layer& cell, int64_t batch) {
+  const auto* kind = KindOf(cell);
+  const Component* component = kind == nullptr ? nullptr : FindLayer(kind->name());
+  if (component == nullptr || !component->states()) return {};
+  return component->states()(cell, batch);
 }
 
 const google::protobuf::Message& AttributesOf(const v1::Layer& layer, const std::string& name) {

@@ -1,8 +1,8 @@
-// A layer as the catalog holds it: how it is built, how it treats masks, and samples that every catalog test runs.
+// A layer as the catalog holds it: how it is built, what it takes, how it treats masks, and samples that every catalog
+// test runs.
 //
-//   Component Linear() {
-//     return Layer<v1::Linear>("linear", &BuildLinear).Shapes("x[..., I] -> y[..., units]").Sample("units: 3", {{2,
-//     4}});
+//   Components Linear() {
+//     return Layer<v1::Linear>("linear", &BuildLinear).Shapes("x[..., I] -> y[..., units]").With("units: 3", {{2, 4}});
 //   }
 #pragma once
 
@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/nn/scope.h"
+#include "engine/nn/types.h"
 #include "strata/v1/model.pb.h"
 
 namespace strata::nn {
@@ -42,16 +43,42 @@ class Component {
 
   Component(std::string name, Build build) : name_(std::move(name)), build_(std::move(build)) {}
 
-  Component& Shapes(std::string text) & {
-    shapes_ = std::move(text);
-    return *this;
-  }
+  // Letters stand for sizes, fields of the message for their values, "..." for any axes.
   Component&& Shapes(std::string text) && {
     shapes_ = std::move(text);
     return std::move(*this);
   }
   Component&& Mask(MaskRule rule) && {
     mask_ = rule;
+    return std::move(*this);
+  }
+  // What it does with inputs that are no floating-point numbers, in both dialects or in each; without this it keeps all
+  // of them and its operations say what they take.
+  Component&& Takes(TypeRule both) && { return std::move(*this).Takes(both, both); }
+  Component&& Takes(TypeRule pytorch, TypeRule keras) && {
+    pytorch_types_ = pytorch;
+    keras_types_ = keras;
+    return std::move(*this);
+  }
+  // The same, where evaluation passes everything through.
+  Component&& TakesInTraining(TypeRule both) && {
+    types_in_training_ = true;
+    return std::move(*this).Takes(both);
+  }
+  // Inputs of any type, which even Keras does not make float32.
+  Component&& TakesAsGiven() && {
+    takes_as_given_ = true;
+    return std::move(*this);
+  }
+  // PyTorch's names of the inputs, where they are not all "input".
+  Component&& Arguments(std::vector<std::string> names) && {
+    arguments_ = std::move(names);
+    return std::move(*this);
+  }
+  // It is a cell: what gives the shapes of its states for a batch.
+  using StatesOf = std::function<std::vector<Shape>(const v1::Layer& cell, int64_t batch)>;
+  Component&& States(StatesOf states) && {
+    states_ = std::move(states);
     return std::move(*this);
   }
   // At least `min` inputs, at most `max` (-1: any number).
@@ -84,6 +111,14 @@ class Component {
   const Build& build() const { return build_; }
   const std::string& shapes() const { return shapes_; }
   MaskRule mask() const { return mask_; }
+  TypeRule takes(v1::Dialect dialect, bool training) const {
+    if (types_in_training_ && !training) return kAnyType;
+    return dialect == v1::PYTORCH ? pytorch_types_ : keras_types_;
+  }
+  bool takes_as_given() const { return takes_as_given_; }
+  const std::vector<std::string>& arguments() const { return arguments_; }
+  // Empty if it is no cell.
+  const StatesOf& states() const { return states_; }
   int min_inputs() const { return min_inputs_; }
   int max_inputs() const { return max_inputs_; }
   // Names of arguments that a call may give besides those by position.
@@ -98,11 +133,21 @@ class Component {
   Build build_;
   std::string shapes_;
   MaskRule mask_ = MaskRule::kStop;
+  TypeRule pytorch_types_, keras_types_;
+  bool types_in_training_ = false, takes_as_given_ = false;
+  std::vector<std::string> arguments_;
+  StatesOf states_;
   int min_inputs_ = 1, max_inputs_ = 1;
   v1::Dialect named_dialect_ = v1::DIALECT_UNSPECIFIED;
   std::vector<std::string> named_;
   std::vector<Sample> samples_;
   std::vector<Rejection> rejections_;
+};
+
+// What a file of layers/ gives the catalog: a component, the same one for several ranks, or members of a family.
+struct Components : std::vector<Component> {
+  using vector::vector;
+  Components(Component one) { push_back(std::move(one)); }  // NOLINT: one component is the common case
 };
 
 // The attributes of a layer whose kind is `name`.
@@ -120,5 +165,8 @@ Component Layer(const std::string& name, Outputs (*build)(Scope&, const M&, cons
 const std::vector<Component>& Layers();
 // Null if there is none.
 const Component* FindLayer(const std::string& name);
+
+// Shapes of a cell's states for a batch; empty if the layer is no cell.
+std::vector<Shape> StateShapes(const v1::Layer& cell, int64_t batch);
 
 }  // namespace strata::nn

@@ -284,7 +284,7 @@ std::vector<Shape> CustomStateShapes(const v1::CustomLayer& use, int64_t batch) 
   return g.ok() ? shapes : std::vector<Shape>{};
 }
 
-Component Custom() {
+Components Custom() {
   const char* dense =
       "definition { name: 'Dense2' kind: LAYER "
       "hyperparameters { name: 'units' type: INT } "
@@ -296,6 +296,8 @@ Component Custom() {
   return Layer<v1::CustomLayer>("custom", &BuildCustomLayer)
       .Shapes("as the body computes")
       .Inputs(1, -1)
+      .TakesAsGiven()
+      .States([](const v1::Layer& cell, int64_t batch) { return CustomStateShapes(cell.custom(), batch); })
       .With(absl::StrCat(dense, "3 } } }"), {{2, 4}})
       .With(absl::StrCat(dense, "2 } } fields { key: 'use_bias' value { bool_value: false } } }"), {{3, 1, 5}})
       .With(

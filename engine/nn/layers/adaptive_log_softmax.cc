@@ -62,7 +62,7 @@ AdaptiveOutputs BuildAdaptiveLogSoftmax(Scope& s, const v1::AdaptiveLogSoftmax& 
   return {log_prob, Cast(predict, DType::kI64)};
 }
 
-Component AdaptiveLogSoftmax() {
+Components AdaptiveLogSoftmax() {
   return Layer<v1::AdaptiveLogSoftmax>("adaptive_log_softmax", &BuildLayer)
       .Shapes("x[N, in_features] -> log_prob[N, n_classes], predict[N]")
       .With("in_features: 5 n_classes: 7 cutoffs: 2 cutoffs: 4 div_value: 2", {{3, 5}})

@@ -113,8 +113,7 @@ Outputs Build(Scope& s, const v1::ConvLstm& a, const Args& args) {
 
 }  // namespace
 
-std::vector<Component> ConvLstmLayers() {
-  std::vector<Component> list;
+Components ConvLstm() {
   const auto samples = [](Component c, Shape x) {
     return std::move(c)
         .Shapes("x[N, T, spatial..., C] -> y[N, spatial'..., F] or y[N, T, spatial'..., F]")
@@ -130,10 +129,9 @@ std::vector<Component> ConvLstmLayers() {
                {x},
                v1::KERAS});
   };
-  list.push_back(samples(Layer<v1::ConvLstm>("conv_lstm1d", &Build<1>), {2, 2, 3, 2}));
-  list.push_back(samples(Layer<v1::ConvLstm>("conv_lstm2d", &Build<2>), {1, 2, 3, 2, 2}));
-  list.push_back(samples(Layer<v1::ConvLstm>("conv_lstm3d", &Build<3>), {1, 2, 2, 3, 2, 2}));
-  return list;
+  return {samples(Layer<v1::ConvLstm>("conv_lstm1d", &Build<1>).Takes(kFloats), {2, 2, 3, 2}),
+          samples(Layer<v1::ConvLstm>("conv_lstm2d", &Build<2>).Takes(kFloats), {1, 2, 3, 2, 2}),
+          samples(Layer<v1::ConvLstm>("conv_lstm3d", &Build<3>).Takes(kFloats), {1, 2, 2, 3, 2, 2})};
 }
 
 }  // namespace strata::nn

@@ -136,29 +136,29 @@ Outputs Build(Scope& s, const v1::ConvTranspose& a, const Args& args) {
 
 }  // namespace
 
-std::vector<Component> ConvTransposeLayers() {
+Components ConvTranspose() {
   const std::string shapes = "x[N, C, spatial...] -> y[N, F, spatial'...] (Keras: channels last)";
-  std::vector<Component> list;
-  list.push_back(
-      Layer<v1::ConvTranspose>("conv_transpose1d", &Build<1>)
-          .Shapes(shapes)
-          .With({"filters: 3 kernel_size: 3 stride: 2", {{2, 2, 4}}, v1::PYTORCH})
-          .With({"filters: 4 kernel_size: 2 groups: 2 padding { size { values: 1 } }", {{1, 2, 5}}, v1::PYTORCH})
-          .With({"filters: 2 kernel_size: 3 stride: 2 padding { mode: SAME }", {{2, 4, 3}}, v1::KERAS}));
-  list.push_back(
-      Layer<v1::ConvTranspose>("conv_transpose2d", &Build<2>)
-          .Shapes(shapes)
-          .With({"filters: 3 kernel_size: 3 stride: 2 padding { size { values: 1 } } output_padding { values: 1 }",
-                 {{2, 2, 3, 4}},
-                 v1::PYTORCH})
-          .With({"filters: 2 kernel_size: [1, 2] stride: [3, 1]", {{1, 2, 3, 2}}, v1::KERAS})
-          .With({"filters: 2 kernel_size: 2 dilation: 2 use_bias: false", {{2, 3, 2, 2}}, v1::PYTORCH}));
-  list.push_back(Layer<v1::ConvTranspose>("conv_transpose3d", &Build<3>)
-                     .Shapes(shapes)
-                     .With({"filters: 2 kernel_size: 2", {{1, 2, 2, 3, 2}}, v1::PYTORCH})
-                     .With({"filters: 1 kernel_size: 2 stride: 2", {{1, 2, 1, 2, 2}}, v1::KERAS})
-                     .With({"filters: 2 kernel_size: [1, 2, 1] stride: 2", {{1, 1, 2, 2, 2}}, v1::PYTORCH}));
-  return list;
+  return {Layer<v1::ConvTranspose>("conv_transpose1d", &Build<1>)
+              .Shapes(shapes)
+              .Takes(kFloats)
+              .With({"filters: 3 kernel_size: 3 stride: 2", {{2, 2, 4}}, v1::PYTORCH})
+              .With({"filters: 4 kernel_size: 2 groups: 2 padding { size { values: 1 } }", {{1, 2, 5}}, v1::PYTORCH})
+              .With({"filters: 2 kernel_size: 3 stride: 2 padding { mode: SAME }", {{2, 4, 3}}, v1::KERAS}),
+
+          Layer<v1::ConvTranspose>("conv_transpose2d", &Build<2>)
+              .Shapes(shapes)
+              .Takes(kFloats)
+              .With({"filters: 3 kernel_size: 3 stride: 2 padding { size { values: 1 } } output_padding { values: 1 }",
+                     {{2, 2, 3, 4}},
+                     v1::PYTORCH})
+              .With({"filters: 2 kernel_size: [1, 2] stride: [3, 1]", {{1, 2, 3, 2}}, v1::KERAS})
+              .With({"filters: 2 kernel_size: 2 dilation: 2 use_bias: false", {{2, 3, 2, 2}}, v1::PYTORCH}),
+          Layer<v1::ConvTranspose>("conv_transpose3d", &Build<3>)
+              .Shapes(shapes)
+              .Takes(kFloats)
+              .With({"filters: 2 kernel_size: 2", {{1, 2, 2, 3, 2}}, v1::PYTORCH})
+              .With({"filters: 1 kernel_size: 2 stride: 2", {{1, 2, 1, 2, 2}}, v1::KERAS})
+              .With({"filters: 2 kernel_size: [1, 2, 1] stride: 2", {{1, 1, 2, 2, 2}}, v1::PYTORCH})};
 }
 
 }  // namespace strata::nn

@@ -35,9 +35,11 @@ Outputs BuildCosineSimilarity(Scope& s, const v1::CosineSimilarity& a, const Arg
 
 }  // namespace
 
-Component CosineSimilarity() {
+Components CosineSimilarity() {
   return Layer<v1::CosineSimilarity>("cosine_similarity", &BuildCosineSimilarity)
       .Shapes("x1[...], x2[...] -> y, without the axis")
+      .Takes(kFloats)
+      .Arguments({"x1", "x2"})
       .Inputs(2, 2)
       .With("", {{2, 5}, {2, 5}})
       .With("axis: 2", {{2, 3, 7}, {2, 3, 7}})

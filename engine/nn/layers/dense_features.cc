@@ -111,7 +111,7 @@ Outputs BuildDenseFeatures(Scope& s, const v1::DenseFeatures& a, const Args& arg
 
 }  // namespace
 
-Component DenseFeatures() {
+Components DenseFeatures() {
   return Layer<v1::DenseFeatures>("dense_features", &BuildDenseFeatures)
       .Shapes("features by name -> y[N, sum of the columns' sizes]")
       .Inputs(1, -1)

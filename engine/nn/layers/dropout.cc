@@ -40,9 +40,10 @@ Outputs BuildDropout(Scope& s, const v1::Dropout& a, const Args& args) {
 
 }  // namespace
 
-Component Dropout() {
+Components Dropout() {
   return Layer<v1::Dropout>("dropout", &BuildDropout)
       .Shapes("x[...] -> y[...]")
+      .TakesInTraining(kFloats)
       .Mask(MaskRule::kPass)
       .With("rate: 0.5", {{4, 6}})
       .With("rate: 0.25", {{3, 5, 2}})

@@ -86,7 +86,7 @@ Outputs BuildEmbedding(Scope& s, const v1::Embedding& a, const Args& args) {
 
 }  // namespace
 
-Component Embedding() {
+Components Embedding() {
   return Layer<v1::Embedding>("embedding", &BuildEmbedding)
       .Shapes("ids[...] -> y[..., output_dim]")
       .Mask(MaskRule::kConsume)

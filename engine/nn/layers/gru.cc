@@ -77,9 +77,10 @@ Outputs BuildGru(Scope& s, const v1::Gru& a, const Args& args) {
 
 }  // namespace
 
-Component Gru() {
+Components Gru() {
   return Layer<v1::Gru>("gru", &BuildGru)
       .Shapes("x[T, N, D] -> y[T, N, H], h[L, N, H] (PyTorch); x[N, T, D] -> y[N, H] or y[N, T, H] (Keras)")
+      .Takes(kFloats)
       .Inputs(1, 2)
       .Mask(MaskRule::kConsume)
       .Named(v1::KERAS, {"mask"})

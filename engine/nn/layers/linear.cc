@@ -48,7 +48,7 @@ Outputs BuildLinear(Scope& s, const v1::Linear& a, const Args& args) {
 
 }  // namespace
 
-Component Linear() {
+Components Linear() {
   return Layer<v1::Linear>("linear", &BuildLinear)
       .Shapes("x[..., I] -> y[..., units]")
       .Mask(MaskRule::kPass)

@@ -138,24 +138,24 @@ Outputs Build(Scope& s, const v1::LocallyConnected& a, const Args& args) {
 
 }  // namespace
 
-std::vector<Component> LocallyConnectedLayers() {
+Components LocallyConnected() {
   const std::string shapes = "x[N, spatial..., C] -> y[N, spatial'..., F]";
-  std::vector<Component> list;
-  list.push_back(
+  return {
       Layer<v1::LocallyConnected>("locally_connected1d", &Build<1>)
           .Shapes(shapes)
+          .Takes(kFloats)
           .With({"filters: 2 kernel_size: 2", {{2, 4, 3}}, v1::KERAS})
           .With({"filters: 1 kernel_size: 2 stride: 2 use_bias: false", {{1, 5, 2}}, v1::KERAS})
-          .With({"filters: 2 kernel_size: 2 padding { mode: SAME } implementation: 3", {{2, 3, 1}}, v1::KERAS}));
-  list.push_back(
+          .With({"filters: 2 kernel_size: 2 padding { mode: SAME } implementation: 3", {{2, 3, 1}}, v1::KERAS}),
+
       Layer<v1::LocallyConnected>("locally_connected2d", &Build<2>)
           .Shapes(shapes)
+          .Takes(kFloats)
           .With({"filters: 2 kernel_size: 2", {{2, 3, 4, 2}}, v1::KERAS})
           .With({"filters: 2 kernel_size: [1, 2] data_format: CHANNELS_FIRST", {{1, 3, 2, 3}}, v1::KERAS})
           .With({"filters: 2 kernel_size: 2 padding { mode: SAME } implementation: 2", {{2, 3, 2, 2}}, v1::KERAS})
           .With(
-              {"filters: 1 kernel_size: 2 implementation: 3 data_format: CHANNELS_FIRST", {{1, 2, 3, 3}}, v1::KERAS}));
-  return list;
+              {"filters: 1 kernel_size: 2 implementation: 3 data_format: CHANNELS_FIRST", {{1, 2, 3, 3}}, v1::KERAS})};
 }
 
 }  // namespace strata::nn

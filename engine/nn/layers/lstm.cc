@@ -75,9 +75,10 @@ Outputs BuildLstm(Scope& s, const v1::Lstm& a, const Args& args) {
 
 }  // namespace
 
-Component Lstm() {
+Components Lstm() {
   return Layer<v1::Lstm>("lstm", &BuildLstm)
       .Shapes("x[T, N, D] -> y[T, N, H], h[L, N, H], c[L, N, H] (PyTorch); x[N, T, D] -> y[N, H] or y[N, T, H] (Keras)")
+      .Takes(kFloats)
       .Inputs(1, 3)
       .Mask(MaskRule::kConsume)
       .Named(v1::KERAS, {"mask"})

@@ -18,9 +18,10 @@ Outputs Build(Scope& s, const v1::Masking& a, const Args& args) {
 
 }  // namespace
 
-Component Masking() {
+Components Masking() {
   return Layer<v1::Masking>("masking", &Build)
       .Shapes("x[N, ..., D] -> y, same shape")
+      .Takes(kFloats)
       .Mask(MaskRule::kConsume)
       .With({"", {{2, 3, 4}}, v1::KERAS})
       .With({"mask_value: -1", {{3, 1, 2}}, v1::KERAS})

@@ -1,6 +1,8 @@
-// Layers with several inputs: Add, Subtract, Multiply, Average, Maximum, Minimum, Dot, Concatenate.
+// Layers that fold their inputs with one operation, element by element: one body, so they stand together.
+#include <algorithm>
+
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "engine/base/status.h"
 #include "engine/nn/component.h"
 #include "engine/ops/ops.h"
 #include "engine/ops/record.h"
@@ -36,26 +38,6 @@ Value JoinMasks(const Args& args) {
   return mask;
 }
 
-// Of a concatenation: each mask is spread over its input and all must hold. Empty if no input has one.
-Value ConcatMasks(Scope& s, const Args& args, int axis) {
-  std::vector<Value> parts;
-  bool any = false;
-  for (const Annotated& a : args.positional) {
-    const Shape& shape = a.value.shape();
-    any |= static_cast<bool>(a.mask);
-    if (!a.mask) {
-      parts.push_back(Full(s.graph(), 1, shape, DType::kBool));
-    } else if (a.mask.rank() + 1 == a.value.rank()) {
-      parts.push_back(Broadcast(ExpandDims(a.mask, a.mask.rank()), shape));
-    } else {
-      parts.push_back(Broadcast(a.mask, shape));
-    }
-  }
-  if (!any || !s.ok()) return {};
-  const Value hidden = ReduceSum(Cast(Not(Concat(parts, axis)), DType::kF32), {-1});
-  return Equal(hidden, Like(hidden, 0));
-}
-
 template <typename M, typename F>
 Outputs Fold(Scope& s, const Args& args, F f) {
   std::vector<Value> xs;
@@ -89,66 +71,9 @@ Outputs BuildMinimum(Scope& s, const v1::Minimum&, const Args& args) {
   return Fold<v1::Minimum>(s, args, [](Value a, Value b) { return Min(a, b); });
 }
 
-// Batched product contracted over one axis of each operand; (N, D) operands give (N, 1).
-Outputs BuildDot(Scope& s, const v1::Dot& a, const Args& args) {
-  Value x = args[0].value, y = args[1].value;
-  if (a.axes_size() < 1 || a.axes_size() > 2)
-    return {s.Fail(absl::StrCat("axes: must have one or two entries, got ", a.axes_size()))};
-  if (x.rank() < 2 || y.rank() < 2 || x.rank() > 3 || y.rank() > 3) {
-    return {s.Fail(absl::StrCat("inputs: must have two or three axes, got ", ShapeString(x.shape()), " and ",
-                                ShapeString(y.shape())))};
-  }
-  const int ax = static_cast<int>(a.axes(0) < 0 ? a.axes(0) + x.rank() : a.axes(0));
-  const int64_t last = a.axes(a.axes_size() - 1);
-  const int ay = static_cast<int>(last < 0 ? last + y.rank() : last);
-  if (ax < 1 || ax >= x.rank() || ay < 1 || ay >= y.rank()) {
-    return {s.Fail(absl::StrCat("axes|inputs: must name axes behind the batch, got ", a.axes(0), " and ", last))};
-  }
-  if (x.dim(ax) != y.dim(ay)) {
-    return {s.Fail(absl::StrCat("inputs|axes: contracted sizes must be equal, got ", x.dim(ax), " and ", y.dim(ay)))};
-  }
-  if (x.dim(0) != y.dim(0)) {
-    return {s.Fail(absl::StrCat("inputs: must have batches of equal sizes, got ", x.dim(0), " and ", y.dim(0)))};
-  }
-  if (a.normalize()) {
-    const auto unit = [](Value v, int axis) { return v / Sqrt(Max(ReduceSum(Square(v), {axis}, true), 1e-12)); };
-    x = unit(x, ax);
-    y = unit(y, ay);
-  }
-  // [N, rows, K] x [N, K, columns]
-  Shape shape{x.dim(0)};
-  Value p = x.rank() == 2 ? ExpandDims(x, 1) : (ax == 1 ? SwapAxes(x, 1, 2) : x);
-  Value q = y.rank() == 2 ? ExpandDims(y, 2) : (ay == 2 ? SwapAxes(y, 1, 2) : y);
-  if (x.rank() == 3) shape.push_back(x.dim(ax == 1 ? 2 : 1));
-  if (y.rank() == 3) shape.push_back(y.dim(ay == 1 ? 2 : 1));
-  if (shape.size() == 1) shape.push_back(1);
-  return {Reshape(MatMul(p, q), shape)};
-}
-
-Outputs BuildConcatenate(Scope& s, const v1::Concatenate& a, const Args& args) {
-  std::vector<Value> xs;
-  for (const Annotated& x : args.positional) xs.push_back(x.value);
-  const int rank = xs[0].rank();
-  const int64_t axis = a.axis() < 0 ? a.axis() + rank : a.axis();
-  if (axis < 0 || axis >= rank)
-    return {s.Fail(absl::StrCat("axis: must name an axis of ", ShapeString(xs[0].shape()), ", got ", a.axis()))};
-  for (Value x : xs) {
-    Shape want = xs[0].shape(), have = x.shape();
-    if (have.size() == want.size()) have[axis] = want[axis];
-    if (have != want) {
-      return {s.Fail(absl::StrCat("inputs: must agree outside axis ", axis, ", got ", ShapeString(xs[0].shape()),
-                                  " and ", ShapeString(x.shape())))};
-    }
-  }
-  if (axis == 0) s.MixRows();
-  Annotated out = Concat(xs, static_cast<int>(axis));
-  if (!s.pytorch()) out.mask = ConcatMasks(s, args, static_cast<int>(axis));
-  return {out};
-}
-
 }  // namespace
 
-std::vector<Component> MergeLayers() {
+Components Merges() {
   const auto with_samples = [](Component c, int max) {
     return std::move(c)
         .Shapes("x[N, ...], ... -> y[N, ...]")
@@ -158,26 +83,12 @@ std::vector<Component> MergeLayers() {
         .With("", {{2, 1, 3}, {2, 4, 3}})
         .With("", {{1, 5}, {1, 5}});
   };
-  std::vector<Component> list;
-  list.push_back(with_samples(Layer<v1::Add>("add", &BuildAdd), -1));
-  list.push_back(with_samples(Layer<v1::Subtract>("subtract", &BuildSubtract), 2));
-  list.push_back(with_samples(Layer<v1::Multiply>("multiply", &BuildMultiply), -1));
-  list.push_back(with_samples(Layer<v1::Average>("average", &BuildAverage), -1));
-  list.push_back(with_samples(Layer<v1::Maximum>("maximum", &BuildMaximum), -1));
-  list.push_back(with_samples(Layer<v1::Minimum>("minimum", &BuildMinimum), -1));
-  list.push_back(Layer<v1::Dot>("dot", &BuildDot)
-                     .Shapes("x[N, ...], y[N, ...] -> z[N, ...]")
-                     .Inputs(2, 2)
-                     .With("axes: 1", {{2, 3}, {2, 3}})
-                     .With("axes: [2, 1]", {{2, 3, 4}, {2, 4, 5}})
-                     .With("axes: 1 normalize: true", {{3, 4}, {3, 4}}));
-  list.push_back(Layer<v1::Concatenate>("concatenate", &BuildConcatenate)
-                     .Shapes("x[..., A, ...], ... -> y[..., sum A, ...]")
-                     .Inputs(1, -1)
-                     .With("", {{2, 3}, {2, 4}})
-                     .With("axis: 1", {{2, 3, 4}, {2, 1, 4}, {2, 2, 4}})
-                     .With("axis: 2", {{2, 3, 1}, {2, 3, 5}}));
-  return list;
+  return {with_samples(Layer<v1::Add>("add", &BuildAdd).Takes(kAnyType, kNumbers), -1),
+          with_samples(Layer<v1::Average>("average", &BuildAverage).Takes(kAnyAsFloats, kNumbersAsFloats), -1),
+          with_samples(Layer<v1::Maximum>("maximum", &BuildMaximum).Takes(kAnyType, kNumbers), -1),
+          with_samples(Layer<v1::Minimum>("minimum", &BuildMinimum).Takes(kAnyType, kNumbers), -1),
+          with_samples(Layer<v1::Multiply>("multiply", &BuildMultiply), -1),
+          with_samples(Layer<v1::Subtract>("subtract", &BuildSubtract).Takes(kNumbers), 2)};
 }
 
 }  // namespace strata::nn

@@ -4,8 +4,8 @@
 #include "absl/strings/str_cat.h"
 #include "engine/nn/component.h"
 #include "engine/nn/initializers/initializers.h"
-#include "engine/nn/layers/attention.h"
 #include "engine/nn/layers/dropout.h"
+#include "engine/nn/layers/multihead_attention.h"
 #include "engine/nn/layers/recurrence.h"
 #include "engine/ops/ops.h"
 
@@ -231,9 +231,11 @@ Outputs Build(Scope& s, const v1::MultiheadAttention& a, const Args& args) {
 
 }  // namespace
 
-Component MultiheadAttention() {
+Components MultiheadAttention() {
   return Layer<v1::MultiheadAttention>("multihead_attention", &Build)
       .Shapes("q[T, N, E], k[S, N, kdim], v[S, N, vdim] -> y[T, N, E], weights[N, T, S]")
+      .Takes(kFloats)
+      .Arguments({"query", "key", "value"})
       .Inputs(3, 3)
       .Named(v1::PYTORCH, {"attn_mask", "key_padding_mask"})
       .With({"embed_dim: 4 num_heads: 2", {{3, 2, 4}, {5, 2, 4}, {5, 2, 4}}, v1::PYTORCH})

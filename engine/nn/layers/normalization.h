@@ -1,7 +1,11 @@
 // What the normalisations share.
 #pragma once
 
+#include <vector>
+
 #include "engine/nn/scope.h"
+#include "engine/ops/ops.h"
+#include "google/protobuf/repeated_field.h"
 
 namespace strata::nn {
 
@@ -22,5 +26,37 @@ Value Standardize(Value x, const std::vector<int64_t>& axes, double epsilon, Val
 
 // LayerNorm over the last axis with the parameters weight and bias under `scope`.
 Value LayerNormOf(Scope& scope, Value x, double epsilon, bool use_bias);
+
+// What follows the standardisation; either may be empty.
+struct ScaleOffset {
+  Value scale, offset;
+
+  Value Apply(Value y) const;
+};
+// weight and bias of PyTorch, parameters of `shape`, spread over the values as `spread`.
+ScaleOffset WeightBias(Scope& s, bool affine, bool use_bias, const Shape& shape, const Shape& spread);
+// gamma and beta of Keras alike; M is the layer's message.
+template <typename M>
+ScaleOffset GammaBeta(Scope& s, const M& a, const Shape& shape, const Shape& spread) {
+  ScaleOffset p;
+  if (a.scale()) {
+    p.scale = Reshape(s.Param("gamma", shape,
+                              {.initializer = a.gamma_initializer(),
+                               .regularizer = a.has_gamma_regularizer() ? &a.gamma_regularizer() : nullptr,
+                               .constraint = a.has_gamma_constraint() ? &a.gamma_constraint() : nullptr}),
+                      spread);
+  }
+  if (a.center()) {
+    p.offset = Reshape(s.Param("beta", shape,
+                               {.initializer = a.beta_initializer(),
+                                .regularizer = a.has_beta_regularizer() ? &a.beta_regularizer() : nullptr,
+                                .constraint = a.has_beta_constraint() ? &a.beta_constraint() : nullptr}),
+                       spread);
+  }
+  return p;
+}
+
+// The axes of PyTorch's normalized_shape `sizes`, which must be the last ones of x. Fails, and is empty, otherwise.
+std::vector<int64_t> LastAxes(Scope& s, const google::protobuf::RepeatedField<int64_t>& sizes, Value x);
 
 }  // namespace strata::nn

@@ -1,17 +1,13 @@
-// Padding layers of both frameworks, and cropping.
 #include "engine/nn/layers/pad.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "absl/strings/str_cat.h"
-#include "engine/nn/component.h"
 #include "engine/ops/ops.h"
 
 namespace strata::nn {
-namespace {
 
-Value Crop(Scope& s, Value x, int axis, int64_t lo, int64_t hi) {
+Value CropAxis(Scope& s, Value x, int axis, int64_t lo, int64_t hi) {
   const int64_t size = x.dim(axis) - lo - hi;
   if (size <= 0 || lo < 0 || hi < 0) {
     s.Fail(absl::StrCat("padding|cropping|input: must leave something of axis ", axis, " of ", ShapeString(x.shape()),
@@ -20,6 +16,8 @@ Value Crop(Scope& s, Value x, int axis, int64_t lo, int64_t hi) {
   }
   return SliceAxis(x, axis, lo, size);
 }
+
+namespace {
 
 Value Edge(Value x, int axis, int64_t at, int64_t count) {
   const Value one = SliceAxis(x, axis, at, 1);
@@ -44,7 +42,7 @@ Value PadAxis(Scope& s, PadKind kind, Value x, int axis, int64_t lo, int64_t hi,
     return Pad(x, los, his, value);
   }
   if (kind == PadKind::kCircular && (lo < 0 || hi < 0)) {  // the cells that wrap are those of the cropped axis
-    x = Crop(s, x, axis, std::max<int64_t>(-lo, 0), std::max<int64_t>(-hi, 0));
+    x = CropAxis(s, x, axis, std::max<int64_t>(-lo, 0), std::max<int64_t>(-hi, 0));
     return PadAxis(s, kind, x, axis, std::max<int64_t>(lo, 0), std::max<int64_t>(hi, 0), value);
   }
   const int64_t size = x.dim(axis);
@@ -66,14 +64,11 @@ Value PadAxis(Scope& s, PadKind kind, Value x, int axis, int64_t lo, int64_t hi,
                                                   : SliceAxis(x, axis, 0, hi));
   }
   const Value padded = parts.size() == 1 ? x : Concat(parts, axis);
-  return lo < 0 || hi < 0 ? Crop(s, padded, axis, std::max<int64_t>(-lo, 0), std::max<int64_t>(-hi, 0)) : padded;
+  return lo < 0 || hi < 0 ? CropAxis(s, padded, axis, std::max<int64_t>(-lo, 0), std::max<int64_t>(-hi, 0)) : padded;
 }
 
-namespace {
-
-// PyTorch: pairs from the last axis on.
-template <typename List>
-Outputs Build(Scope& s, const List& padding, const Args& args, int axes, PadKind kind, double value) {
+Outputs PadPairs(Scope& s, const google::protobuf::RepeatedField<int64_t>& padding, const Args& args, int axes,
+                 PadKind kind, double value) {
   Value x = args[0];
   // Constants go round any axes of any tensor, whatever the layer's name says; cells round those of one with channels
   // in front and perhaps a batch.
@@ -98,22 +93,8 @@ Outputs Build(Scope& s, const List& padding, const Args& args, int axes, PadKind
   return {x};
 }
 
-template <int kAxes>
-Outputs BuildConstant(Scope& s, const v1::ConstantPad& a, const Args& args) {
-  // Integers take what PyTorch casts the value to.
-  const DType type = args[0].value.dtype();
-  const double value = type == DType::kBool ? a.value() != 0 : IsFloat(type) ? a.value() : std::trunc(a.value());
-  return Build(s, a.padding(), args, kAxes, PadKind::kZero, value);
-}
-template <int kAxes, PadKind kKind>
-Outputs BuildCells(Scope& s, const v1::PadCells& a, const Args& args) {
-  return Build(s, a.padding(), args, kAxes, kKind, 0);
-}
-
-// Keras: one number, one for each axis, or a pair for each.
-template <typename List>
-bool KerasPairs(Scope& s, const char* name, const List& given, int axes, std::vector<int64_t>* lo,
-                std::vector<int64_t>* hi) {
+bool KerasPairs(Scope& s, const char* name, const google::protobuf::RepeatedField<int64_t>& given, int axes,
+                std::vector<int64_t>* lo, std::vector<int64_t>* hi) {
   const int count = static_cast<int>(given.size());
   for (int i = 0; i < axes; ++i) {
     const bool pairs = count == 2 * axes;
@@ -127,80 +108,18 @@ bool KerasPairs(Scope& s, const char* name, const List& given, int axes, std::ve
   return true;
 }
 
-template <int kAxes>
-Outputs BuildZeroPadding(Scope& s, const v1::ZeroPadding& a, const Args& args) {
-  Value x = args[0];
-  if (x.rank() != kAxes + 2)
-    return {s.Fail(absl::StrCat("input: must have ", kAxes + 2, " axes, got ", ShapeString(x.shape())))};
-  std::vector<int64_t> lo, hi;
-  if (!KerasPairs(s, "padding", a.padding(), kAxes, &lo, &hi)) return {Value{s.graph(), -1}};
-  const int first = a.data_format() == v1::CHANNELS_FIRST ? 2 : 1;
-  for (int i = 0; i < kAxes; ++i) x = PadAxis(s, PadKind::kZero, x, first + i, lo[i], hi[i]);
-  return {x};
-}
-
-template <int kAxes>
-Outputs BuildCropping(Scope& s, const v1::Cropping& a, const Args& args) {
-  Value x = args[0];
-  if (x.rank() != kAxes + 2)
-    return {s.Fail(absl::StrCat("input: must have ", kAxes + 2, " axes, got ", ShapeString(x.shape())))};
-  std::vector<int64_t> lo, hi, given(a.cropping().begin(), a.cropping().end());
-  if (given.empty()) given.push_back(kAxes == 2 ? 0 : 1);
-  if (!KerasPairs(s, "cropping", given, kAxes, &lo, &hi)) return {Value{s.graph(), -1}};
-  const int first = a.data_format() == v1::CHANNELS_FIRST ? 2 : 1;
-  for (int i = 0; i < kAxes && s.ok(); ++i) x = Crop(s, x, first + i, lo[i], hi[i]);
-  return {x};
-}
-
-template <int kAxes>
-Shape SampleShape(bool channels_last) {
+Shape PadSampleShape(int axes, bool channels_last) {
   Shape shape{2};
   if (!channels_last) shape.push_back(3);
-  for (int i = 0; i < kAxes; ++i) shape.push_back(4 - i % 2);
+  for (int i = 0; i < axes; ++i) shape.push_back(4 - i % 2);
   if (channels_last) shape.push_back(3);
   return shape;
 }
 
-template <int kAxes>
-void AddLayers(std::vector<Component>* list) {
-  const std::string n = absl::StrCat(kAxes, "d"), shapes = "x[N, C, spatial...] -> y[N, C, spatial'...]";
-  const auto pytorch = [&](Component c, const std::string& more) {
-    std::string pairs = "padding: [2, 1";
-    for (int i = 1; i < kAxes; ++i) pairs += ", 0, 1";
-    list->push_back(std::move(c)
-                        .Shapes(shapes)
-                        .With({"padding: 1" + more, {SampleShape<kAxes>(false)}, v1::PYTORCH})
-                        .With({pairs + "]" + more, {SampleShape<kAxes>(false)}, v1::PYTORCH})
-                        .With({"padding: -1" + more, {SampleShape<kAxes>(false)}, v1::PYTORCH}));
-  };
-  pytorch(Layer<v1::ConstantPad>("constant_pad" + n, &BuildConstant<kAxes>), " value: 0.5");
-  pytorch(Layer<v1::PadCells>("zero_pad" + n, &BuildCells<kAxes, PadKind::kZero>), "");
-  pytorch(Layer<v1::PadCells>("replication_pad" + n, &BuildCells<kAxes, PadKind::kReplicate>), "");
-  pytorch(Layer<v1::PadCells>("reflection_pad" + n, &BuildCells<kAxes, PadKind::kReflect>), "");
-  pytorch(Layer<v1::PadCells>("circular_pad" + n, &BuildCells<kAxes, PadKind::kCircular>), "");
-  std::string pairs = ": [1, 0";
-  for (int i = 1; i < kAxes; ++i) pairs += ", 0, 1";
-  pairs += "]";
-  list->push_back(Layer<v1::ZeroPadding>("zero_padding" + n, &BuildZeroPadding<kAxes>)
-                      .Shapes("x[N, spatial..., C] -> y[N, spatial'..., C]")
-                      .With({"", {SampleShape<kAxes>(true)}, v1::KERAS})
-                      .With({"padding" + pairs, {SampleShape<kAxes>(true)}, v1::KERAS})
-                      .With({"padding: 2 data_format: CHANNELS_FIRST", {SampleShape<kAxes>(false)}, v1::KERAS}));
-  list->push_back(Layer<v1::Cropping>("cropping" + n, &BuildCropping<kAxes>)
-                      .Shapes("x[N, spatial..., C] -> y[N, spatial'..., C]")
-                      .With({"", {SampleShape<kAxes>(true)}, v1::KERAS})
-                      .With({"cropping" + pairs, {SampleShape<kAxes>(true)}, v1::KERAS})
-                      .With({"cropping: 1 data_format: CHANNELS_FIRST", {SampleShape<kAxes>(false)}, v1::KERAS}));
-}
-
-}  // namespace
-
-std::vector<Component> PadLayers() {
-  std::vector<Component> list;
-  AddLayers<1>(&list);
-  AddLayers<2>(&list);
-  AddLayers<3>(&list);
-  return list;
+std::string PadSamplePairs(int first, int second, int axes) {
+  std::string pairs = absl::StrCat("[", first, ", ", second);
+  for (int i = 1; i < axes; ++i) pairs += ", 0, 1";
+  return pairs + "]";
 }
 
 }  // namespace strata::nn

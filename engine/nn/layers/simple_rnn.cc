@@ -38,9 +38,10 @@ Outputs BuildSimpleRnn(Scope& s, const v1::SimpleRnn& a, const Args& args) {
 
 }  // namespace
 
-Component SimpleRnn() {
+Components SimpleRnn() {
   return Layer<v1::SimpleRnn>("simple_rnn", &BuildSimpleRnn)
       .Shapes("x[T, N, D] -> y[T, N, H], h[L, N, H] (PyTorch); x[N, T, D] -> y[N, H] or y[N, T, H] (Keras)")
+      .Takes(kFloats)
       .Inputs(1, 2)
       .Mask(MaskRule::kConsume)
       .Named(v1::KERAS, {"mask"})

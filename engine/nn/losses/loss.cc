@@ -1,32 +1,16 @@
 #include "engine/nn/losses/loss.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
-#include "engine/nn/schema.h"
+#include "engine/base/checkpoint_names.h"
+#include "engine/nn/losses/component.h"
 #include "engine/ops/ops.h"
 #include "engine/ops/record.h"
 
 namespace strata::nn {
 
-std::vector<LossComponent> RegressionLosses();
-std::vector<LossComponent> PytorchBinaryLosses();
-std::vector<LossComponent> PytorchClassLosses();
-std::vector<LossComponent> KerasBinaryLosses();
-std::vector<LossComponent> KerasClassLosses();
-std::vector<LossComponent> KerasMoreLosses();
-std::vector<LossComponent> PytorchMarginLosses();
-std::vector<LossComponent> PytorchSequenceLosses();
-std::vector<LossComponent> CustomLosses();
-
 namespace {
-
-const LossComponent* Find(const v1::Loss& loss) {
-  const auto* kind = KindOf(loss);
-  if (kind == nullptr) return nullptr;
-  for (const LossComponent& c : Losses()) {
-    if (c.name == kind->name()) return &c;
-  }
-  return nullptr;
-}
 
 // Keras' class wrapper: a trailing axis of size 1 that only one of the two has goes.
 void Squeeze(LossArgs* args) {
@@ -88,26 +72,30 @@ Value Reduce(Value values, Value divisor, v1::Reduction reduction) {
 
 }  // namespace
 
-const std::vector<LossComponent>& Losses() {
-  static const std::vector<LossComponent> list = [] {
-    std::vector<LossComponent> all;
-    for (auto family : {RegressionLosses, PytorchBinaryLosses, PytorchClassLosses, KerasBinaryLosses, KerasClassLosses,
-                        KerasMoreLosses, PytorchMarginLosses, PytorchSequenceLosses, CustomLosses}) {
-      for (LossComponent& c : family()) all.push_back(std::move(c));
-    }
-    return all;
-  }();
-  return list;
-}
-
 std::vector<std::string> ArgumentsOf(const v1::Loss& loss) {
-  return loss.has_ctc() ? std::vector<std::string>{"input_lengths", "target_lengths"} : std::vector<std::string>();
+  const LossComponent* component = FindLoss(loss);
+  return component == nullptr ? std::vector<std::string>() : component->arguments();
 }
 
 int FurtherPredictions(const v1::Loss& loss) {
-  if (loss.has_triplet_margin()) return 2;
-  if (loss.has_margin_ranking() || loss.has_cosine_embedding()) return 1;
-  return loss.has_custom() ? -1 : 0;
+  const LossComponent* component = FindLoss(loss);
+  return component == nullptr ? 0 : component->further_predictions();
+}
+
+bool OwnsWeights(const v1::Loss& loss) {
+  const LossComponent* component = FindLoss(loss);
+  return component != nullptr && component->owns(loss);
+}
+
+Scope ScopeOfObjective(const Scope& root, const v1::Loss& loss, int index) {
+  if (!OwnsWeights(loss)) return root;
+  const std::string name = absl::StrCat(index);
+  return root.Enter(checkpoint::kObjectives, checkpoint::kObjectives, true, std::nullopt)
+      .Enter(name, name, true, std::nullopt);
+}
+
+void DeclareWeights(Scope& s, const v1::Loss& loss, const Annotated& prediction, const std::vector<Annotated>& more) {
+  if (OwnsWeights(loss)) FindLoss(loss)->declare()(s, loss, prediction, more);
 }
 
 Value LikePrediction(const LossArgs& args) { return Cast(args.target, args.prediction.value.dtype()); }
@@ -126,41 +114,47 @@ bool CheckBroadcast(Scope& s, const LossArgs& args) {
   return false;
 }
 
+LossTerms MeanOverLastAxis(Value values) {
+  return {values && values.rank() > 0 ? ReduceMean(values, {-1}) : values, {}};
+}
+
 namespace {
 
-// PyTorch: arithmetic promotes whole numbers, the kernels of the other losses take none.
-bool PromoteWholeNumbers(Scope& s, const v1::Loss& loss, LossArgs* args) {
+// PyTorch's predictions as the loss computes with them, and as many as it compares.
+bool TakePredictions(Scope& s, const LossComponent& component, LossArgs* args) {
   std::vector<Annotated*> all{&args->prediction};
   for (Annotated& a : args->more) all.push_back(&a);
-  const bool arithmetic = loss.has_mean_squared_error() || loss.has_mean_absolute_error() || loss.has_smooth_l1() ||
-                          loss.has_poisson_nll() || loss.has_hinge_embedding() || loss.has_margin_ranking() ||
-                          loss.has_cosine_embedding() || loss.has_triplet_margin() || loss.has_custom();
+  const TypeRule rule = component.takes();
   for (Annotated* a : all) {
     const DType dtype = a->value.dtype();
     if (IsFloat(dtype)) continue;
-    if (!arithmetic || (dtype == DType::kBool && !loss.has_custom())) {
+    const Take take = dtype == DType::kBool ? rule.booleans : rule.integers;
+    if (take == Take::kRefuse) {
       s.Fail(absl::StrCat("input|input1|input2|anchor|positive|negative: must be ",
-                          arithmetic ? "numbers" : "floating point", ", got ", DTypeName(dtype)));
+                          rule.integers == Take::kRefuse ? "floating point" : "numbers", ", got ", DTypeName(dtype)));
       return false;
     }
-    if (!loss.has_custom()) *a = Cast(a->value, DType::kF32);
+    if (take == Take::kCast) *a = Cast(a->value, DType::kF32);
   }
-  return true;
+  const int further = component.further_predictions();
+  if (further <= 0 || static_cast<int>(args->more.size()) == further) return true;
+  s.Fail(absl::StrCat("more_outputs: the loss needs ", further + 1, " predictions, got ", args->more.size() + 1));
+  return false;
 }
 
 }  // namespace
 
 Value BuildLoss(Scope& s, const v1::Loss& loss, const LossArgs& given) {
-  const LossComponent* component = Find(loss);
+  const LossComponent* component = FindLoss(loss);
   if (component == nullptr) return s.Fail("loss.kind: must be set, got none");
   if (!s.ok() || !given.prediction.value) return {s.graph(), -1};
-  if (!given.target && !loss.has_triplet_margin()) return s.Fail("target: must be given, got nothing");
+  if (!given.target && component->has_target()) return s.Fail("target: must be given, got nothing");
   LossArgs args = given;
   const bool keras = !s.pytorch();
-  if (!keras && !PromoteWholeNumbers(s, loss, &args)) return {s.graph(), -1};
+  if (!keras && !TakePredictions(s, *component, &args)) return {s.graph(), -1};
   if (keras && !loss.function_form()) Squeeze(&args);
   const v1::Reduction reduction = component->reduction(loss);
-  LossTerms terms = component->build(s, loss, args);
+  LossTerms terms = component->build()(s, loss, args);
   if (!s.ok() || !terms.values) return {s.graph(), -1};
   if (!keras) return Reduce(terms.values, terms.divisor, reduction);
   if (loss.function_form()) return terms.values;
@@ -183,10 +177,10 @@ Value BuildObjective(Scope& s, const v1::Loss& loss, const LossArgs& given) {
     const Value value = BuildLoss(s, loss, args);
     return value && value.rank() > 0 ? MeanAll(value) : value;
   }
-  const LossComponent* component = Find(loss);
+  const LossComponent* component = FindLoss(loss);
   if (component == nullptr) return s.Fail("loss.kind: must be set, got none");
-  if (!PromoteWholeNumbers(s, loss, &args)) return {s.graph(), -1};
-  LossTerms terms = component->build(s, loss, args);
+  if (!TakePredictions(s, *component, &args)) return {s.graph(), -1};
+  LossTerms terms = component->build()(s, loss, args);
   if (!s.ok() || !terms.values) return {s.graph(), -1};
   Value w = Cast(args.sample_weight, terms.values.dtype());
   if (w.rank() < 1 || terms.values.rank() < 1 || w.dim(0) != terms.values.dim(0)) {

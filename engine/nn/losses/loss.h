@@ -1,5 +1,5 @@
-// Losses: a component gives one value per element (PyTorch) or per sample (Keras); this file reduces, weighs and masks
-// them.
+// Losses: a component (component.h) gives one value per element (PyTorch) or per sample (Keras); this file reduces,
+// weighs and masks them.
 //
 //   Value loss = BuildLoss(s, definition, {.prediction = y, .target = t});   // a scalar, unless the reduction is NONE
 #pragma once
@@ -28,21 +28,6 @@ Value BuildLoss(Scope& s, const v1::Loss& loss, const LossArgs& args);
 // empty multiplies each sample's share. Never has more than one element.
 Value BuildObjective(Scope& s, const v1::Loss& loss, const LossArgs& args);
 
-// What a component returns.
-struct LossTerms {
-  Value values;   // unreduced
-  Value divisor;  // what PyTorch's mean divides the sum by; empty: the number of values
-  Value valid;    // Keras: which values count (bool); empty: all
-};
-
-// A loss as the catalog holds it; `name` is the member of Loss.kind.
-struct LossComponent {
-  std::string name;
-  LossTerms (*build)(Scope& s, const v1::Loss& loss, const LossArgs& args);
-  v1::Reduction (*reduction)(const v1::Loss& loss);
-};
-const std::vector<LossComponent>& Losses();
-
 // Names of the further arguments that a loss needs (LossArgs::named).
 std::vector<std::string> ArgumentsOf(const v1::Loss& loss);
 // How many predictions a loss compares besides the first (LossArgs::more); -1: as many as its definition uses.
@@ -55,14 +40,5 @@ bool OwnsWeights(const v1::Loss& loss);
 Scope ScopeOfObjective(const Scope& root, const v1::Loss& loss, int index);
 // Declares the weights without building the loss, in the scope of its objective.
 void DeclareWeights(Scope& s, const v1::Loss& loss, const Annotated& prediction, const std::vector<Annotated>& more);
-
-// The element type of predictions, applied to a target.
-Value LikePrediction(const LossArgs& args);
-// Keras: what a cross entropy takes for logits, empty where it takes the prediction for probabilities. After the
-// activations sigmoid and softmax these are what they were applied to, whatever the loss and `from_logits` say; after
-// the layer Softmax only for losses of classes.
-Value LogitsOf(const Annotated& prediction, bool from_logits, bool of_classes);
-// PyTorch: target and prediction of one shape, or broadcast. Fails otherwise.
-bool CheckBroadcast(Scope& s, const LossArgs& args);
 
 }  // namespace strata::nn

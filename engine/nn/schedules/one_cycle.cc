@@ -1,9 +1,8 @@
 // OneCycleLR: phases of a cycle, each a slope of the rate and of the momentum.
-#include <cmath>
-#include <numbers>
-#include <vector>
+#include <algorithm>
 
-#include "engine/nn/schedules/schedule.h"
+#include "absl/status/statusor.h"
+#include "engine/nn/schedules/component.h"
 
 namespace strata::nn {
 namespace {
@@ -45,9 +44,7 @@ const Phase& PhaseAt(const std::vector<Phase>& phases, int64_t e, double* fracti
   }
 }
 
-}  // namespace
-
-ScheduleRule MakeOneCycle(const v1::OneCycleSchedule& a) {
+absl::StatusOr<ScheduleRule> Make(v1::Dialect, const v1::OneCycleSchedule& a) {
   const double total = static_cast<double>(a.has_total_steps() ? a.total_steps() : a.epochs() * a.steps_per_epoch());
   const bool linear = a.anneal_strategy() == "linear";
   ScheduleRule r;
@@ -64,5 +61,9 @@ ScheduleRule MakeOneCycle(const v1::OneCycleSchedule& a) {
   };
   return r;
 }
+
+}  // namespace
+
+ScheduleComponent OneCycleSchedule() { return Schedule<v1::OneCycleSchedule>("one_cycle", &Make).PerUpdate(); }
 
 }  // namespace strata::nn

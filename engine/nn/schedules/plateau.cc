@@ -5,7 +5,7 @@
 
 #include "absl/strings/match.h"
 #include "engine/base/status.h"
-#include "engine/nn/schedules/schedule.h"
+#include "engine/nn/schedules/component.h"
 
 namespace strata::nn {
 
@@ -61,7 +61,9 @@ void Plateau::SetState(std::span<const double> state) {
   reductions_ = static_cast<int64_t>(state[3]);
 }
 
-ScheduleRule MakePlateau(v1::Dialect dialect, const v1::PlateauSchedule& a) {
+namespace {
+
+absl::StatusOr<ScheduleRule> Make(v1::Dialect dialect, const v1::PlateauSchedule& a) {
   ScheduleRule r;
   r.counts = ScheduleRule::Counts::kReductions;
   const double factor = a.factor(), least = a.min_learning_rate();
@@ -84,5 +86,9 @@ ScheduleRule MakePlateau(v1::Dialect dialect, const v1::PlateauSchedule& a) {
   };
   return r;
 }
+
+}  // namespace
+
+ScheduleComponent ReduceOnPlateauSchedule() { return Schedule<v1::PlateauSchedule>("plateau", &Make); }
 
 }  // namespace strata::nn

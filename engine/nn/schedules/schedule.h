@@ -55,21 +55,4 @@ class Plateau {
   int64_t bad_ = 0, cooldown_ = 0, reductions_ = 0;
 };
 
-// Families, each in a file of its own.
-ScheduleRule MakeExponential(v1::Dialect dialect, const v1::ExponentialSchedule& a);
-ScheduleRule MakePolynomial(v1::Dialect dialect, const v1::PolynomialSchedule& a);
-ScheduleRule MakeInverseTime(const v1::InverseTimeSchedule& a);
-ScheduleRule MakeStep(const v1::StepSchedule& a);
-ScheduleRule MakeMultiStep(const v1::MultiStepSchedule& a);
-ScheduleRule MakePiecewiseConstant(const v1::PiecewiseConstantSchedule& a);
-ScheduleRule MakeLinear(const v1::LinearSchedule& a);
-ScheduleRule MakeConstant(const v1::ConstantSchedule& a);
-ScheduleRule MakeCosine(v1::Dialect dialect, const v1::CosineSchedule& a);
-ScheduleRule MakeCosineRestarts(v1::Dialect dialect, const v1::CosineRestartsSchedule& a);
-ScheduleRule MakeOneCycle(const v1::OneCycleSchedule& a);
-// INVALID_ARGUMENT for an expression that is none, "optimizer.schedule.lambda.expression: line:column: ...".
-absl::StatusOr<ScheduleRule> MakeLambda(v1::Dialect dialect, const v1::LambdaSchedule& a);
-absl::StatusOr<ScheduleRule> MakeMultiplicative(const v1::MultiplicativeSchedule& a);
-ScheduleRule MakePlateau(v1::Dialect dialect, const v1::PlateauSchedule& a);
-
 }  // namespace strata::nn

@@ -1,0 +1,18 @@
+// A factor that holds for a while.
+#include "absl/status/statusor.h"
+#include "engine/nn/schedules/component.h"
+
+namespace strata::nn {
+namespace {
+
+absl::StatusOr<ScheduleRule> Make(v1::Dialect, const v1::ConstantSchedule& a) {
+  ScheduleRule r;
+  r.rate = [a](double base, int64_t e) { return e < a.total_iters() ? base * a.factor() : base; };
+  return r;
+}
+
+}  // namespace
+
+ScheduleComponent ConstantSchedule() { return Schedule<v1::ConstantSchedule>("constant", &Make); }
+
+}  // namespace strata::nn
