@@ -33,8 +33,9 @@ void ExpectPlanEqualsReference(const Graph& graph, const Numbers& numbers);
 void ExpectGradientsEqualDifferences(const Graph& graph, const Numbers& numbers, size_t inputs);
 // Property 7: `message`, complete, is the same after JSON and another completion.
 void ExpectSurvivesJson(v1::Dialect dialect, const google::protobuf::Message& message);
-// Property 8: each field of the component `kind`, just outside its range, alone. `whole` is a correct use of it, of the
-// message whose member `kind` is. Returns how many values were refused.
+// Property 8: each field of the component `kind` alone: a number just outside its range, a word that is none of its
+// own, or nothing where it is required. `whole` is a correct use of it, of the message whose member `kind` is. Returns
+// how many values were refused.
 int ExpectFieldsOutOfRangeRefused(const google::protobuf::FieldDescriptor* kind, const google::protobuf::Message& whole,
                                   v1::Dialect dialect);
 

@@ -1,9 +1,10 @@
 // Every layer of the catalog, every sample, every dialect, training and evaluation: what must hold for any component.
 //  1 the graph verifies after every pass (Optimize does)      6 planned memory = memory without reuse
-//  2 outputs have the inferred shapes                         7 definitions survive JSON
+//  2 outputs have the inferred and the documented shapes      7 definitions survive JSON, and state a checkpoint
 //  3 the optimised plan = the double-precision reference      8 every out-of-range field is refused by name
 //  4 gradients = central differences, and are not all zero    9 the same seed gives the same bits
 //  5 a batch of N = N batches of 1 where rows are independent 10 one thread = two threads
+// The documented shapes are catalog_shapes_test.cc's, the checkpoints catalog_checkpoint_test.cc's.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -19,8 +20,8 @@
 #include "engine/ops/ops.h"
 #include "engine/ops/reference.h"
 #include "engine/passes/passes.h"
-#include "google/protobuf/text_format.h"
 #include "google/protobuf/util/json_util.h"
+#include "tests/engine/catalog_layers_support.h"
 #include "tests/engine/catalog_support.h"
 
 namespace strata::nn {
@@ -37,33 +38,12 @@ struct Case {
   v1::Layer layer;  // complete
 };
 
-v1::Layer ParseLayer(const std::string& kind, const std::string& attrs) {
-  v1::Layer layer;
-  EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(absl::StrCat(kind, " { ", attrs, " }"), &layer))
-      << kind << ": " << attrs;
-  layer.set_name("layer");
-  return layer;
-}
-
 std::vector<Case> AllCases() {
   std::vector<Case> cases;
-  for (const Component& c : Layers()) {
-    int index = 0;
-    for (const Sample& s : c.samples()) {
-      for (v1::Dialect dialect : {v1::PYTORCH, v1::KERAS}) {
-        if (s.dialect != v1::DIALECT_UNSPECIFIED && s.dialect != dialect) continue;
-        v1::Layer layer = ParseLayer(c.name(), s.attrs);
-        const absl::Status filled = Fill(dialect, "layer", &layer);
-        // A sample without a dialect runs in those that have the component.
-        if (!filled.ok() && s.dialect == v1::DIALECT_UNSPECIFIED) continue;
-        EXPECT_TRUE(filled.ok()) << c.name() << " " << s.attrs << ": " << filled;
-        for (bool training : {false, true}) {
-          cases.push_back({absl::StrCat(c.name(), "_", index, dialect == v1::KERAS ? "_keras" : "_pytorch",
-                                        training ? "_train" : "_eval"),
-                           &c, &s, dialect, training, layer});
-        }
-      }
-      ++index;
+  for (const LayerCase& c : LayerCases()) {
+    for (const bool training : {false, true}) {
+      cases.push_back(
+          {absl::StrCat(c.name, training ? "_train" : "_eval"), c.component, c.sample, c.dialect, training, c.layer});
     }
   }
   return cases;

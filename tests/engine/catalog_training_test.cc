@@ -13,8 +13,10 @@
 #include "engine/nn/schema.h"
 #include "engine/nn/scope.h"
 #include "engine/ops/ops.h"
+#include "engine/session.h"
 #include "google/protobuf/text_format.h"
 #include "tests/engine/catalog_support.h"
+#include "tests/messages.h"
 
 namespace strata::nn {
 namespace {
@@ -69,6 +71,33 @@ Tensor Random(const Shape& shape, int seed) {
   return t;
 }
 
+// A small model trains with `optimizer`, in the middle of an epoch a checkpoint is taken, and another session goes on
+// from it: bit for bit.
+void ExpectResumes(v1::Dialect dialect, const v1::Optimizer& optimizer) {
+  auto model =
+      Parse<v1::Model>("name: 'm' inputs { shape: 3 } layers { linear { units: 4 } } layers { linear { units: 2 } }");
+  model.set_dialect(dialect);
+  auto config = Parse<v1::TrainingConfig>("objectives { loss { mean_squared_error {} } } seed: 5");
+  *config.mutable_optimizer() = optimizer;
+  const auto one = TrainSession::Create(model, config, {}), two = TrainSession::Create(model, config, {});
+  ASSERT_TRUE(one.ok() && two.ok()) << one.status();
+  const auto step = [](TrainSession* session, int seed, bool ends_epoch) {
+    const Tensor x = Random({4, 3}, seed), y = Random({4, 2}, seed + 50);
+    const auto out = session->Step({{"input", x.view()}, {"target", y.view()}}, {.end_of_epoch = ends_epoch});
+    ASSERT_TRUE(out.ok()) << out.status();
+  };
+  for (int i = 0; i < 3; ++i) ASSERT_NO_FATAL_FAILURE(step(one->get(), i, i == 1));
+  ASSERT_TRUE((*two)->Load((*one)->Save()).ok());
+  for (int i = 3; i < 6; ++i) {
+    for (const auto& session : {one->get(), two->get()}) ASSERT_NO_FATAL_FAILURE(step(session, i, i == 3));
+  }
+  const NamedTensors a = (*one)->Save(), b = (*two)->Save();
+  ASSERT_EQ(a.size(), b.size());
+  for (const auto& [name, t] : a) {
+    for (int64_t i = 0; i < t.num_elements(); ++i) ASSERT_EQ(t.At(i), b.at(name).At(i)) << name << "[" << i << "]";
+  }
+}
+
 const std::vector<Part> kOptimizers = {
     {"sgd", {"", "learning_rate: 0.1 momentum: 0.9 nesterov: true", "momentum: 0.5"}},
     {"adam", {"", "amsgrad: true beta_1: 0.5", "epsilon: 0.1 learning_rate: 0.3"}},
@@ -116,6 +145,7 @@ TEST(TrainingCatalog, Optimizers) {
       const std::vector<RefTensor> after = RunExact(g, ToRefs(n.inputs), {});
       EXPECT_NE(after[0].data[0], start.At(0)) << "nothing was updated";
     }
+    ExpectResumes(dialect, optimizer);
   });
 }
 
@@ -161,6 +191,11 @@ TEST(TrainingCatalog, Schedules) {
       EXPECT_TRUE(std::isfinite(rates[e]) && rates[e] >= 0) << "rate(" << e << ") = " << rates[e];
       EXPECT_EQ(other->rate(0.1, e), rates[e]) << "rate(" << e << ")";
     }
+    if (schedule.has_plateau()) return;  // it watches values of evaluations: progress_test.cc
+    v1::Optimizer optimizer;
+    optimizer.mutable_sgd()->set_momentum(0.9);
+    *optimizer.mutable_schedule() = schedule;
+    ExpectResumes(dialect, optimizer);
   });
 }
 

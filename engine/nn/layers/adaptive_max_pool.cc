@@ -33,7 +33,7 @@ Outputs Build(Scope& s, const v1::AdaptiveMaxPool& a, const Args& args) {
 Components AdaptiveMaxPool() {
   const auto samples = [](Component c, Shape x) {
     return std::move(c)
-        .Shapes("x[N, C, spatial...] -> y[N, C, spatial'...]")
+        .Shapes("x[N, C, spatial...] -> y[N, C, spatial'...], indices[N, C, spatial'...]")
         .Takes(kFloats)
         .With({"output_size: 1", {x}, v1::PYTORCH})
         .With({"output_size: 2 return_indices: true", {x}, v1::PYTORCH})

@@ -33,7 +33,7 @@ Outputs Build(Scope& s, const v1::AdditiveAttention& a, const Args& args) {
 
 Components AdditiveAttention() {
   return Layer<v1::AdditiveAttention>("additive_attention", &Build)
-      .Shapes("q[N, T, D], v[N, S, D], k[N, S, D] -> y[N, T, D]")
+      .Shapes("q[N, T, D], v[N, S, E], k[N, S, D] -> y[N, T, E], scores[N, T, S]")
       .Takes(kFloats)
       .Inputs(2, 3)
       .Mask(MaskRule::kConsume)

@@ -31,7 +31,7 @@ Outputs Build(Scope& s, const v1::Attention& a, const Args& args) {
 
 Components Attention() {
   return Layer<v1::Attention>("attention", &Build)
-      .Shapes("q[N, T, D], v[N, S, E], k[N, S, D] -> y[N, T, E]")
+      .Shapes("q[N, T, D], v[N, S, E], k[N, S, D] -> y[N, T, E], scores[N, T, S]")
       .Takes(kFloats)
       .Inputs(2, 3)
       .Mask(MaskRule::kConsume)

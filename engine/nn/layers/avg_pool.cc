@@ -30,7 +30,8 @@ Outputs Build(Scope& s, const v1::AvgPool& a, const Args& args) {
 }  // namespace
 
 Components AvgPool() {
-  const std::string shapes = "x[N, C, spatial...] -> y[N, C, spatial'...] (Keras: channels last)";
+  const std::string shapes =
+      "x[N, C, spatial...] -> y[N, C, spatial'...] (PyTorch); x[N, spatial..., C] -> y[N, spatial'..., C] (Keras)";
   return {
       Layer<v1::AvgPool>("avg_pool1d", &Build<1>)
           .Shapes(shapes)

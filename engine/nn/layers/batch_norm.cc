@@ -156,25 +156,25 @@ Outputs BuildKeras(Scope& s, const v1::BatchNorm& a, const Args& args) {
 
 Components BatchNorm() {
   return {Layer<v1::BatchNorm>("batch_norm1d", &Build1d)
-              .Shapes("x[N, C] or x[N, C, L] -> y, same shape")
+              .Shapes("x[N, C] or x[N, C, L] -> y[N, C] or y[N, C, L]")
               .Takes(kFloats)
               .With({"", {{4, 3}}, v1::PYTORCH})
               .With({"momentum: 0.3 affine: false", {{2, 3, 5}}, v1::PYTORCH})
               .With({"track_running_stats: false", {{3, 1, 2}}, v1::PYTORCH}),
           Layer<v1::BatchNorm>("batch_norm2d", &Build2d)
-              .Shapes("x[N, C, H, W] -> y, same shape")
+              .Shapes("x[N, C, H, W] -> y[N, C, H, W]")
               .Takes(kFloats)
               .With({"", {{2, 3, 4, 5}}, v1::PYTORCH})
               .With({"cumulative: true", {{1, 2, 3, 1}}, v1::PYTORCH})
               .With({"use_bias: false", {{3, 17, 1, 2}}, v1::PYTORCH}),
           Layer<v1::BatchNorm>("batch_norm3d", &Build3d)
-              .Shapes("x[N, C, D, H, W] -> y, same shape")
+              .Shapes("x[N, C, D, H, W] -> y[N, C, D, H, W]")
               .Takes(kFloats)
               .With({"", {{2, 3, 2, 3, 2}}, v1::PYTORCH})
               .With({"epsilon: 0.1", {{1, 1, 2, 1, 3}}, v1::PYTORCH})
               .With({"affine: false", {{2, 2, 1, 1, 2}}, v1::PYTORCH}),
           Layer<v1::BatchNorm>("batch_norm", &BuildKeras)
-              .Shapes("x[N, ..., C, ...] -> y, same shape")
+              .Shapes("x[N, ...] -> y[N, ...]")
               .Takes(kFloats, kAnyAsFloats)
               .Mask(MaskRule::kPass)
               .Named(v1::KERAS, {"mask"})

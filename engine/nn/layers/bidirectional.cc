@@ -72,7 +72,7 @@ Outputs Build(Scope& s, const v1::Bidirectional& a, const Args& args) {
 
 Components Bidirectional() {
   return Layer<v1::Bidirectional>("bidirectional", &Build)
-      .Shapes("x[N, T, D] -> y[N, 2 H] or y[N, T, 2 H]")
+      .Shapes("x[N, T, D] -> y[N, O] or y[N, T, O], ...")
       .Takes(kFloats)
       .Inputs(1, -1)
       .Mask(MaskRule::kConsume)

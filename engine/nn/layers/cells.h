@@ -19,7 +19,9 @@ namespace strata::nn {
 template <typename M>
 Component Cell(const std::string& name, Outputs (*build)(Scope&, const M&, const Args&), int count) {
   return Layer<M>(name, build)
-      .Shapes("x[N, D], h[N, H] -> h'[N, H] (Keras: y[N, H], then the states)")
+      .Shapes(
+          "x[N, D], h[N, units], ... -> h'[N, units], ... (PyTorch); "
+          "x[N, D], h[N, units], ... -> y[N, units], h'[N, units], ... (Keras)")
       .Takes(kFloats)
       .Inputs(1, 1 + count)
       .States([name, count](const v1::Layer& cell, int64_t batch) {

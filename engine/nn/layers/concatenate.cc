@@ -51,7 +51,7 @@ Outputs Build(Scope& s, const v1::Concatenate& a, const Args& args) {
 
 Components Concatenate() {
   return Layer<v1::Concatenate>("concatenate", &Build)
-      .Shapes("x[..., A, ...], ... -> y[..., sum A, ...]")
+      .Shapes("x[before..., A, after...], y[before..., B, after...], ... -> z[before..., sum, after...]")
       .Inputs(1, -1)
       .With("", {{2, 3}, {2, 4}})
       .With("axis: 1", {{2, 3, 4}, {2, 1, 4}, {2, 2, 4}})

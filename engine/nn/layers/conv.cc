@@ -156,31 +156,33 @@ Outputs Build3d(Scope& s, const v1::Conv& a, const Args& args) { return Build(s,
 }  // namespace
 
 Components Conv() {
-  return {Layer<v1::Conv>("conv1d", &Build1d)
-              .Shapes("x[N, C, L] -> y[N, F, L'] (Keras: channels last)")
-              .Takes(kFloats)
-              .With({"filters: 3 kernel_size: 3 padding { size { values: 1 } }", {{2, 2, 5}}, v1::PYTORCH})
-              .With({"filters: 2 kernel_size: 2 padding { mode: CAUSAL } dilation: 2", {{2, 5, 3}}, v1::KERAS})
-              .With({"filters: 4 kernel_size: 3 groups: 2 padding_mode: CIRCULAR padding { size { values: 2 } }",
-                     {{1, 4, 6}},
-                     v1::PYTORCH}),
+  return {
+      Layer<v1::Conv>("conv1d", &Build1d)
+          .Shapes("x[N, C, L] -> y[N, filters, L'] (PyTorch); x[N, L, C] -> y[N, L', filters] (Keras)")
+          .Takes(kFloats)
+          .With({"filters: 3 kernel_size: 3 padding { size { values: 1 } }", {{2, 2, 5}}, v1::PYTORCH})
+          .With({"filters: 2 kernel_size: 2 padding { mode: CAUSAL } dilation: 2", {{2, 5, 3}}, v1::KERAS})
+          .With({"filters: 4 kernel_size: 3 groups: 2 padding_mode: CIRCULAR padding { size { values: 2 } }",
+                 {{1, 4, 6}},
+                 v1::PYTORCH}),
 
-          Layer<v1::Conv>("conv2d", &Build2d)
-              .Shapes("x[N, C, H, W] -> y[N, F, H', W'] (Keras: channels last)")
-              .Takes(kFloats)
-              .With({"filters: 3 kernel_size: 3", {{2, 2, 5, 4}}, v1::PYTORCH})
-              .With({"filters: 2 kernel_size: [2, 3] stride: 2 padding { mode: SAME }", {{2, 5, 4, 3}}, v1::KERAS})
-              .With({"filters: 4 kernel_size: [1, 2] groups: 2 dilation: [1, 2] use_bias: false",
-                     {{1, 2, 3, 5}},
-                     v1::PYTORCH})
-              .Reject("filters: 4 kernel_size: 0", {{1, 2, 3, 5}}, "kernel_size"),
+      Layer<v1::Conv>("conv2d", &Build2d)
+          .Shapes("x[N, C, H, W] -> y[N, filters, H', W'] (PyTorch); x[N, H, W, C] -> y[N, H', W', filters] (Keras)")
+          .Takes(kFloats)
+          .With({"filters: 3 kernel_size: 3", {{2, 2, 5, 4}}, v1::PYTORCH})
+          .With({"filters: 2 kernel_size: [2, 3] stride: 2 padding { mode: SAME }", {{2, 5, 4, 3}}, v1::KERAS})
+          .With({"filters: 4 kernel_size: [1, 2] groups: 2 dilation: [1, 2] use_bias: false",
+                 {{1, 2, 3, 5}},
+                 v1::PYTORCH})
+          .Reject("filters: 4 kernel_size: 0", {{1, 2, 3, 5}}, "kernel_size"),
 
-          Layer<v1::Conv>("conv3d", &Build3d)
-              .Shapes("x[N, C, D, H, W] -> y[N, F, D', H', W'] (Keras: channels last)")
-              .Takes(kFloats)
-              .With({"filters: 2 kernel_size: 2", {{1, 2, 3, 4, 3}}, v1::PYTORCH})
-              .With({"filters: 3 kernel_size: [1, 2, 1] stride: [1, 2, 1]", {{2, 2, 4, 2, 1}}, v1::KERAS})
-              .With({"filters: 1 kernel_size: 3 padding { size { values: 1 } }", {{1, 1, 2, 3, 2}}, v1::PYTORCH})};
+      Layer<v1::Conv>("conv3d", &Build3d)
+          .Shapes("x[N, C, D, H, W] -> y[N, filters, D', H', W'] (PyTorch); x[N, D, H, W, C] -> y[N, D', H', W', "
+                  "filters] (Keras)")
+          .Takes(kFloats)
+          .With({"filters: 2 kernel_size: 2", {{1, 2, 3, 4, 3}}, v1::PYTORCH})
+          .With({"filters: 3 kernel_size: [1, 2, 1] stride: [1, 2, 1]", {{2, 2, 4, 2, 1}}, v1::KERAS})
+          .With({"filters: 1 kernel_size: 3 padding { size { values: 1 } }", {{1, 1, 2, 3, 2}}, v1::PYTORCH})};
 }
 
 }  // namespace strata::nn

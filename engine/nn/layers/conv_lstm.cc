@@ -116,7 +116,10 @@ Outputs Build(Scope& s, const v1::ConvLstm& a, const Args& args) {
 Components ConvLstm() {
   const auto samples = [](Component c, Shape x) {
     return std::move(c)
-        .Shapes("x[N, T, spatial..., C] -> y[N, spatial'..., F] or y[N, T, spatial'..., F]")
+        .Shapes(
+            "x[N, T, spatial..., C] -> y[N, spatial'..., filters] or y[N, T, spatial'..., filters], h[N, spatial'..., "
+            "filters], "
+            "c[N, spatial'..., filters]")
         .Inputs(1, 3)
         .Mask(MaskRule::kConsume)
         .Named(v1::KERAS, {"mask"})

@@ -137,7 +137,9 @@ Outputs Build(Scope& s, const v1::ConvTranspose& a, const Args& args) {
 }  // namespace
 
 Components ConvTranspose() {
-  const std::string shapes = "x[N, C, spatial...] -> y[N, F, spatial'...] (Keras: channels last)";
+  const std::string shapes =
+      "x[N, C, spatial...] -> y[N, filters, spatial'...] (PyTorch); x[N, spatial..., C] -> y[N, spatial'..., filters] "
+      "(Keras)";
   return {Layer<v1::ConvTranspose>("conv_transpose1d", &Build<1>)
               .Shapes(shapes)
               .Takes(kFloats)

@@ -37,7 +37,7 @@ Outputs BuildCosineSimilarity(Scope& s, const v1::CosineSimilarity& a, const Arg
 
 Components CosineSimilarity() {
   return Layer<v1::CosineSimilarity>("cosine_similarity", &BuildCosineSimilarity)
-      .Shapes("x1[...], x2[...] -> y, without the axis")
+      .Shapes("x1[a...], x2[b...] -> y[c...]")
       .Takes(kFloats)
       .Arguments({"x1", "x2"})
       .Inputs(2, 2)

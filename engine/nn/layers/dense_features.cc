@@ -113,7 +113,7 @@ Outputs BuildDenseFeatures(Scope& s, const v1::DenseFeatures& a, const Args& arg
 
 Components DenseFeatures() {
   return Layer<v1::DenseFeatures>("dense_features", &BuildDenseFeatures)
-      .Shapes("features by name -> y[N, sum of the columns' sizes]")
+      .Shapes("features by name -> y[N, width]")
       .Inputs(1, -1)
       .With("feature_columns { numeric { key: 'a' shape: 3 } } feature_columns { numeric { key: 'b' } }",
             {{2, 3}, {2, 1}})

@@ -16,7 +16,7 @@ Outputs Build(Scope& s, const v1::DepthwiseConv& a, const Args& args) {
 }  // namespace
 
 Components DepthwiseConv() {
-  const std::string shapes = "x[N, spatial..., C] -> y[N, spatial'..., F]";
+  const std::string shapes = "x[N, spatial..., C] -> y[N, spatial'..., C * depth_multiplier]";
   return {
       Layer<v1::DepthwiseConv>("depthwise_conv1d", &Build<1>)
           .Shapes(shapes)

@@ -46,7 +46,7 @@ Outputs Build(Scope& s, const v1::Dot& a, const Args& args) {
 
 Components Dot() {
   return Layer<v1::Dot>("dot", &Build)
-      .Shapes("x[N, ...], y[N, ...] -> z[N, ...]")
+      .Shapes("x[N, a...], y[N, b...] -> z[N, c...]")
       .Takes(kNumbers)
       .Inputs(2, 2)
       .With("axes: 1", {{2, 3}, {2, 3}})

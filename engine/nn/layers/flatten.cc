@@ -40,7 +40,7 @@ Outputs Build(Scope& s, const v1::Flatten& a, const Args& args) {
 
 Components Flatten() {
   return Layer<v1::Flatten>("flatten", &Build)
-      .Shapes("x[N, ...] -> y[N, prod]")
+      .Shapes("x[...] -> y[flat...] (PyTorch); x[N, ...] -> y[N, features] (Keras)")
       .With("", {{2, 3, 4}})
       .With({"start_axis: 0 end_axis: 1", {{2, 3, 4}}, v1::PYTORCH})
       .With({"data_format: CHANNELS_FIRST", {{2, 3, 2, 2}}, v1::KERAS});

@@ -88,7 +88,7 @@ Outputs Build(Scope& s, const v1::FractionalMaxPool& a, const Args& args) {
 Components FractionalMaxPool() {
   const auto samples = [](Component c, Shape x) {
     return std::move(c)
-        .Shapes("x[N, C, spatial...] -> y[N, C, spatial'...]")
+        .Shapes("x[N, C, spatial...] -> y[N, C, spatial'...], indices[N, C, spatial'...]")
         .Takes(kFloats)
         .Inputs(1, 2)
         .With({"kernel_size: 2 output_size: 2", {x}, v1::PYTORCH})

@@ -31,7 +31,7 @@ inline Component GlobalPoolSamples(Component c, Shape x) {
   Shape thin = x;
   thin.back() = 1;
   return std::move(c)
-      .Shapes("x[N, spatial..., C] -> y[N, C]")
+      .Shapes("x[N, spatial..., C] -> y[N, C] or y[N, ones..., C]")
       .With({"", {x}, v1::KERAS})
       .With({"keepdims: true", {one}, v1::KERAS})
       .With({"data_format: CHANNELS_FIRST", {thin}, v1::KERAS});

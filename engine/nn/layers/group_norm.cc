@@ -60,7 +60,7 @@ Outputs Build(Scope& s, const v1::GroupNorm& a, const Args& args) {
 
 Components GroupNorm() {
   return Layer<v1::GroupNorm>("group_norm", &Build)
-      .Shapes("x[N, C, ...] -> y, same shape (Keras: channels last)")
+      .Shapes("x[N, C, ...] -> y[N, C, ...] (PyTorch); x[N, ...] -> y[N, ...] (Keras)")
       .Takes(kFloats)
       .Mask(MaskRule::kPass)
       .Named(v1::KERAS, {"mask"})

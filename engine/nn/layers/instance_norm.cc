@@ -62,7 +62,7 @@ Outputs Build(Scope& s, const v1::InstanceNorm& a, const Args& args) {
 Components InstanceNorm() {
   const auto samples = [](Component c, Shape x) {
     return std::move(c)
-        .Shapes("x[N, C, spatial...] -> y, same shape")
+        .Shapes("x[N, num_features, spatial...] -> y[N, num_features, spatial...]")
         .Takes(kFloats)
         .With({"num_features: 3", {x}, v1::PYTORCH})
         .With({"num_features: 3 affine: true epsilon: 0.1", {x}, v1::PYTORCH})

@@ -150,7 +150,7 @@ Outputs Build(Scope& s, const v1::KerasMultiHeadAttention& a, const Args& args) 
 
 Components KerasMultiHeadAttention() {
   return Layer<v1::KerasMultiHeadAttention>("keras_multi_head_attention", &Build)
-      .Shapes("q[N, ..., D], v[N, ..., E], k[N, ..., F] -> y[N, ..., D]")
+      .Shapes("q[N, a..., D], v[N, b..., E], k[N, b..., F] -> y[N, a..., O]")
       .Takes(kFloats)
       .Inputs(2, 3)
       .Mask(MaskRule::kConsume)

@@ -139,7 +139,7 @@ Outputs Build(Scope& s, const v1::LocallyConnected& a, const Args& args) {
 }  // namespace
 
 Components LocallyConnected() {
-  const std::string shapes = "x[N, spatial..., C] -> y[N, spatial'..., F]";
+  const std::string shapes = "x[N, spatial..., C] -> y[N, spatial'..., filters]";
   return {
       Layer<v1::LocallyConnected>("locally_connected1d", &Build<1>)
           .Shapes(shapes)

@@ -77,7 +77,9 @@ Outputs BuildLstm(Scope& s, const v1::Lstm& a, const Args& args) {
 
 Components Lstm() {
   return Layer<v1::Lstm>("lstm", &BuildLstm)
-      .Shapes("x[T, N, D] -> y[T, N, H], h[L, N, H], c[L, N, H] (PyTorch); x[N, T, D] -> y[N, H] or y[N, T, H] (Keras)")
+      .Shapes(
+          "x[T, N, D] or x[N, T, D] -> y[T, N, O] or y[N, T, O], h[L, N, H], c[L, N, units] (PyTorch); "
+          "x[N, T, D] -> y[N, units] or y[N, T, units], h[N, units], c[N, units] (Keras)")
       .Takes(kFloats)
       .Inputs(1, 3)
       .Mask(MaskRule::kConsume)

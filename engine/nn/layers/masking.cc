@@ -20,7 +20,7 @@ Outputs Build(Scope& s, const v1::Masking& a, const Args& args) {
 
 Components Masking() {
   return Layer<v1::Masking>("masking", &Build)
-      .Shapes("x[N, ..., D] -> y, same shape")
+      .Shapes("x[N, ..., D] -> y[N, ..., D]")
       .Takes(kFloats)
       .Mask(MaskRule::kConsume)
       .With({"", {{2, 3, 4}}, v1::KERAS})

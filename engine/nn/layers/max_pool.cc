@@ -24,7 +24,9 @@ Outputs Build(Scope& s, const v1::MaxPool& a, const Args& args) {
 }  // namespace
 
 Components MaxPool() {
-  const std::string shapes = "x[N, C, spatial...] -> y[N, C, spatial'...] (Keras: channels last)";
+  const std::string shapes =
+      "x[N, C, spatial...] -> y[N, C, spatial'...], indices[N, C, spatial'...] (PyTorch); "
+      "x[N, spatial..., C] -> y[N, spatial'..., C] (Keras)";
   return {
       Layer<v1::MaxPool>("max_pool1d", &Build<1>)
           .Shapes(shapes)

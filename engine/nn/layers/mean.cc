@@ -20,7 +20,7 @@ Outputs Build(Scope& s, const v1::Mean& a, const Args& args) {
 
 Components Mean() {
   return Layer<v1::Mean>("mean", &Build)
-      .Shapes("x[..., A, ...] -> y[..., ...]")
+      .Shapes("x[...] -> y[rest...]")
       .With("axis: 1", {{2, 3, 4}})
       .With("axis: [1, 2] keepdims: true", {{2, 3, 1}})
       .With("axis: -1", {{5, 7}});

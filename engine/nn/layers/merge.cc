@@ -76,7 +76,7 @@ Outputs BuildMinimum(Scope& s, const v1::Minimum&, const Args& args) {
 Components Merges() {
   const auto with_samples = [](Component c, int max) {
     return std::move(c)
-        .Shapes("x[N, ...], ... -> y[N, ...]")
+        .Shapes("x[N, a...], y[N, b...], ... -> z[N, c...]")
         .Inputs(max == 2 ? 2 : 1, max)
         .Mask(MaskRule::kConsume)
         .With("", {{2, 3}, {2, 3}})

@@ -233,7 +233,10 @@ Outputs Build(Scope& s, const v1::MultiheadAttention& a, const Args& args) {
 
 Components MultiheadAttention() {
   return Layer<v1::MultiheadAttention>("multihead_attention", &Build)
-      .Shapes("q[T, N, E], k[S, N, kdim], v[S, N, vdim] -> y[T, N, E], weights[N, T, S]")
+      .Shapes(
+          "q[T, N, embed_dim] or q[N, T, embed_dim] or q[T, embed_dim], k[S, N, K] or k[N, S, K] or k[S, K], "
+          "v[S, N, V] or v[N, S, V] or v[S, V] -> y[T, N, embed_dim] or y[N, T, embed_dim] or y[T, embed_dim], "
+          "weights[N, T, S'] or weights[T, S']")
       .Takes(kFloats)
       .Arguments({"query", "key", "value"})
       .Inputs(3, 3)

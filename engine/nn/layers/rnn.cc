@@ -68,7 +68,7 @@ Outputs Build(Scope& s, const v1::Rnn& a, const Args& args) {
 
 Components Rnn() {
   return Layer<v1::Rnn>("rnn", &Build)
-      .Shapes("x[N, T, ...] -> y[N, H] or y[N, T, H]")
+      .Shapes("x[N, T, ...], ... -> y[N, H] or y[N, T, H], ...")
       .Takes(kFloats)
       .Inputs(1, -1)
       .Mask(MaskRule::kConsume)

@@ -24,7 +24,7 @@ Outputs Build(Scope& s, const v1::Select& a, const Args& args) {
 
 Components Select() {
   return Layer<v1::Select>("select", &Build)
-      .Shapes("x[..., A, ...] -> y[..., ...]")
+      .Shapes("x[before..., A, after...] -> y[before..., after...]")
       .With("axis: 1 index: -1", {{2, 3, 4}})
       .With("axis: -1 index: 0", {{2, 5}})
       .With("axis: 2 index: 1", {{1, 2, 3}});

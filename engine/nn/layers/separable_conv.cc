@@ -25,7 +25,7 @@ Outputs Build(Scope& s, const v1::SeparableConv& a, const Args& args) {
 }  // namespace
 
 Components SeparableConv() {
-  const std::string shapes = "x[N, spatial..., C] -> y[N, spatial'..., F]";
+  const std::string shapes = "x[N, spatial..., C] -> y[N, spatial'..., filters]";
   return {Layer<v1::SeparableConv>("separable_conv1d", &Build<1>)
               .Shapes(shapes)
               .Takes(kFloats)

@@ -40,7 +40,9 @@ Outputs BuildSimpleRnn(Scope& s, const v1::SimpleRnn& a, const Args& args) {
 
 Components SimpleRnn() {
   return Layer<v1::SimpleRnn>("simple_rnn", &BuildSimpleRnn)
-      .Shapes("x[T, N, D] -> y[T, N, H], h[L, N, H] (PyTorch); x[N, T, D] -> y[N, H] or y[N, T, H] (Keras)")
+      .Shapes(
+          "x[T, N, D] or x[N, T, D] -> y[T, N, O] or y[N, T, O], h[L, N, units] (PyTorch); "
+          "x[N, T, D] -> y[N, units] or y[N, T, units], h[N, units] (Keras)")
       .Takes(kFloats)
       .Inputs(1, 2)
       .Mask(MaskRule::kConsume)

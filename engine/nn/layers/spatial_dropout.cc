@@ -33,7 +33,7 @@ Outputs Build(Scope& s, const v1::SpatialDropout& a, const Args& args) {
 Components SpatialDropout() {
   const auto samples = [](Component c, Shape x) {
     return std::move(c)
-        .Shapes("x[N, C, spatial...] -> y, same shape (Keras: channels last)")
+        .Shapes("x[...] -> y[...]")
         .TakesInTraining(kFloats)
         .Mask(MaskRule::kPass)
         .With("rate: 0.5", {x})

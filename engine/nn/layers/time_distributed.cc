@@ -46,7 +46,7 @@ Outputs Build(Scope& s, const v1::TimeDistributed& a, const Args& args) {
 
 Components TimeDistributed() {
   return Layer<v1::TimeDistributed>("time_distributed", &Build)
-      .Shapes("x[N, T, ...] -> y[N, T, ...]")
+      .Shapes("x[N, T, a...] -> y[N, T, b...]")
       .Mask(MaskRule::kConsume)
       .Named(v1::KERAS, {"mask"})
       .With({"layer { linear { units: 3 } }", {{2, 3, 4}}, v1::KERAS})

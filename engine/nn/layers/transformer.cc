@@ -62,7 +62,9 @@ Components Transformer() {
   const std::string small = "d_model: 4 nhead: 2 dim_feedforward: 5 ";
   const std::string stacks = small + "num_encoder_layers: 1 num_decoder_layers: 2 ";
   return Layer<v1::Transformer>("transformer", &Build)
-      .Shapes("src[S, N, E], tgt[T, N, E] -> y[T, N, E]")
+      .Shapes(
+          "src[S, N, d_model] or src[N, S, d_model] or src[S, d_model], tgt[T, N, d_model] or tgt[N, T, d_model] or "
+          "tgt[T, d_model] -> y[T, N, d_model] or y[N, T, d_model] or y[T, d_model]")
       .Takes(kFloats)
       .Arguments({"src", "tgt"})
       .Named(v1::PYTORCH, {"src_mask", "tgt_mask", "memory_mask", "src_key_padding_mask", "tgt_key_padding_mask",

@@ -16,7 +16,9 @@ Outputs Build(Scope& s, const v1::TransformerDecoderLayer& a, const Args& args) 
 Components TransformerDecoderLayer() {
   const std::string small = "d_model: 4 nhead: 2 dim_feedforward: 5 ";
   return Layer<v1::TransformerDecoderLayer>("transformer_decoder_layer", &Build)
-      .Shapes("tgt[T, N, E], memory[S, N, E] -> y[T, N, E]")
+      .Shapes(
+          "tgt[T, N, E] or tgt[N, T, E] or tgt[T, E], memory[S, N, E] or memory[N, S, E] or memory[S, E] -> "
+          "y[T, N, E] or y[N, T, E] or y[T, E]")
       .Takes(kFloats)
       .Arguments({"tgt", "memory"})
       .Named(v1::PYTORCH, {"tgt_mask", "memory_mask", "tgt_key_padding_mask", "memory_key_padding_mask"})

@@ -21,7 +21,7 @@ Outputs Build(Scope& s, const v1::TransformerEncoder& a, const Args& args) {
 Components TransformerEncoder() {
   const std::string small = "d_model: 4 nhead: 2 dim_feedforward: 5 ";
   return Layer<v1::TransformerEncoder>("transformer_encoder", &Build)
-      .Shapes("src[T, N, E] -> y[T, N, E]")
+      .Shapes("src[...] -> y[...]")
       .Takes(kFloats)
       .Arguments({"src"})
       .Named(v1::PYTORCH, {"mask", "src_key_padding_mask"})

@@ -16,7 +16,7 @@ Outputs Build(Scope& s, const v1::TransformerEncoderLayer& a, const Args& args) 
 Components TransformerEncoderLayer() {
   const std::string small = "d_model: 4 nhead: 2 dim_feedforward: 5 ";
   return Layer<v1::TransformerEncoderLayer>("transformer_encoder_layer", &Build)
-      .Shapes("src[T, N, E] -> y[T, N, E]")
+      .Shapes("src[...] -> y[...]")
       .Takes(kFloats)
       .Arguments({"src"})
       .Named(v1::PYTORCH, {"src_mask", "src_key_padding_mask"})

@@ -100,7 +100,7 @@ Components UpSampling() {
               .With({"size: [1, 3] interpolation: \"gaussian\"", {{1, 1, 4, 1}}, v1::KERAS})
               .With({"interpolation: \"bicubic\" data_format: CHANNELS_FIRST", {{1, 2, 3, 4}}, v1::KERAS}),
           Layer<v1::UpSampling>("up_sampling3d", &Build<3>)
-              .Shapes("x[N, D, H, W, C] -> y, spatial axes times size")
+              .Shapes("x[N, D, H, W, C] -> y[N, D * size, H * size, W * size, C]")
               .With({"", {{1, 2, 3, 2, 2}}, v1::KERAS})
               .With({"size: [1, 2, 3]", {{1, 2, 1, 2, 1}}, v1::KERAS})
               .With({"size: 1", {{2, 1, 1, 2, 2}}, v1::KERAS})};
