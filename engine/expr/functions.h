@@ -13,6 +13,9 @@
 
 namespace strata::expr {
 
+// Whether a call is PyTorch's max(x, dim) or min(x, dim), which gives values and their places to an index or attribute.
+bool GivesPair(const Node& node);
+
 // A call with its arguments in the order of the function's parameters; null where one is left out.
 class Call {
  public:
@@ -28,6 +31,10 @@ class Call {
   const std::string& module() const { return node_.module; }
   // Whether it was written x.f(...).
   bool method() const { return node_.method; }
+  // Whether it is a function of keras.backend.
+  bool OfBackend() const { return module() == "K" || module() == "backend"; }
+  // Whether it is PyTorch's max(x, dim) or min(x, dim).
+  bool GivesPair() const { return e_.pytorch() && expr::GivesPair(node_); }
   // False for a parameter that the function does not have.
   bool has(size_t i) const { return i < arguments_.size() && arguments_[i] != nullptr && !arguments_[i]->is_none(); }
 
@@ -90,8 +97,6 @@ const Function* FindFunction(const std::string& name);
 const Object* FindConstant(const std::string& name);
 // Whether tensors have an attribute of this name.
 bool IsAttribute(const std::string& name);
-// Whether a call is PyTorch's max(x, dim) or min(x, dim), which gives values and their places to an index or attribute.
-bool GivesPair(const Node& node);
 // Every name of a function, sorted.
 std::vector<std::string> FunctionNames();
 

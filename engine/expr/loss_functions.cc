@@ -210,7 +210,7 @@ Result CallBinary(const Call& c) {
   const Value q = Min(Max(p.b, kEpsilon), 1 - kEpsilon);
   const Value v =
       logits ? p.b * (1 - t) + LogisticLoss(p.b) : -(t * Log(q + kEpsilon) + (1 - t) * Log(1 - q + kEpsilon));
-  return Object(c.module() == "K" || c.module() == "backend" ? v : LastMean(v));
+  return Object(c.OfBackend() ? v : LastMean(v));
 }
 Result CallCategorical(const Call& c) {
   STRATA_ASSIGN_OR_RETURN(const Pair p, Floats(c));

@@ -55,7 +55,7 @@ Result CallReduceMean(const Call& c) {
   return Object(Mean(r, r.x, r.keepdims));
 }
 Result CallMean(const Call& c) {
-  if (c.module() == "K" || c.module() == "backend") return CallReduceMean(c);
+  if (c.OfBackend()) return CallReduceMean(c);
   STRATA_ASSIGN_OR_RETURN(const Reduction r, ReductionOf(c, true));
   return Object(Mean(r, r.x, r.keepdims));
 }
@@ -81,6 +81,13 @@ Result CallStd(const Call& c) {
   return Object(Sqrt(v));
 }
 
+// The first element along `axis` that is the largest; the whole gradient goes to it.
+Value FirstLargest(Value x, Value by, int axis, bool keepdims) {
+  const Value place = Iota(x.graph, x.shape(), axis, DType::kI32);
+  const Value found = Equal(place, ExpandDims(ArgMax(by, axis), axis));
+  return ReduceSum(Select(found, x, Like(x, 0)), {axis}, keepdims);
+}
+
 template <Value (*F)(Value, std::vector<int64_t>, bool)>
 Result Extremum(const Call& c) {
   // Python's, of two numbers.
@@ -99,6 +106,9 @@ Result Extremum(const Call& c) {
   STRATA_ASSIGN_OR_RETURN(const Reduction r, ReductionOf(c, false));
   if (r.count == 0) return c.Error("must have an element, got ", Describe(Object(r.x)));
   if (r.x.dtype() == DType::kBool) return Object(Cast(F(Cast(r.x, DType::kI32), r.axes, r.keepdims), DType::kBool));
+  if (c.GivesPair() && r.axes.size() == 1 && IsFloat(r.x.dtype())) {
+    return Object(FirstLargest(r.x, F == ReduceMax ? r.x : -r.x, static_cast<int>(r.axes[0]), r.keepdims));
+  }
   return Object(F(r.x, r.axes, r.keepdims));
 }
 
@@ -249,7 +259,7 @@ Result Winner(const Call& c, bool largest) {
   STRATA_ASSIGN_OR_RETURN(Value x, c.Tensor(0));
   if (!IsFloat(x.dtype())) x = Cast(x, x.dtype() == DType::kI64 ? DType::kF64 : DType::kF32);
   // keras.backend's takes the last axis, TensorFlow's the first.
-  const bool backend = c.module() == "K" || c.module() == "backend";
+  const bool backend = c.OfBackend();
   const bool first = c.module() == "tf" || (c.module() == "math" && !c.evaluator().pytorch());
   if (!c.has(1) && !backend && !first) x = Reshape(x, {x.num_elements()});
   int axis = backend ? std::max(x.rank() - 1, 0) : 0;

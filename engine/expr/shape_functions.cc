@@ -61,8 +61,7 @@ Result CallReshape(const Call& c) {
 Result CallFlatten(const Call& c) {
   STRATA_ASSIGN_OR_RETURN(const Value x, c.Tensor(0));
   if (x.rank() == 0) return c.Error("x must have an axis, got ", Describe(Object(x)));
-  const bool whole =
-      c.module() == "K" || c.module() == "backend" || c.module() == "torch" || (c.method() && c.evaluator().pytorch());
+  const bool whole = c.OfBackend() || c.module() == "torch" || (c.method() && c.evaluator().pytorch());
   const bool all = whole && c.name() == "flatten";  // and not batch_flatten
   int first = all ? 0 : 1, last = std::max(x.rank() - 1, first);
   if (c.has(1)) {
