@@ -13,11 +13,10 @@ namespace {
 
 // 0 keeps the input's size.
 template <typename M>
-std::string AdaptiveText(const M& a) {
+std::string AdaptiveText(const v1::Layer& l, const M& a) {
   std::vector<std::string> sizes;
   for (int64_t v : a.output_size()) sizes.push_back(v == 0 ? "None" : absl::StrCat(v));
-  return absl::StrCat("output_size=",
-                      sizes.size() == 1 ? sizes[0] : absl::StrCat("(", absl::StrJoin(sizes, ", "), ")"));
+  return absl::StrCat("output_size=", NumberOrTuple(sizes, IsListed(l, "output_size")));
 }
 
 std::string UpsampleText(const v1::Upsample& a) {
@@ -52,10 +51,10 @@ std::string MovementArguments(const v1::Layer& l) {
   const google::protobuf::Message& attributes = l.GetReflection()->GetMessage(l, nn::KindOf(l));
   // Several kinds share these messages.
   if (const auto* a = google::protobuf::DynamicCastToGenerated<v1::AdaptiveAvgPool>(&attributes)) {
-    return AdaptiveText(*a);
+    return AdaptiveText(l, *a);
   }
   if (const auto* a = google::protobuf::DynamicCastToGenerated<v1::AdaptiveMaxPool>(&attributes)) {
-    return AdaptiveText(*a);
+    return AdaptiveText(l, *a);
   }
   if (const auto* a = google::protobuf::DynamicCastToGenerated<v1::PadCells>(&attributes)) return CellsText(*a, kind);
   if (const auto* a = google::protobuf::DynamicCastToGenerated<v1::ConstantPad>(&attributes)) {

@@ -1,12 +1,14 @@
 // Values as Python prints them, for print(net).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "strata/v1/model.pb.h"
 
 namespace strata {
 
@@ -20,10 +22,16 @@ std::string PythonTuple(const List& values) {
   return absl::StrCat("(", absl::StrJoin(values, ", "), values.size() == 1 ? ",)" : ")");
 }
 
-// One number, or one for each axis.
+// One number, or one for each axis; `listed` tells (2,) from 2.
 template <typename List>
-std::string NumberOrTuple(const List& values) {
-  return values.size() == 1 ? absl::StrCat(*values.begin()) : PythonTuple(values);
+std::string NumberOrTuple(const List& values, bool listed = false) {
+  return values.size() == 1 && !listed ? absl::StrCat(*values.begin()) : PythonTuple(values);
+}
+
+// Whether `field` of the layer was given as a list of one.
+inline bool IsListed(const v1::Layer& layer, const std::string& field) {
+  const auto& listed = layer.one_entry_lists();
+  return std::find(listed.begin(), listed.end(), field) != listed.end();
 }
 
 // One for each axis, even if one was given for all.

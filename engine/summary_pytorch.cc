@@ -49,14 +49,16 @@ std::string ConvText(const v1::Conv& a, int axes) {
 }
 
 template <typename M>
-std::string PoolText(const M& a) {
-  return absl::StrCat("kernel_size=", NumberOrTuple(a.pool_size()),
-                      ", stride=", NumberOrTuple(a.stride().empty() ? a.pool_size() : a.stride()),
-                      ", padding=", NumberOrTuple(a.padding().size().values()));
+std::string PoolText(const v1::Layer& l, const M& a) {
+  const bool size = IsListed(l, "pool_size");
+  return absl::StrCat(
+      "kernel_size=", NumberOrTuple(a.pool_size(), size), ", stride=",
+      a.stride().empty() ? NumberOrTuple(a.pool_size(), size) : NumberOrTuple(a.stride(), IsListed(l, "stride")),
+      ", padding=", NumberOrTuple(a.padding().size().values(), IsListed(l, "padding")));
 }
 
-std::string MaxPoolText(const v1::MaxPool& a) {
-  return absl::StrCat(PoolText(a), ", dilation=", NumberOrTuple(a.dilation()),
+std::string MaxPoolText(const v1::Layer& l, const v1::MaxPool& a) {
+  return absl::StrCat(PoolText(l, a), ", dilation=", NumberOrTuple(a.dilation(), IsListed(l, "dilation")),
                       ", ceil_mode=", PythonBool(a.ceil_mode()));
 }
 
@@ -152,17 +154,17 @@ std::string Arguments(const v1::Layer& l) {
     case v1::Layer::kConv3D:
       return ConvText(l.conv3d(), 3);
     case v1::Layer::kMaxPool1D:
-      return MaxPoolText(l.max_pool1d());
+      return MaxPoolText(l, l.max_pool1d());
     case v1::Layer::kMaxPool2D:
-      return MaxPoolText(l.max_pool2d());
+      return MaxPoolText(l, l.max_pool2d());
     case v1::Layer::kMaxPool3D:
-      return MaxPoolText(l.max_pool3d());
+      return MaxPoolText(l, l.max_pool3d());
     case v1::Layer::kAvgPool1D:
       return AvgPool1dText(l.avg_pool1d());
     case v1::Layer::kAvgPool2D:
-      return PoolText(l.avg_pool2d());
+      return PoolText(l, l.avg_pool2d());
     case v1::Layer::kAvgPool3D:
-      return PoolText(l.avg_pool3d());
+      return PoolText(l, l.avg_pool3d());
     case v1::Layer::kBatchNorm1D:
       return BatchNormText(l.batch_norm1d());
     case v1::Layer::kBatchNorm2D:

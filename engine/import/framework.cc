@@ -108,6 +108,18 @@ absl::Status SetCommon(v1::Dialect dialect, const std::string& path, const Json&
   return absl::OkStatus();
 }
 
+// Where str(module) or get_config() tells (2,) from 2: pooling along one axis, and attention's output_shape.
+void NoteOneEntryLists(v1::Dialect dialect, const FieldDescriptor* kind, const Json& config, v1::Layer* layer) {
+  const bool pool = absl::StartsWith(kind->name(), "max_pool1d") || absl::StartsWith(kind->name(), "adaptive_");
+  if (dialect == v1::PYTORCH ? !pool : !layer->has_keras_multi_head_attention()) return;
+  for (const auto& [name, value] : config.items()) {
+    if (!value.is_array() || value.size() != 1) continue;
+    if (const auto* field = nn::FindArgument(kind->message_type(), dialect, name); field != nullptr) {
+      layer->add_one_entry_lists(field->name());
+    }
+  }
+}
+
 // Keras' layer refuses what its function takes.
 absl::Status CheckReluLayer(const std::string& path, const v1::Relu& a) {
   for (const auto& [name, value] : {std::pair{"negative_slope", a.negative_slope()}, {"threshold", a.threshold()}}) {
@@ -144,6 +156,7 @@ absl::StatusOr<v1::Layer> LayerFrom(v1::Dialect dialect, const std::string& path
   if (dialect == v1::KERAS && !function) STRATA_RETURN_IF_ERROR(CheckKerasArguments(path, kind, config));
   STRATA_RETURN_IF_ERROR(SetArguments(
       {.dialect = dialect, .spatial_axes = nn::SpatialAxes(kind->name()), .layer = true}, path, config, attributes));
+  NoteOneEntryLists(dialect, kind, config, &layer);
   STRATA_RETURN_IF_ERROR(CheckWhole(dialect, path, kind, layer));
   if (!function && layer.has_relu()) STRATA_RETURN_IF_ERROR(CheckReluLayer(path, layer.relu()));
   STRATA_RETURN_IF_ERROR(SetCommon(dialect, path, json, config, &layer));

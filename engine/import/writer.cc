@@ -211,6 +211,13 @@ absl::StatusOr<Json> WriteLayer(v1::Dialect dialect, const v1::Layer& layer) {
     return absl::UnimplementedError(absl::StrCat(kind->name(), ": torch.nn has no such class"));
   } else {
     STRATA_ASSIGN_OR_RETURN(config, WriteConfig(dialect, kind, message));
+    for (const std::string& name : layer.one_entry_lists()) {
+      const FieldDescriptor* field = message.GetDescriptor()->FindFieldByName(name);
+      if (field == nullptr) continue;
+      const std::string argument = nn::ArgumentName(field, dialect);
+      if (const Json& value = Member(config, argument.c_str()); value.is_number())
+        config[argument] = Json::array({value});
+    }
   }
   if (dialect == v1::PYTORCH) {
     if (layer.inplace()) config["inplace"] = true;

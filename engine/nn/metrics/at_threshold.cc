@@ -30,7 +30,7 @@ MetricTerms Build(Scope& s, const M& a, double reached, Rate constrained, Rate b
   p = Broadcast(p, shape);
   const Value weight = args.weight ? SpreadWeight(s, args.weight, shape) : Value{};
   if (!s.ok()) return {};
-  CurveOptions options;
+  CurveOptions options{.zero_counts = false};
   const int64_t n = a.num_thresholds();
   for (int64_t i = 0; i < n; ++i) options.thresholds.push_back(static_cast<double>(i) / static_cast<double>(n - 1));
   if (n == 1) options.thresholds = {0.5};

@@ -65,7 +65,9 @@ Positives PositivesOf(Scope& s, const MetricArgs& args, const PositiveOptions& o
 std::vector<Value> CurveCounts(Graph* g, Value target, Value prediction, Value weight, const CurveOptions& options) {
   const int64_t n = static_cast<int64_t>(options.thresholds.size());
   std::vector<double> numbers = options.thresholds;
-  for (size_t i = 0; i < numbers.size() && options.even; ++i) numbers[i] = i == 0 ? -1 : static_cast<double>(i);
+  for (size_t i = 0; i < numbers.size() && options.even; ++i) {
+    numbers[i] = i == 0 && options.zero_counts ? -1 : static_cast<double>(i);
+  }
   const Value thresholds = Constant(g, Tensor::Of(DType::kF32, {1, 1, n}, numbers));
   // [N, labels, thresholds], where elements without labels of their own are all samples.
   const auto spread = [&](Value v) { return Reshape(AsFloat(v), {-1, options.labels, 1}); };

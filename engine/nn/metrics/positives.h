@@ -26,8 +26,9 @@ bool TakeLabel(Scope& s, std::optional<int64_t> class_id, Value* target, Value* 
 struct CurveOptions {
   std::vector<double> thresholds;
   // Thresholds are evenly spread from 0 to 1: compared on the scale of their numbers, as Keras sorts into buckets.
-  // Everything is above the first.
   bool even = true;
+  // Everything, 0 too, is above the first of them.
+  bool zero_counts = true;
   int64_t labels = 1;  // columns that are counted apart
 };
 // `weight`: of each element, or empty.
