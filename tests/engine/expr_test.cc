@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "absl/strings/str_cat.h"
+#include "engine/autodiff/gradients.h"
 #include "engine/expr/evaluate.h"
 #include "engine/expr/functions.h"
 #include "engine/expr/parser.h"
@@ -209,6 +210,31 @@ TEST(Expr, TensorsFollowNumPy) {
       {"cast(x, tf.int32), epsilon(), std(v, unbiased=True)", "i32[2, 3] 0 1 2 3 4 5; 1e-07; f32[] 1"},
   };
   ExpectTexts(kRows);
+}
+
+// Of equal elements PyTorch's max(x, dim) has the first, amax and Keras' all of them.
+TEST(Expr, GradientsOfEqualExtrema) {
+  const auto gradient = [](bool pytorch, const char* source) {
+    Graph g;
+    Environment environment;
+    environment.pytorch = pytorch;
+    const Value x = g.AddInput("x", DType::kF32, {2, 3});
+    environment.names["x"] = x;
+    Evaluator evaluator(&g, environment);
+    const auto results = evaluator.Run(*Parse(source));
+    EXPECT_TRUE(results.ok()) << results.status();
+    const Value d = Gradients(SumAll(*results->at(0).tensor()), std::span(&x, 1))[0];
+    g.MarkOutput("dx", d);
+    EXPECT_TRUE(g.ok()) << g.status();
+    const RefTensor input[] = {{{2, 3}, {1, 4, 4, 2, 2, 2}}};
+    return EvaluateReference(g, input)[0].data;
+  };
+  using Row = std::vector<double>;
+  const double third = 1.0 / 3;
+  EXPECT_EQ(gradient(true, "max(x, dim=1)[0]"), (Row{0, 1, 0, 1, 0, 0}));
+  EXPECT_EQ(gradient(true, "x.min(1).values"), (Row{1, 0, 0, 1, 0, 0}));
+  EXPECT_EQ(gradient(true, "amax(x, dim=1)"), (Row{0, 0.5, 0.5, third, third, third}));
+  EXPECT_EQ(gradient(false, "tf.reduce_max(x, axis=1)"), (Row{0, 0.5, 0.5, third, third, third}));
 }
 
 TEST(Expr, TypesAreKept) {
