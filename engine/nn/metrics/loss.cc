@@ -3,6 +3,7 @@
 
 #include "engine/nn/metrics/mean.h"
 #include "engine/nn/schema.h"
+#include "engine/ops/ops.h"
 
 namespace strata::nn {
 namespace {
@@ -20,7 +21,11 @@ MetricTerms MeanOfLoss(Scope& s, const v1::Loss& loss, const MetricArgs& given) 
 MetricTerms Build(Scope& s, const v1::Metric& m, const MetricArgs& args) { return MeanOfLoss(s, m.loss(), args); }
 
 MetricTerms BuildCrossentropy(Scope& s, const v1::Metric&, const MetricArgs& args) {
-  const Value t = args.target, p = args.prediction;
+  const Value p = args.prediction;
+  MetricArgs lined_up = args;
+  // As compile() does.
+  if (args.target.rank() == 1 && p.rank() == 2) lined_up.target = ExpandDims(args.target, -1);
+  const Value t = lined_up.target;
   v1::Loss loss;
   if (p.rank() < 1 || p.dim(-1) == 1) {
     loss.mutable_binary_crossentropy();
@@ -33,7 +38,7 @@ MetricTerms BuildCrossentropy(Scope& s, const v1::Metric&, const MetricArgs& arg
     s.Fail(std::string(filled.message()));
     return {};
   }
-  return MeanOfLoss(s, loss, args);
+  return MeanOfLoss(s, loss, lined_up);
 }
 
 }  // namespace
