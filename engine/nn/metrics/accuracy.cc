@@ -46,8 +46,7 @@ MetricTerms ByShape(Scope& s, Value t, Value p, Value weight) {
   return OneHotTargets(s, t, p, weight);
 }
 
-MetricTerms BuildAccuracy(Scope& s, const v1::Metric& m, const MetricArgs& args) {
-  const v1::Accuracy& a = m.accuracy();
+MetricTerms BuildAccuracy(Scope& s, const v1::Accuracy& a, const MetricArgs& args) {
   const Value t = args.target, p = args.prediction;
   std::optional<int64_t> ignore;
   if (a.has_ignore_index()) ignore = a.ignore_index();
@@ -64,31 +63,30 @@ MetricTerms BuildAccuracy(Scope& s, const v1::Metric& m, const MetricArgs& args)
           }};
 }
 
-MetricTerms BuildExact(Scope& s, const v1::Metric&, const MetricArgs& args) {
+MetricTerms BuildExact(Scope& s, const v1::ExactAccuracy&, const MetricArgs& args) {
   Value t = args.target, p = args.prediction;
   Squeeze(&t, &p);
   if (!CheckFit(s, t, p)) return {};
   return MeanOf(s, AsFloat(Equal(AsFloat(t), AsFloat(p))), args.weight);
 }
 
-MetricTerms BuildBinary(Scope& s, const v1::Metric& m, const MetricArgs& args) {
-  return Binary(s, m.binary_accuracy().threshold(), args.target, args.prediction, args.weight);
+MetricTerms BuildBinary(Scope& s, const v1::BinaryAccuracy& a, const MetricArgs& args) {
+  return Binary(s, a.threshold(), args.target, args.prediction, args.weight);
 }
-MetricTerms BuildCategorical(Scope& s, const v1::Metric&, const MetricArgs& args) {
+MetricTerms BuildCategorical(Scope& s, const v1::CategoricalAccuracy&, const MetricArgs& args) {
   return OneHotTargets(s, args.target, args.prediction, args.weight);
 }
-MetricTerms BuildSparse(Scope& s, const v1::Metric&, const MetricArgs& args) {
+MetricTerms BuildSparse(Scope& s, const v1::SparseCategoricalAccuracy&, const MetricArgs& args) {
   return Sparse(s, args.target, args.prediction, args.weight);
 }
 
 }  // namespace
 
 std::vector<MetricComponent> AccuracyMetrics() {
-  return {{"accuracy", &BuildAccuracy},
-          {"binary_accuracy", &BuildBinary},
-          {"categorical_accuracy", &BuildCategorical},
-          {"exact_accuracy", &BuildExact},
-          {"sparse_categorical_accuracy", &BuildSparse}};
+  return {Metric<v1::Accuracy>("accuracy", &BuildAccuracy), Metric<v1::BinaryAccuracy>("binary_accuracy", &BuildBinary),
+          Metric<v1::CategoricalAccuracy>("categorical_accuracy", &BuildCategorical),
+          Metric<v1::ExactAccuracy>("exact_accuracy", &BuildExact),
+          Metric<v1::SparseCategoricalAccuracy>("sparse_categorical_accuracy", &BuildSparse)};
 }
 
 }  // namespace strata::nn

@@ -52,30 +52,26 @@ MetricTerms Build(Scope& s, const M& a, double reached, Rate constrained, Rate b
           }};
 }
 
-MetricTerms BuildSensitivity(Scope& s, const v1::Metric& m, const MetricArgs& args) {
-  const auto& a = m.sensitivity_at_specificity();
+MetricTerms BuildSensitivity(Scope& s, const v1::SensitivityAtSpecificity& a, const MetricArgs& args) {
   return Build(s, a, a.specificity(), &Counts::specificity, &Counts::sensitivity, args);
 }
-MetricTerms BuildSpecificity(Scope& s, const v1::Metric& m, const MetricArgs& args) {
-  const auto& a = m.specificity_at_sensitivity();
+MetricTerms BuildSpecificity(Scope& s, const v1::SpecificityAtSensitivity& a, const MetricArgs& args) {
   return Build(s, a, a.sensitivity(), &Counts::sensitivity, &Counts::specificity, args);
 }
-MetricTerms BuildPrecision(Scope& s, const v1::Metric& m, const MetricArgs& args) {
-  const auto& a = m.precision_at_recall();
+MetricTerms BuildPrecision(Scope& s, const v1::PrecisionAtRecall& a, const MetricArgs& args) {
   return Build(s, a, a.recall(), &Counts::sensitivity, &Counts::precision, args);
 }
-MetricTerms BuildRecall(Scope& s, const v1::Metric& m, const MetricArgs& args) {
-  const auto& a = m.recall_at_precision();
+MetricTerms BuildRecall(Scope& s, const v1::RecallAtPrecision& a, const MetricArgs& args) {
   return Build(s, a, a.precision(), &Counts::precision, &Counts::sensitivity, args);
 }
 
 }  // namespace
 
 std::vector<MetricComponent> AtThresholdMetrics() {
-  return {{"sensitivity_at_specificity", &BuildSensitivity},
-          {"specificity_at_sensitivity", &BuildSpecificity},
-          {"precision_at_recall", &BuildPrecision},
-          {"recall_at_precision", &BuildRecall}};
+  return {Metric<v1::SensitivityAtSpecificity>("sensitivity_at_specificity", &BuildSensitivity),
+          Metric<v1::SpecificityAtSensitivity>("specificity_at_sensitivity", &BuildSpecificity),
+          Metric<v1::PrecisionAtRecall>("precision_at_recall", &BuildPrecision),
+          Metric<v1::RecallAtPrecision>("recall_at_precision", &BuildRecall)};
 }
 
 }  // namespace strata::nn

@@ -153,8 +153,7 @@ bool CheckLabels(Scope& s, const v1::Auc& a, Value prediction) {
   return true;
 }
 
-MetricTerms Build(Scope& s, const v1::Metric& m, const MetricArgs& args) {
-  const v1::Auc& a = m.auc();
+MetricTerms Build(Scope& s, const v1::Auc& a, const MetricArgs& args) {
   const Value target = args.target, prediction = args.prediction;
   if (target.num_elements() != prediction.num_elements()) {
     s.Fail(absl::StrCat("target|y_true|y_pred: shapes must fit, got ", ShapeString(target.shape()), " and ",
@@ -171,6 +170,6 @@ MetricTerms Build(Scope& s, const v1::Metric& m, const MetricArgs& args) {
 
 }  // namespace
 
-std::vector<MetricComponent> AucMetrics() { return {{"auc", &Build}}; }
+std::vector<MetricComponent> AucMetrics() { return {Metric<v1::Auc>("auc", &Build)}; }
 
 }  // namespace strata::nn

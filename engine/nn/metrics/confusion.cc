@@ -15,26 +15,26 @@ MetricTerms Count(Scope& s, double threshold, const MetricArgs& args, bool truth
   return {{SumAll(t * g * p.weight)}, &First};
 }
 
-MetricTerms BuildTruePositives(Scope& s, const v1::Metric& m, const MetricArgs& args) {
-  return Count(s, m.true_positives().threshold(), args, true, true);
+MetricTerms BuildTruePositives(Scope& s, const v1::TruePositives& a, const MetricArgs& args) {
+  return Count(s, a.threshold(), args, true, true);
 }
-MetricTerms BuildTrueNegatives(Scope& s, const v1::Metric& m, const MetricArgs& args) {
-  return Count(s, m.true_negatives().threshold(), args, false, false);
+MetricTerms BuildTrueNegatives(Scope& s, const v1::TrueNegatives& a, const MetricArgs& args) {
+  return Count(s, a.threshold(), args, false, false);
 }
-MetricTerms BuildFalsePositives(Scope& s, const v1::Metric& m, const MetricArgs& args) {
-  return Count(s, m.false_positives().threshold(), args, false, true);
+MetricTerms BuildFalsePositives(Scope& s, const v1::FalsePositives& a, const MetricArgs& args) {
+  return Count(s, a.threshold(), args, false, true);
 }
-MetricTerms BuildFalseNegatives(Scope& s, const v1::Metric& m, const MetricArgs& args) {
-  return Count(s, m.false_negatives().threshold(), args, true, false);
+MetricTerms BuildFalseNegatives(Scope& s, const v1::FalseNegatives& a, const MetricArgs& args) {
+  return Count(s, a.threshold(), args, true, false);
 }
 
 }  // namespace
 
 std::vector<MetricComponent> ConfusionMetrics() {
-  return {{"true_positives", &BuildTruePositives},
-          {"true_negatives", &BuildTrueNegatives},
-          {"false_positives", &BuildFalsePositives},
-          {"false_negatives", &BuildFalseNegatives}};
+  return {Metric<v1::TruePositives>("true_positives", &BuildTruePositives),
+          Metric<v1::TrueNegatives>("true_negatives", &BuildTrueNegatives),
+          Metric<v1::FalsePositives>("false_positives", &BuildFalsePositives),
+          Metric<v1::FalseNegatives>("false_negatives", &BuildFalseNegatives)};
 }
 
 }  // namespace strata::nn

@@ -6,11 +6,11 @@
 namespace strata::nn {
 namespace {
 
-MetricTerms Build(Scope& s, const v1::Metric& m, const MetricArgs& args) {
+MetricTerms Build(Scope& s, const v1::CosineSimilarityMetric& a, const MetricArgs& args) {
   Value t = args.target, p = args.prediction;
   Squeeze(&t, &p);
   if (!CheckFit(s, t, p)) return {};
-  const int64_t axis = m.cosine_similarity().axis();
+  const int64_t axis = a.axis();
   if (axis < -p.rank() || axis >= p.rank()) {
     s.Fail(absl::StrCat("axis: must name one of ", p.rank(), " axes, got ", axis));
     return {};
@@ -21,6 +21,8 @@ MetricTerms Build(Scope& s, const v1::Metric& m, const MetricArgs& args) {
 
 }  // namespace
 
-std::vector<MetricComponent> CosineSimilarityMetrics() { return {{"cosine_similarity", &Build}}; }
+std::vector<MetricComponent> CosineSimilarityMetrics() {
+  return {Metric<v1::CosineSimilarityMetric>("cosine_similarity", &Build)};
+}
 
 }  // namespace strata::nn

@@ -7,8 +7,7 @@
 namespace strata::nn {
 namespace {
 
-MetricTerms Build(Scope& s, const v1::Metric& m, const MetricArgs& args) {
-  const v1::CustomMetric& use = m.custom();
+MetricTerms Build(Scope& s, const v1::CustomMetric& use, const MetricArgs& args) {
   const v1::CustomComponent& d = use.definition();
   Scope named = s.Enter(d.name(), d.name(), true, std::nullopt);
   std::vector<Value> values = BuildCustomValues(named, d, use.hyperparameters(), args.target, args.prediction, {});
@@ -29,6 +28,6 @@ MetricTerms Build(Scope& s, const v1::Metric& m, const MetricArgs& args) {
 
 }  // namespace
 
-std::vector<MetricComponent> CustomMetrics() { return {{"custom", &Build}}; }
+std::vector<MetricComponent> CustomMetrics() { return {Metric<v1::CustomMetric>("custom", &Build)}; }
 
 }  // namespace strata::nn

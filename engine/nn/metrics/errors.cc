@@ -21,16 +21,16 @@ MetricTerms MeanOfRows(Scope& s, Value values, Value weight) {
   return MeanOf(s, values.rank() > 1 ? ReduceMean(values, {-1}) : values, weight);
 }
 
-MetricTerms BuildSquared(Scope& s, const v1::Metric&, const MetricArgs& args) {
+MetricTerms BuildSquared(Scope& s, const v1::MeanSquaredErrorMetric&, const MetricArgs& args) {
   const Value d = Difference(s, args);
   return d ? MeanOfRows(s, Square(d), args.weight) : MetricTerms{};
 }
-MetricTerms BuildAbsolute(Scope& s, const v1::Metric&, const MetricArgs& args) {
+MetricTerms BuildAbsolute(Scope& s, const v1::MeanAbsoluteErrorMetric&, const MetricArgs& args) {
   const Value d = Difference(s, args);
   return d ? MeanOfRows(s, Abs(d), args.weight) : MetricTerms{};
 }
 // Over all elements at once.
-MetricTerms BuildRoot(Scope& s, const v1::Metric&, const MetricArgs& args) {
+MetricTerms BuildRoot(Scope& s, const v1::RootMeanSquaredErrorMetric&, const MetricArgs& args) {
   const Value d = Difference(s, args);
   if (!d) return {};
   MetricTerms terms = MeanOf(s, Square(d), args.weight);
@@ -41,9 +41,9 @@ MetricTerms BuildRoot(Scope& s, const v1::Metric&, const MetricArgs& args) {
 }  // namespace
 
 std::vector<MetricComponent> ErrorMetrics() {
-  return {{"mean_squared_error", &BuildSquared},
-          {"mean_absolute_error", &BuildAbsolute},
-          {"root_mean_squared_error", &BuildRoot}};
+  return {Metric<v1::MeanSquaredErrorMetric>("mean_squared_error", &BuildSquared),
+          Metric<v1::MeanAbsoluteErrorMetric>("mean_absolute_error", &BuildAbsolute),
+          Metric<v1::RootMeanSquaredErrorMetric>("root_mean_squared_error", &BuildRoot)};
 }
 
 }  // namespace strata::nn

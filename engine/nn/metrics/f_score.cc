@@ -47,13 +47,15 @@ MetricTerms Build(Scope& s, const M& a, double beta, const MetricArgs& args) {
           }};
 }
 
-MetricTerms BuildFBeta(Scope& s, const v1::Metric& m, const MetricArgs& args) {
-  return Build(s, m.fbeta_score(), m.fbeta_score().beta(), args);
+MetricTerms BuildFBeta(Scope& s, const v1::FBetaScore& a, const MetricArgs& args) {
+  return Build(s, a, a.beta(), args);
 }
-MetricTerms BuildF1(Scope& s, const v1::Metric& m, const MetricArgs& args) { return Build(s, m.f1_score(), 1, args); }
+MetricTerms BuildF1(Scope& s, const v1::F1Score& a, const MetricArgs& args) { return Build(s, a, 1, args); }
 
 }  // namespace
 
-std::vector<MetricComponent> FScoreMetrics() { return {{"fbeta_score", &BuildFBeta}, {"f1_score", &BuildF1}}; }
+std::vector<MetricComponent> FScoreMetrics() {
+  return {Metric<v1::FBetaScore>("fbeta_score", &BuildFBeta), Metric<v1::F1Score>("f1_score", &BuildF1)};
+}
 
 }  // namespace strata::nn

@@ -16,8 +16,7 @@ Value Indices(Scope& s, const char* name, Value v, bool sparse, int64_t axis) {
   return Cast(ArgMax(v, static_cast<int>(axis)), DType::kI64);
 }
 
-MetricTerms Build(Scope& s, const v1::Metric& m, const MetricArgs& args) {
-  const v1::MeanIou& a = m.mean_iou();
+MetricTerms Build(Scope& s, const v1::MeanIou& a, const MetricArgs& args) {
   MetricArgs indices = args;
   indices.target = Indices(s, "y_true", args.target, a.sparse_y_true(), a.axis());
   indices.prediction = Indices(s, "y_pred", args.prediction, a.sparse_y_pred(), a.axis());
@@ -40,6 +39,6 @@ MetricTerms Build(Scope& s, const v1::Metric& m, const MetricArgs& args) {
 
 }  // namespace
 
-std::vector<MetricComponent> IouMetrics() { return {{"mean_iou", &Build}}; }
+std::vector<MetricComponent> IouMetrics() { return {Metric<v1::MeanIou>("mean_iou", &Build)}; }
 
 }  // namespace strata::nn

@@ -18,9 +18,9 @@ MetricTerms MeanOfLoss(Scope& s, const v1::Loss& loss, const MetricArgs& given) 
   return MeanOf(s, BuildLoss(s, function, args), given.weight);
 }
 
-MetricTerms Build(Scope& s, const v1::Metric& m, const MetricArgs& args) { return MeanOfLoss(s, m.loss(), args); }
+MetricTerms Build(Scope& s, const v1::Loss& a, const MetricArgs& args) { return MeanOfLoss(s, a, args); }
 
-MetricTerms BuildCrossentropy(Scope& s, const v1::Metric&, const MetricArgs& args) {
+MetricTerms BuildCrossentropy(Scope& s, const v1::CrossentropyMetric&, const MetricArgs& args) {
   const Value p = args.prediction;
   MetricArgs lined_up = args;
   // As compile() does.
@@ -43,6 +43,8 @@ MetricTerms BuildCrossentropy(Scope& s, const v1::Metric&, const MetricArgs& arg
 
 }  // namespace
 
-std::vector<MetricComponent> LossMetrics() { return {{"crossentropy", &BuildCrossentropy}, {"loss", &Build}}; }
+std::vector<MetricComponent> LossMetrics() {
+  return {Metric<v1::CrossentropyMetric>("crossentropy", &BuildCrossentropy), Metric<v1::Loss>("loss", &Build)};
+}
 
 }  // namespace strata::nn

@@ -1,6 +1,7 @@
 // The list of metrics. A new metric is one file and one line here.
 #include "engine/nn/metrics/metric.h"
 
+#include "engine/base/status.h"
 #include "engine/nn/schema.h"
 
 namespace strata::nn {
@@ -30,6 +31,12 @@ const std::vector<MetricComponent>& Metrics() {
     return all;
   }();
   return list;
+}
+
+const google::protobuf::Message& AttributesOf(const v1::Metric& metric) {
+  const auto* kind = KindOf(metric);
+  STRATA_CHECK(kind != nullptr);
+  return metric.GetReflection()->GetMessage(metric, kind);
 }
 
 MetricTerms BuildMetric(Scope& s, const v1::Metric& metric, const MetricArgs& args) {

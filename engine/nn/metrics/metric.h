@@ -29,8 +29,20 @@ struct MetricArgs {
 // A metric as the catalog holds it; `name` is the member of Metric.kind.
 struct MetricComponent {
   std::string name;
-  MetricTerms (*build)(Scope& s, const v1::Metric& metric, const MetricArgs& args);
+  std::function<MetricTerms(Scope& s, const v1::Metric& metric, const MetricArgs& args)> build;
 };
+
+// The attributes of a metric, whose kind must be set.
+const google::protobuf::Message& AttributesOf(const v1::Metric& metric);
+
+// A metric whose attributes are message M at member `name` of Metric.kind.
+template <typename M>
+MetricComponent Metric(const std::string& name, MetricTerms (*build)(Scope&, const M&, const MetricArgs&)) {
+  return {name, [build](Scope& s, const v1::Metric& metric, const MetricArgs& args) {
+            return build(s, static_cast<const M&>(AttributesOf(metric)), args);
+          }};
+}
+
 const std::vector<MetricComponent>& Metrics();
 
 // Shapes that do not fit fail the scope. The metric is resolved by shapes where the framework does so.

@@ -38,15 +38,17 @@ MetricTerms Build(Scope& s, const M& a, const MetricArgs& args, Score score) {
           }};
 }
 
-MetricTerms BuildPrecision(Scope& s, const v1::Metric& m, const MetricArgs& args) {
-  return Build(s, m.precision(), args, &ClassCounts::precision);
+MetricTerms BuildPrecision(Scope& s, const v1::Precision& a, const MetricArgs& args) {
+  return Build(s, a, args, &ClassCounts::precision);
 }
-MetricTerms BuildRecall(Scope& s, const v1::Metric& m, const MetricArgs& args) {
-  return Build(s, m.recall(), args, &ClassCounts::recall);
+MetricTerms BuildRecall(Scope& s, const v1::Recall& a, const MetricArgs& args) {
+  return Build(s, a, args, &ClassCounts::recall);
 }
 
 }  // namespace
 
-std::vector<MetricComponent> PrecisionMetrics() { return {{"precision", &BuildPrecision}, {"recall", &BuildRecall}}; }
+std::vector<MetricComponent> PrecisionMetrics() {
+  return {Metric<v1::Precision>("precision", &BuildPrecision), Metric<v1::Recall>("recall", &BuildRecall)};
+}
 
 }  // namespace strata::nn

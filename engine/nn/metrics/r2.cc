@@ -20,7 +20,7 @@ double Score(std::span<const double> sums, bool by_variance) {
   return Divide(sum, weights);
 }
 
-MetricTerms Build(Scope& s, const v1::Metric& m, const MetricArgs& args) {
+MetricTerms Build(Scope& s, const v1::R2Score& a, const MetricArgs& args) {
   Value t = args.target, p = args.prediction;
   Squeeze(&t, &p);
   if (t.shape() != p.shape() || t.rank() < 1 || t.rank() > 2) {
@@ -33,13 +33,13 @@ MetricTerms Build(Scope& s, const v1::Metric& m, const MetricArgs& args) {
   if (!s.ok()) return {};
   const auto sum = [&](Value v) { return ReduceSum(v * w, {0}); };
   const Value count = SumAll(args.weight ? AsFloat(args.weight) : Full(s.graph(), 1, {t.dim(0)}));
-  const bool by_variance = m.r2_score().multioutput() != "uniform_average";
+  const bool by_variance = a.multioutput() != "uniform_average";
   return {{sum(t), sum(Square(t)), sum(Square(t - AsFloat(p))), count},
           [by_variance](std::span<const double> sums) { return Score(sums, by_variance); }};
 }
 
 }  // namespace
 
-std::vector<MetricComponent> R2Metrics() { return {{"r2_score", &Build}}; }
+std::vector<MetricComponent> R2Metrics() { return {Metric<v1::R2Score>("r2_score", &Build)}; }
 
 }  // namespace strata::nn

@@ -12,23 +12,24 @@ MetricTerms OfClass(Scope& s, int64_t k, Value labels, const MetricArgs& args) {
   return MeanOf(s, AsFloat(Less(larger, Like(larger, static_cast<double>(k)))), args.weight);
 }
 
-MetricTerms BuildOneHot(Scope& s, const v1::Metric& m, const MetricArgs& args) {
+MetricTerms BuildOneHot(Scope& s, const v1::TopKCategoricalAccuracy& a, const MetricArgs& args) {
   if (!CheckFit(s, args.target, args.prediction)) return {};
-  return OfClass(s, m.top_k_categorical_accuracy().k(), ArgMax(args.target, -1), args);
+  return OfClass(s, a.k(), ArgMax(args.target, -1), args);
 }
 
-MetricTerms BuildSparse(Scope& s, const v1::Metric& m, const MetricArgs& args) {
+MetricTerms BuildSparse(Scope& s, const v1::SparseTopKCategoricalAccuracy& a, const MetricArgs& args) {
   const Value p = args.prediction;
   Value t = args.target;
   if (t.rank() == p.rank() && t.dim(-1) == 1) t = strata::Squeeze(t, -1);
   if (!CheckFit(s, t, ReduceMax(p, {-1}))) return {};
-  return OfClass(s, m.sparse_top_k_categorical_accuracy().k(), Cast(t, DType::kI32), args);
+  return OfClass(s, a.k(), Cast(t, DType::kI32), args);
 }
 
 }  // namespace
 
 std::vector<MetricComponent> TopKMetrics() {
-  return {{"top_k_categorical_accuracy", &BuildOneHot}, {"sparse_top_k_categorical_accuracy", &BuildSparse}};
+  return {Metric<v1::TopKCategoricalAccuracy>("top_k_categorical_accuracy", &BuildOneHot),
+          Metric<v1::SparseTopKCategoricalAccuracy>("sparse_top_k_categorical_accuracy", &BuildSparse)};
 }
 
 }  // namespace strata::nn
