@@ -46,14 +46,34 @@ std::string Connection(const v1::Model& model, const v1::Edge& edge) {
   return absl::StrCat("'", edge.call(), "[0][0]'");
 }
 
-// The shape of a layer's output, or of each of its outputs; calls that do not agree are "multiple".
-std::string ShapeText(const SummaryTable& t, const SummaryRow& row) {
-  for (const SummaryRow& other : t.rows) {
-    if (other.layer == row.layer && other.outputs != row.outputs) return "multiple";
+// What a model's outputs are by its own declaration.
+std::vector<Shape> DeclaredOutputs(const SummaryTable& t) {
+  std::vector<Shape> shapes;
+  for (const v1::Output& output : t.model.outputs()) {
+    for (const PortSpec& in : t.inputs) {
+      if (in.name == output.edge().call()) shapes.push_back(in.shape);
+    }
+    for (const SummaryRow& row : t.rows) {
+      if (row.call->name() == output.edge().call()) shapes.push_back(row.outputs[output.edge().output()]);
+    }
   }
-  if (row.outputs.size() == 1) return TupleText(row.outputs[0]);
+  return shapes;
+}
+
+// The shape of a layer's output, or of each of its outputs; calls that do not agree are "multiple". A model has its own
+// shapes, whatever it is called with.
+absl::StatusOr<std::string> ShapeText(const SummaryTable& t, const SummaryRow& row) {
+  std::vector<Shape> outputs = row.outputs;
+  if (row.layer->has_model()) {
+    STRATA_ASSIGN_OR_RETURN(const SummaryTable inner, MakeTable(Inner(t, row)));
+    outputs = DeclaredOutputs(inner);
+  }
+  for (const SummaryRow& other : t.rows) {
+    if (other.layer == row.layer && !row.layer->has_model() && other.outputs != row.outputs) return "multiple";
+  }
+  if (outputs.size() == 1) return TupleText(outputs[0]);
   const auto tuple = [](std::string* s, const Shape& o) { absl::StrAppend(s, TupleText(o)); };
-  const std::string shapes = absl::StrJoin(row.outputs, ", ", tuple);
+  const std::string shapes = absl::StrJoin(outputs, ", ", tuple);
   // Attentions return their scores in a tuple, recurrent layers and models a list.
   const bool attention =
       row.layer->has_attention() || row.layer->has_additive_attention() || row.layer->has_keras_multi_head_attention();
@@ -174,7 +194,8 @@ class Printer {
       } else {
         const SummaryRow& row = *first.at(t.model.layers(place - inputs).name());
         const bool own = trainable && IsTrainable(*row.layer);
-        AppendFields(absl::StrCat(row.layer->name(), " (", ClassName(*row.layer, v1::KERAS), ")"), ShapeText(t, row),
+        STRATA_ASSIGN_OR_RETURN(std::string shape, ShapeText(t, row));
+        AppendFields(absl::StrCat(row.layer->name(), " (", ClassName(*row.layer, v1::KERAS), ")"), std::move(shape),
                      row.num_parameters, level == 0 ? Connections(t.model, *row.layer) : "[]", own, level);
         if (options_.expand_nested && row.layer->has_model()) {
           STRATA_ASSIGN_OR_RETURN(const SummaryTable inner, MakeTable(Inner(t, row)));

@@ -1,5 +1,6 @@
 // The order in which Keras lists the inputs and layers of a functional model: those furthest from the outputs first,
-// and of equally far ones those that a walk back from the outputs meets first.
+// and of equally far ones those that a walk back from the outputs meets first. Inputs that no output needs come before
+// the other rows at the end.
 #include <algorithm>
 #include <map>
 #include <set>
@@ -23,7 +24,9 @@ class Order {
     for (const v1::Output& output : model_.outputs()) Visit(output.edge().call());
     // Calls that no output needs stand where they are.
     for (const v1::Call& call : model_.calls()) Visit(call.name());
+    const size_t num_met = met_.size();
     for (const v1::Input& input : model_.inputs()) Visit(input.name());
+    std::rotate(met_.begin(), met_.begin() + static_cast<std::ptrdiff_t>(num_met), met_.end());
     // A node is further than those that read it, and a layer as far as its furthest call.
     for (auto it = finished_.rbegin(); it != finished_.rend(); ++it) {
       const int place = PlaceOf(*it);

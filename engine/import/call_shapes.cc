@@ -1,6 +1,7 @@
 #include "engine/import/call_shapes.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "engine/base/status.h"
 #include "engine/features.h"
@@ -45,6 +46,21 @@ void MarkMoved(const std::vector<Shape>& other, std::vector<Shape>* shapes) {
   }
 }
 
+void MarkMoved(const std::vector<CallShapes>& other, std::vector<CallShapes>* calls) {
+  for (size_t i = 0; i < calls->size(); ++i) {
+    MarkMoved(other[i].args, &(*calls)[i].args);
+    MarkMoved(other[i].outputs, &(*calls)[i].outputs);
+  }
+}
+
+bool IsKnown(int64_t size) { return size >= 0; }
+
+// Layers that join their inputs element by element.
+bool IsElementwiseMerge(const v1::Layer& layer) {
+  return layer.has_add() || layer.has_subtract() || layer.has_multiply() || layer.has_average() ||
+         layer.has_maximum() || layer.has_minimum();
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<CallShapes>> InferCallShapes(const v1::Model& given,
@@ -59,25 +75,34 @@ absl::StatusOr<std::vector<CallShapes>> InferCallShapes(const v1::Model& given,
                                    [&](const v1::Input& other) { return other.name() == input.name(); });
     inputs.push_back(same == given.inputs().end() ? Shape{-1, -1} : given_inputs[same - given.inputs().begin()]);
   }
-  // Unknown sizes need a value that the model's windows fit into, or that others broadcast against.
-  constexpr int64_t kSizes[] = {32, 7, 224, 1};
+  // Unknown sizes need a value that the model's windows fit into, that others broadcast against, or a known size.
+  std::vector<int64_t> sizes{32, 7, 224, 1};
+  for (const Shape& shape : inputs) std::copy_if(shape.begin(), shape.end(), std::back_inserter(sizes), IsKnown);
   absl::StatusOr<std::vector<CallShapes>> base = absl::InternalError("no size was tried");
   absl::Status first;
   int64_t free = 1;
-  for (int64_t size : kSizes) {
+  for (int64_t size : sizes) {
     base = Walk(model, inputs, 2, size);
     free = size;
     if (base.ok()) break;
     if (first.ok()) first = base.status();
   }
   if (!base.ok()) return first;
+  bool alone = true;  // no other size for all
   // Two more sizes: strides may round one of them to the same number of windows.
   for (const auto& [batch, size] : {std::pair<int64_t, int64_t>{3, free}, {2, 2 * free}, {2, 2 * free + 11}}) {
     const auto other = Walk(model, inputs, batch, size);
-    if (!other.ok()) continue;
-    for (size_t i = 0; i < base->size(); ++i) {
-      MarkMoved((*other)[i].args, &(*base)[i].args);
-      MarkMoved((*other)[i].outputs, &(*base)[i].outputs);
+    if (other.ok()) MarkMoved(*other, &*base);
+    alone = alone && (size == free || !other.ok());
+  }
+  // Some must agree with a known size: the others change one by one.
+  for (size_t i = 0; i < inputs.size() && alone; ++i) {
+    for (size_t d = 1; d < inputs[i].size(); ++d) {
+      if (IsKnown(inputs[i][d])) continue;
+      std::vector<Shape> changed = inputs;
+      changed[i][d] = 2 * free + 11;
+      const auto other = Walk(model, changed, 2, free);
+      if (other.ok()) MarkMoved(*other, &*base);
     }
   }
   return base;
@@ -111,7 +136,15 @@ absl::StatusOr<std::vector<Shape>> ComputeOutputShape(v1::Dialect dialect, const
   STRATA_ASSIGN_OR_RETURN(model, Complete(model));
   STRATA_ASSIGN_OR_RETURN(const std::vector<framework::CallShapes> calls, framework::InferCallShapes(model, inputs));
   STRATA_CHECK(calls.size() == 1);
-  return calls[0].outputs;
+  std::vector<Shape> outputs = calls[0].outputs;
+  if (!framework::IsElementwiseMerge(layer)) return outputs;
+  // Keras takes a size for unknown if one input's is, whatever the others say.
+  for (const Shape& shape : inputs) {
+    for (size_t back = 1; back < shape.size() && back < outputs[0].size(); ++back) {
+      if (shape[shape.size() - back] < 0) outputs[0][outputs[0].size() - back] = -1;
+    }
+  }
+  return outputs;
 }
 
 }  // namespace strata

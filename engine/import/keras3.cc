@@ -221,6 +221,19 @@ void DropMirror(Json* config) {
   if (bare(forward, false) == bare(backward, true)) config->erase("backward_layer");
 }
 
+// What is written alike and means something else in Keras 3.
+absl::Status SetMeaning(const std::string& path, const std::string& class_name, Json* config) {
+  for (const char* argument : {"activation", "recurrent_activation"}) {
+    if (Member(*config, argument) != "hard_sigmoid") continue;
+    return absl::UnimplementedError(absl::StrCat(Below(path, argument),
+                                                 ": must be no hard_sigmoid, which is relu6(x + 3) / 6 in Keras 3 and "
+                                                 "clip(0.2 x + 0.5, 0, 1) here, got \"hard_sigmoid\""));
+  }
+  // The moving variance is the biased one at every rank, masks count, and no epsilon is too small.
+  if (class_name == "BatchNormalization") (*config)["fused"] = false;
+  return absl::OkStatus();
+}
+
 absl::Status CleanConfig(const std::string& path, const std::string& class_name, Json* config) {
   for (const NewArgument& a : kNewArguments) {
     const auto it = config->find(a.name);
@@ -236,6 +249,7 @@ absl::Status CleanConfig(const std::string& path, const std::string& class_name,
   if (dtype != config->end() && dtype->is_object()) {
     const Json name = Member(Member(*dtype, "config"), "name");
     *dtype = name;
+    STRATA_RETURN_IF_ERROR(SetMeaning(path, class_name, config));
   }
   if (class_name == "LeakyReLU" && config->contains("negative_slope")) {
     (*config)["alpha"] = (*config)["negative_slope"];

@@ -85,6 +85,9 @@ absl::Status CheckKerasArguments(const std::string& path, const google::protobuf
     return WrongValue(Below(path, "axes"), "a number or two of them", config["axes"]);
   }
   const std::string& type = kind->message_type()->name();
+  if (type == "ConvLstm" && Member(config, "unroll") == true) {
+    return WrongValue(Below(path, "unroll"), "false for a convolution", config["unroll"]);
+  }
   if (type == "SeparableConv" || type == "DepthwiseConv") return CheckInherited(path, config);
   return absl::OkStatus();
 }

@@ -73,7 +73,8 @@ absl::StatusOr<Json> WriteInitializer(const v1::Initializer& initializer) {
 Json WriteRegularizer(const v1::Regularizer& regularizer) {
   if (regularizer.has_orthogonal()) {
     const v1::OrthogonalRegularizer& r = regularizer.orthogonal();
-    return KerasObject("keras.regularizers", "OrthogonalRegularizer", {{"factor", r.factor()}, {"mode", r.mode()}});
+    return KerasObject("keras.regularizers", "OrthogonalRegularizer",
+                       {{"factor", RoundToFloat32(r.factor())}, {"mode", r.mode()}});
   }
   const double l1 = RoundToFloat32(regularizer.l1()), l2 = RoundToFloat32(regularizer.l2());
   if (l2 == 0 && l1 != 0) return KerasObject("keras.regularizers", "L1", {{"l1", l1}});

@@ -53,7 +53,14 @@ Value Scope::Param(std::string_view name, Shape shape, ParamOptions options) {
 Value Scope::State(std::string_view name, Shape shape, double start, DType dtype) {
   if (captures_ != nullptr) return Fail(absl::StrCat("cell: must not keep state of its own, got ", std::string(name)));
   const std::string full = FullName(name);
-  if (const ParamSpec* p = collected_->Find(full)) return p->value;
+  if (const ParamSpec* p = collected_->Find(full)) {
+    // What an earlier call of the same layer leaves.
+    const int32_t index = graph_->producer(p->value.id).as<VariableAttrs>().index;
+    for (const StateUpdate& u : collected_->updates) {
+      if (u.variable == index) return Detach(u.next);
+    }
+    return p->value;
+  }
   if (!ok()) return {graph_, -1};
   v1::Initializer initializer;
   initializer.mutable_constant()->set_value(start);
@@ -63,14 +70,22 @@ Value Scope::State(std::string_view name, Shape shape, double start, DType dtype
 }
 
 Value Scope::State(std::string_view name, Shape shape, const v1::Initializer& initializer) {
+  const bool known = collected_->Find(FullName(name)) != nullptr;
   const Value v = State(name, std::move(shape), 0);
-  if (v) collected_->params.back().initializer = initializer;
+  if (v && !known) collected_->params.back().initializer = initializer;
   return v;
 }
 
 void Scope::SetState(Value state, Value next) {
   if (!state || !next) return;
-  const int32_t index = graph_->producer(state.id).as<VariableAttrs>().index;
+  const Node& source = graph_->producer(state.id);
+  if (source.op == Op::kDetach) {  // State() gave what an earlier call leaves, and this call goes on from there
+    for (StateUpdate& u : collected_->updates) {
+      if (u.next.id == source.inputs[0]) u.next = next;
+    }
+    return;
+  }
+  const int32_t index = source.as<VariableAttrs>().index;
   for (StateUpdate& u : collected_->updates) {
     if (u.variable == index) {  // a later call of the same layer wins
       u.next = next;

@@ -231,5 +231,22 @@ TEST(Complete, LimitsCallsOfNestedModels) {
       << complete.status();
 }
 
+// The second call of a layer with states declares nothing, so it must not touch what was declared last.
+TEST(Complete, SecondCallOfBatchNormKeepsOtherInitializers) {
+  const v1::Model model = Parse(R"(dialect: KERAS inputs { name: "x" shape: 3 }
+      layers { name: "bn" batch_norm {} } layers { name: "d" linear { units: 3 use_bias: false } }
+      calls { name: "a" layer: "bn" args { call: "x" } } calls { name: "b" layer: "d" args { call: "a" } }
+      calls { name: "c" layer: "bn" args { call: "b" } } outputs { edge { call: "c" } })");
+  v1::TrainingConfig config;
+  config.add_objectives()->mutable_loss()->mutable_mean_squared_error();
+  config.mutable_optimizer()->mutable_sgd();
+  const auto session = TrainSession::Create(model, config, {});
+  ASSERT_TRUE(session.ok()) << session.status();
+  const NamedTensors weights = (*session)->Weights();
+  const Tensor& kernel = weights.at("d/kernel");
+  EXPECT_NE(kernel.At(0), kernel.At(1));
+  EXPECT_EQ(weights.at("bn/moving_variance").At(0), 1);
+}
+
 }  // namespace
 }  // namespace strata

@@ -299,6 +299,16 @@ TEST(ImportKeras, NamesTheLayer) {
             "config.layers[0]: no component for keras Nope");
 }
 
+TEST(ImportKeras, RefusesAFunctionOfKeras3) {
+  const std::string text = R"({"class_name": "Sequential", "config": {"layers": [{"class_name": "Dense", "config": {
+      "units": 1, "activation": "hard_sigmoid", "dtype": {"class_name": "DTypePolicy", "config": {"name": "float32"}}
+      }}]}})";
+  const absl::Status status = ImportKeras(text).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
+  EXPECT_NE(status.message().find("config.layers[0].config.activation: must be no hard_sigmoid"), std::string::npos)
+      << status;
+}
+
 TEST(ImportPytorch, TakesOutputsAsEdges) {
   const auto model = ImportPytorch(R"({"class_name": "Sequential", "config": {"layers": [
       {"class_name": "LSTM", "config": {"input_size": 4, "hidden_size": 5, "batch_first": true}},

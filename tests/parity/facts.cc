@@ -361,6 +361,7 @@ void CheckOutputShape(const Case& c, Result* result) {
 void CheckModelText(const Case& c, Result* result) {
   if (c.dialect != v1::KERAS) return;
   const std::string given = c.ComponentText();
+  if (absl::StrContains(given, "DTypePolicy")) return;  // Keras 3's text is read, and never written
   const auto model = ImportKeras(given, CustomObjects(c.dialect));
   if (!model.ok()) return;
   const auto text = ExportKeras(*model);

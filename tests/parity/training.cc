@@ -57,6 +57,15 @@ std::string OfOutput(const v1::Model& model, const char* what, const std::string
   return model.outputs_size() > 1 ? absl::StrCat(what, "_", output) : what;
 }
 
+void AddClassWeights(const Case& c, v1::TrainingConfig* config) {
+  const Json class_weight = c.call.value("class_weight", Json::object());
+  for (const auto& [key, value] : class_weight.items()) {
+    v1::ClassWeight* weight = config->add_class_weights();
+    weight->set_class_(std::stoll(key));
+    weight->set_weight(value.get<double>());
+  }
+}
+
 // compile()'s arguments for several outputs, or with weighted metrics: as files hold them.
 absl::StatusOr<v1::TrainingConfig> CompiledConfig(const Case& c, const v1::Model& model) {
   Json json = {{"loss", Part(c, "loss")}, {"metrics", Part(c, "metrics")}, {"loss_weights", Part(c, "loss_weights")}};
@@ -82,6 +91,7 @@ absl::StatusOr<v1::TrainingConfig> CompiledConfig(const Case& c, const v1::Model
     m.set_target(OfOutput(model, "y", output));
     if (i >= plain.metrics_size()) m.set_sample_weight(weight_of(output));
   }
+  AddClassWeights(c, &config);
   return config;
 }
 
@@ -121,12 +131,7 @@ absl::StatusOr<v1::TrainingConfig> ConfigOf(const Case& c, const v1::Model& mode
     config.mutable_optimizer()->add_exclude_from_weight_decay(name.get<std::string>());
   }
   for (const Json& name : c.call.value("frozen", Json::array())) config.add_frozen(name.get<std::string>());
-  const Json class_weight = c.call.value("class_weight", Json::object());
-  for (const auto& [key, value] : class_weight.items()) {
-    v1::ClassWeight* weight = config.add_class_weights();
-    weight->set_class_(std::stoll(key));
-    weight->set_weight(value.get<double>());
-  }
+  AddClassWeights(c, &config);
   return config;
 }
 

@@ -1,4 +1,5 @@
 // The mean of windows.
+#include "absl/strings/str_cat.h"
 #include "engine/nn/component.h"
 #include "engine/nn/layers/pool.h"
 #include "engine/ops/ops.h"
@@ -15,6 +16,10 @@ Outputs Build(Scope& s, const v1::AvgPool& a, const Args& args) {
   std::vector<std::vector<int64_t>> counted;
   const bool with_padding = s.pytorch() && a.count_include_pad();
   for (int i = 0; i < kAxes && s.ok(); ++i) {
+    if (kAxes == 3 && s.pytorch() && f.x.dim(i + 1) < r.size[i]) {
+      return {s.Fail(
+          absl::StrCat("kernel_size|input: must be at most the input's ", f.x.dim(i + 1), " cells, got ", r.size[i]))};
+    }
     PoolWindows w = WindowsOf(s, r, i, f.x.dim(i + 1));
     counted.push_back(with_padding ? w.counted : w.axis.length);
     at.axes.push_back(std::move(w.axis));

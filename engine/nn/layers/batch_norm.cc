@@ -23,6 +23,7 @@ std::vector<int64_t> AllBut(int rank, int axis) {
 void UpdatePytorch(Scope& s, const v1::BatchNorm& a, const Moments& m, Value mean, Value variance, Value count) {
   const Value next_count = count + Like(count, 1);
   s.SetState(count, next_count);
+  if (m.count == 0) return;  // an empty batch says nothing
   const Value unbiased = m.variance * (m.count / (m.count - 1));
   const auto blend = [&](Value old, Value batch) {
     batch = Reshape(batch, old.shape());
@@ -67,7 +68,8 @@ Outputs BuildPytorch(Scope& s, const v1::BatchNorm& a, const Args& args, int min
   }
   if (a.epsilon() <= 0) return {s.Fail(absl::StrCat("eps: must be > 0 for statistics of a batch, got ", a.epsilon()))};
   s.MixRows();
-  const Moments m = MomentsOf(x, AllBut(x.rank(), 1));
+  const Value zero = Full(s.graph(), 0, per_channel);
+  const Moments m = x.num_elements() == 0 ? Moments{zero, zero, 0} : MomentsOf(x, AllBut(x.rank(), 1));
   if (s.training() && mean) UpdatePytorch(s, a, m, mean, variance, count);
   return {Normalize(x, m, a.epsilon(), weight, bias)};
 }
@@ -127,11 +129,10 @@ Outputs BuildKeras(Scope& s, const v1::BatchNorm& a, const Args& args) {
   // raises small epsilons.
   const bool fused =
       a.fused() && channel_axes.size() == 1 && (x.rank() == 4 || x.rank() == 5) && (axis == 1 || axis == x.rank() - 1);
-  const Value mask = args[0].mask;
-  if (mask && (fused || mask.rank() + 1 != x.rank())) {
-    return {s.Fail(
-        absl::StrCat("mask: must have one element for each row of the last axis of inputs with 2 or 3 axes, got ",
-                     ShapeString(mask.shape()), " for ", ShapeString(x.shape())))};
+  const Value mask = fused ? Value{} : args[0].mask;  // it knows no masks
+  if (mask && mask.rank() + 1 != x.rank()) {
+    return {s.Fail(absl::StrCat("mask: must have one element for each row of the last axis, got ",
+                                ShapeString(mask.shape()), " for ", ShapeString(x.shape())))};
   }
   const double epsilon = fused ? std::max(a.epsilon(), 1.001e-5) : a.epsilon();
   const auto spread = [&](Value v) { return v ? Reshape(v, per_channel) : v; };

@@ -40,7 +40,7 @@ Outputs Build(Scope& s, const v1::FractionalMaxPool& a, const Args& args) {
   }
   const int64_t batch = x.dim(0), channels = x.dim(1), maps = batch * channels;
   for (int i = 0; i < kAxes && s.ok(); ++i) {
-    if (size[i] < 1 || size[i] + kernel[i] - 1 > x.dim(i + 2)) {
+    if (size[i] < 1 || size[i] + kernel[i] - (kAxes == 3 ? 0 : 1) > x.dim(i + 2)) {
       s.Fail(absl::StrCat("output_size|output_ratio|kernel_size|input: windows must fit ", x.dim(i + 2), " cells, got ",
                           size[i], " of ", kernel[i]));
     }
@@ -56,7 +56,7 @@ Outputs Build(Scope& s, const v1::FractionalMaxPool& a, const Args& args) {
   // ids [N, C, out..., window...]: row of the flat input for each window's cells; positions within the map alike.
   Value position;
   for (int i = 0; i < kAxes; ++i) {
-    const Value own = Squeeze(SliceAxis(u, 2, kAxes - 1 - i, 1), 2);  // the last axis comes first
+    const Value own = Squeeze(SliceAxis(u, 2, kAxes == 2 ? 1 - i : i, 1), 2);  // in 2d the last axis comes first
     const Value starts = Starts(own, x.dim(i + 2), kernel[i], size[i]);
     Shape out_shape{batch, channels}, tap_shape(2 + 2 * kAxes, 1);
     for (int d = 0; d < kAxes; ++d) out_shape.push_back(d == i ? size[i] : 1);

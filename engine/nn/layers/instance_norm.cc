@@ -46,7 +46,7 @@ Outputs Build(Scope& s, const v1::InstanceNorm& a, const Args& args) {
   if (mean && !s.training()) {
     m = {Reshape(mean, spread), Reshape(variance, spread)};
   } else {
-    if (x.num_elements() == x.dim(0) * channels) {
+    if (NumElements(Shape(x.shape().begin() + 2, x.shape().end())) == 1) {
       return {s.Fail(absl::StrCat("input: must have more than one value per channel, got ", ShapeString(x.shape())))};
     }
     m = MomentsOf(x, axes);

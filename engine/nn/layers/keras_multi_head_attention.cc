@@ -51,8 +51,9 @@ Merged Merge(Value x, const std::vector<int64_t>& attended) {
   Merged m;
   const Value moved = Transpose(x, HeadOrder(x.rank(), attended));
   m.before = moved.shape();
-  Shape shape(moved.shape().begin(), moved.shape().end() - 1 - static_cast<int64_t>(attended.size()));
-  shape.push_back(-1);
+  const auto first = m.before.end() - 1 - static_cast<int64_t>(attended.size());
+  Shape shape(m.before.begin(), first);
+  shape.push_back(NumElements(Shape(first, m.before.end() - 1)));
   shape.push_back(moved.dim(-1));
   m.value = Reshape(moved, shape);
   return m;

@@ -140,6 +140,10 @@ HeadResult MultiHead(Scope& s, Value query, Value key, Value value, const HeadOp
     append(zero, zero);
   }
   if (!s.ok()) return result;
+  if (o.causal) {
+    const Shape all{p.q.dim(-2), p.k.dim(-2)};
+    mask = Greater(Iota(s.graph(), all, 1, DType::kI32), Iota(s.graph(), all, 0, DType::kI32));
+  }
   const double scale = 1 / std::sqrt(static_cast<double>(width / o.heads));
   if (!self) p = {SplitHeads(p.q, o.heads), SplitHeads(p.k, o.heads), SplitHeads(p.v, o.heads)};
   Value scores = MatMul(p.q * scale, p.k, false, true);  // [N, H, T, S]
@@ -216,6 +220,9 @@ Outputs Build(Scope& s, const v1::MultiheadAttention& a, const Args& args) {
     s.Fail("is_causal|attn_mask: must come with attn_mask, got none");
     return nothing;
   }
+  // Without weights to return, PyTorch takes the hint for the mask, whatever the mask says.
+  o.causal = a.is_causal() && !a.need_weights() && !o.key_padding_mask;
+  if (o.causal) o.attn_mask = {};
   if (o.key_padding_mask && unbatched) o.key_padding_mask = ExpandDims(o.key_padding_mask, 0);
   const HeadResult r = MultiHead(s, q, k, v, o);
   if (!s.ok()) return nothing;

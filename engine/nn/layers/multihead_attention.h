@@ -15,6 +15,7 @@ struct HeadOptions {
   bool separate_weights = false;  // q_proj_weight, k_proj_weight, v_proj_weight in place of in_proj_weight
   // A query that may see no key gets zeros, as from scaled_dot_product_attention, and not NaN.
   bool zero_unseeing = false;
+  bool causal = false;
   // Masks, or empty: bool (true = ignore) or float (added). attn_mask [T, S] or [N * heads, T, S]; key_padding_mask [N,
   // S].
   Value attn_mask, key_padding_mask;

@@ -7,9 +7,9 @@
 
 namespace strata::nn {
 
-Value CropAxis(Scope& s, Value x, int axis, int64_t lo, int64_t hi) {
+Value CropAxis(Scope& s, Value x, int axis, int64_t lo, int64_t hi, int64_t least) {
   const int64_t size = x.dim(axis) - lo - hi;
-  if (size <= 0 || lo < 0 || hi < 0) {
+  if (size < least || lo < 0 || hi < 0) {
     s.Fail(absl::StrCat("padding|cropping|input: must leave something of axis ", axis, " of ", ShapeString(x.shape()),
                         ", got ", lo, " and ", hi));
     return {s.graph(), -1};
@@ -33,7 +33,7 @@ Value PadAxis(Scope& s, PadKind kind, Value x, int axis, int64_t lo, int64_t hi,
   if (kind == PadKind::kZero) {
     // The front is cut before the back.
     const int64_t rest = x.dim(axis) + std::min<int64_t>(lo, 0);
-    if (x.dim(axis) + lo + hi <= 0 || rest < 0 || rest + std::min<int64_t>(hi, 0) < 0)
+    if (x.dim(axis) + lo + hi < 0 || rest < 0 || rest + std::min<int64_t>(hi, 0) < 0)
       return s.Fail(absl::StrCat("padding|input: must leave something of axis ", axis, " of ", ShapeString(x.shape()),
                                  ", got ", lo, " and ", hi));
     std::vector<int64_t> los(x.rank(), 0), his(x.rank(), 0);
@@ -42,12 +42,12 @@ Value PadAxis(Scope& s, PadKind kind, Value x, int axis, int64_t lo, int64_t hi,
     return Pad(x, los, his, value);
   }
   if (kind == PadKind::kCircular && (lo < 0 || hi < 0)) {  // the cells that wrap are those of the cropped axis
-    x = CropAxis(s, x, axis, std::max<int64_t>(-lo, 0), std::max<int64_t>(-hi, 0));
+    x = CropAxis(s, x, axis, std::max<int64_t>(-lo, 0), std::max<int64_t>(-hi, 0), 0);
     return PadAxis(s, kind, x, axis, std::max<int64_t>(lo, 0), std::max<int64_t>(hi, 0), value);
   }
   const int64_t size = x.dim(axis);
   const int64_t limit = kind == PadKind::kReflect ? size - 1 : kind == PadKind::kCircular ? size : std::max(lo, hi);
-  if (std::max(lo, hi) > limit || size == 0) {
+  if (std::max(lo, hi) > limit || (size == 0 && kind != PadKind::kCircular)) {
     return s.Fail(absl::StrCat("padding|input: must be at most ", limit, " for an axis of ", size, " cells, got ",
                                std::max(lo, hi)));
   }

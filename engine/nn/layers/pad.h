@@ -14,8 +14,8 @@ enum class PadKind : uint8_t { kZero, kReflect, kReplicate, kCircular };
 // Adds `lo` and `hi` cells (negative: crops). Reflection and the other end cannot give more cells than they have: fails
 // with the argument `padding`. `value` fills for kZero.
 Value PadAxis(Scope& s, PadKind kind, Value x, int axis, int64_t lo, int64_t hi, double value = 0);
-// Takes `lo` and `hi` cells away. Fails if nothing is left.
-Value CropAxis(Scope& s, Value x, int axis, int64_t lo, int64_t hi);
+// Takes `lo` and `hi` cells away. Fails if fewer than `least` are left.
+Value CropAxis(Scope& s, Value x, int axis, int64_t lo, int64_t hi, int64_t least = 1);
 
 // PyTorch's layers: `padding` is one number or pairs from the last axis on.
 Outputs PadPairs(Scope& s, const google::protobuf::RepeatedField<int64_t>& padding, const Args& args, int axes,

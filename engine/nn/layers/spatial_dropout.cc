@@ -15,6 +15,8 @@ Outputs Build(Scope& s, const v1::SpatialDropout& a, const Args& args) {
   }
   if (s.pytorch() && x.rank() < 2)
     return {s.Fail(absl::StrCat("input: must have two axes or more, got ", ShapeString(x.shape())))};
+  if (s.pytorch() && kAxes == 1 && x.rank() > 3)
+    return {s.Fail(absl::StrCat("input: must have 2 or 3 axes, got ", ShapeString(x.shape())))};
   if (!s.training()) return {x};
   Shape shape(x.rank(), 1);
   shape[0] = x.dim(0);

@@ -7,7 +7,7 @@ namespace {
 
 Outputs Build(Scope&, const v1::Threshold& a, const Args& args) {
   const Value x = args[0];
-  return {Select(Greater(x, Like(x, a.threshold())), x, Like(x, a.value()))};
+  return {Select(LessEqual(x, Like(x, a.threshold())), Like(x, a.value()), x)};
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 // The focal loss, as both frameworks are taught it.
+#include "absl/strings/str_cat.h"
 #include "engine/nn/losses/component.h"
 #include "engine/nn/losses/pytorch_binary.h"
 #include "engine/ops/ops.h"
@@ -8,6 +9,11 @@ namespace {
 
 // alpha_t (1 - p_t)^gamma BCE. Keras' rows sum over the last axis.
 LossTerms Build(Scope& s, const v1::Focal& a, const LossArgs& args) {
+  if (s.pytorch() && args.target.shape() != args.prediction.value.shape()) {
+    s.Fail(absl::StrCat("y_true|target: must have the prediction's shape ", ShapeString(args.prediction.value.shape()),
+                        ", got ", ShapeString(args.target.shape())));
+    return {};
+  }
   if (!CheckBroadcast(s, args)) return {};
   const Value p = args.prediction.value, t = LikePrediction(args);
   const Value p_t = t * p + (1 - t) * (1 - p);

@@ -22,12 +22,16 @@ LossTerms Build(Scope& s, const v1::TripletMargin& a, const LossArgs& args) {
   const auto distance = [&](Value x, Value y) {
     const Value d = Abs(x - y + a.epsilon());
     if (std::isinf(a.p())) return ReduceMax(d, {-1});
+    if (a.p() == 0) return ReduceSum(Cast(Not(Equal(d, Like(d, 0))), d.dtype()), {-1});
     if (a.p() == 1) return ReduceSum(d, {-1});
     if (a.p() == 2) return Sqrt(ReduceSum(Square(d), {-1}));
     return Pow(ReduceSum(Pow(d, Like(d, a.p())), {-1}), Like(d, 1 / a.p()));
   };
   Value far = distance(anchor, negative);
-  if (a.swap()) far = Min(far, distance(positive, negative));
+  if (a.swap()) {  // equal distances share the gradient
+    const Value both[] = {ExpandDims(far, 0), ExpandDims(distance(positive, negative), 0)};
+    far = ReduceMin(Concat(both, 0), {0});
+  }
   return {Relu(distance(anchor, positive) - far + a.margin()), {}};
 }
 

@@ -10,8 +10,9 @@ namespace {
 absl::StatusOr<ScheduleRule> Make(v1::Dialect, const v1::LinearSchedule& a) {
   ScheduleRule r;
   r.rate = [a](double base, int64_t e) {
+    // PyTorch never leaves the start if there is no way to go.
     const double done = a.total_iters() == 0
-                            ? 1
+                            ? 0
                             : static_cast<double>(std::min(e, a.total_iters())) / static_cast<double>(a.total_iters());
     return base * (a.start_factor() + (a.end_factor() - a.start_factor()) * done);
   };
