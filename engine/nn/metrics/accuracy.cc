@@ -1,5 +1,6 @@
 // Shares of right decisions. They are one file since "accuracy" is one of the others, by the shapes it meets.
 #include "absl/strings/str_cat.h"
+#include "engine/nn/losses/class_indices.h"
 #include "engine/nn/metrics/classes.h"
 #include "engine/nn/metrics/mean.h"
 #include "engine/ops/ops.h"

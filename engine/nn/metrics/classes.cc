@@ -1,18 +1,12 @@
 #include "engine/nn/metrics/classes.h"
 
 #include "absl/strings/str_cat.h"
+#include "engine/nn/losses/class_indices.h"
 #include "engine/nn/metrics/mean.h"
 #include "engine/ops/ops.h"
 #include "engine/ops/record.h"
 
 namespace strata::nn {
-
-Value ClassesLast(Value p) {
-  std::vector<int64_t> order{0};
-  for (int64_t d = 2; d < p.rank(); ++d) order.push_back(d);
-  order.push_back(1);
-  return Transpose(p, order);
-}
 
 ClassCounts ClassCounts::Of(std::span<const double> sums) {
   const size_t n = sums.size() / 3;
@@ -57,7 +51,7 @@ std::vector<Value> CountsOf(Value truth, Value guess, Value weight) {
   return {sum(truth * guess), sum(guess), sum(truth)};
 }
 
-std::vector<Value> LabelCounts(Scope& s, const MetricArgs& args, const ClassOptions& options) {
+std::vector<Value> LabelCounts(Scope& s, const MetricArgs& args, const CountOptions& options) {
   Value t = args.target, p = args.prediction;
   Squeeze(&t, &p);
   if (!CheckFit(s, t, p)) return {};
@@ -70,7 +64,7 @@ std::vector<Value> LabelCounts(Scope& s, const MetricArgs& args, const ClassOpti
   return CountsOf(flat(truth), flat(AsFloat(Greater(p, Like(p, options.threshold)))), flat(w));
 }
 
-std::vector<Value> IndexCounts(Scope& s, const MetricArgs& args, int64_t num_classes, const ClassOptions& options) {
+std::vector<Value> IndexCounts(Scope& s, const MetricArgs& args, int64_t num_classes, const CountOptions& options) {
   Value t = args.target, p = args.prediction;
   if (p.rank() == t.rank() + 1 && p.rank() > 1) {
     if (p.dim(1) != num_classes) {

@@ -29,19 +29,16 @@ double AverageOver(const ClassCounts& c, Average average, bool skip_absent,
                    const std::function<double(const ClassCounts&, size_t)>& score);
 
 // Which elements count. Targets of `ignore_index` do not.
-struct ClassOptions {
+struct CountOptions {
   double threshold = 0.5;
   std::optional<int64_t> ignore_index;
 };
 // Sums right, predicted, actual over all elements: a label each, positive above the threshold.
-std::vector<Value> LabelCounts(Scope& s, const MetricArgs& args, const ClassOptions& options);
+std::vector<Value> LabelCounts(Scope& s, const MetricArgs& args, const CountOptions& options);
 // Of class indices and scores [N, C, ...] (or indices): the largest score is the prediction, the first of equal ones.
-std::vector<Value> IndexCounts(Scope& s, const MetricArgs& args, int64_t num_classes, const ClassOptions& options);
+std::vector<Value> IndexCounts(Scope& s, const MetricArgs& args, int64_t num_classes, const CountOptions& options);
 // Of labels as they are: `truth` and `guess` are 0 or 1, [N, C]; each sum has C elements.
 std::vector<Value> CountsOf(Value truth, Value guess, Value weight);
-
-// Scores [N, C, ...] with their classes last.
-Value ClassesLast(Value scores);
 
 // 1 where a target counts, times the sample's weight.
 Value Counted(Scope& s, Value target, Value weight, std::optional<int64_t> ignore_index);

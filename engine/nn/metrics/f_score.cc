@@ -30,7 +30,7 @@ MetricTerms Build(Scope& s, const M& a, double beta, const MetricArgs& args) {
     s.Fail("average: must be one of micro, macro, weighted: a metric has one value, got none");
     return {};
   }
-  ClassOptions options;
+  CountOptions options;
   if (a.has_ignore_index()) options.ignore_index = a.ignore_index();
   std::optional<double> threshold;
   if (a.has_threshold()) threshold = options.threshold = a.threshold();

@@ -28,7 +28,7 @@ MetricTerms Build(Scope& s, const v1::MeanIou& a, const MetricArgs& args) {
     return {};
   }
   indices.prediction = Reshape(p, t.shape());
-  ClassOptions options;
+  CountOptions options;
   if (a.has_ignore_class()) options.ignore_index = a.ignore_class();
   return {IndexCounts(s, indices, a.num_classes(), options), [](std::span<const double> sums) {
             return AverageOver(ClassCounts::Of(sums), Average::kMacro, true, [](const ClassCounts& c, size_t i) {

@@ -12,7 +12,7 @@ using Score = double (ClassCounts::*)(size_t) const;
 // `a` is Precision or Recall, which have the same fields.
 template <typename M>
 MetricTerms Build(Scope& s, const M& a, const MetricArgs& args, Score score) {
-  ClassOptions options;
+  CountOptions options;
   if (a.has_ignore_index()) options.ignore_index = a.ignore_index();
   if (a.has_threshold()) options.threshold = a.threshold();
   Average average = Average::kMicro;
