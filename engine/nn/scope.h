@@ -22,8 +22,7 @@ namespace strata::nn {
 
 // A value with what the Keras dialect knows of it. Every field but `value` may be empty.
 struct Annotated {
-  // The layer Softmax is told from the activation: only Keras' activations keep their logits for any loss.
-  enum class Maker : uint8_t { kNone, kSigmoid, kSoftmax, kSoftmaxLayer };
+  enum class Maker : uint8_t { kNone, kSigmoid, kSoftmax };
 
   Value value;
   Value mask;                  // bool; false = padding

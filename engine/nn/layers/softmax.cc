@@ -69,9 +69,7 @@ Outputs BuildSoftmax(Scope& s, const v1::Softmax& a, const Args& args) {
     }
     x = a.robust_masking() ? Select(mask, x, Like(x, -1e9)) : x + (1.0 - Cast(mask, x.dtype())) * -1e9;
   }
-  Annotated y = SoftmaxOf(s, a, x);
-  if (y.maker == Annotated::Maker::kSoftmax) y.maker = Annotated::Maker::kSoftmaxLayer;
-  return {y};
+  return {SoftmaxOf(s, a, x)};
 }
 
 }  // namespace

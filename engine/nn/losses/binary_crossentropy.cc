@@ -7,7 +7,7 @@ namespace strata::nn {
 namespace {
 
 LossTerms Build(Scope& s, const v1::BinaryCrossentropy& a, const LossArgs& args) {
-  const Value logits = LogitsOf(args.prediction, a.from_logits(), false);
+  const Value logits = LogitsOf(args.prediction, a.from_logits());
   if (!CheckBinaryShapes(s, args, logits)) return {};
   const Value t = SmoothBinary(LikePrediction(args), a.label_smoothing());
   Value values = logits ? BinaryFromLogits(logits, t) : BinaryFromProbabilities(args.prediction.value, t);

@@ -8,7 +8,7 @@ namespace {
 
 // alpha_t (1 - p_t)^gamma BCE
 LossTerms Build(Scope& s, const v1::BinaryFocalCrossentropy& a, const LossArgs& args) {
-  const Value logits = LogitsOf(args.prediction, a.from_logits(), false);
+  const Value logits = LogitsOf(args.prediction, a.from_logits());
   if (!CheckBinaryShapes(s, args, logits)) return {};
   const Value t = SmoothBinary(LikePrediction(args), a.label_smoothing());
   const Value p = a.from_logits() ? Sigmoid(args.prediction.value) : args.prediction.value;

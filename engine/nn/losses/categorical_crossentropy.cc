@@ -27,7 +27,7 @@ LossTerms Build(Scope& s, const v1::CategoricalCrossentropy& a, const LossArgs& 
   if (axis < 0) return {};
   if (a.label_smoothing() != 0)
     t = t * (1 - a.label_smoothing()) + a.label_smoothing() / static_cast<double>(t.dim(axis));
-  const Value logits = LogitsOf(args.prediction, a.from_logits(), true);
+  const Value logits = LogitsOf(args.prediction, a.from_logits());
   if (logits) return {FromLogits(logits, t, axis), {}};
   const Value p = args.prediction.value;
   return {-ReduceSum(t * LogProbabilities(p / ReduceSum(p, {axis}, true)), {axis}), {}};

@@ -116,9 +116,8 @@ const LossComponent* FindLoss(const v1::Loss& loss);
 // The target in the element type of predictions.
 Value LikePrediction(const LossArgs& args);
 // Keras: what a cross entropy takes for logits, empty where it takes the prediction for probabilities. After the
-// activations sigmoid and softmax these are what they were applied to, whatever the loss and `from_logits` say; after
-// the layer Softmax only for losses of classes.
-Value LogitsOf(const Annotated& prediction, bool from_logits, bool of_classes);
+// activations sigmoid and softmax these are what they were applied to, whatever the loss and `from_logits` say.
+Value LogitsOf(const Annotated& prediction, bool from_logits);
 // Target and prediction of one shape, or broadcast. Fails, and is false, otherwise.
 bool CheckBroadcast(Scope& s, const LossArgs& args);
 // Keras: one value for each row.

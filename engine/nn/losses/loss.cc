@@ -100,10 +100,8 @@ void DeclareWeights(Scope& s, const v1::Loss& loss, const Annotated& prediction,
 
 Value LikePrediction(const LossArgs& args) { return Cast(args.target, args.prediction.value.dtype()); }
 
-Value LogitsOf(const Annotated& prediction, bool from_logits, bool of_classes) {
-  const bool kept =
-      prediction.maker == Annotated::Maker::kSoftmaxLayer ? of_classes : prediction.maker != Annotated::Maker::kNone;
-  if (kept) return prediction.logits;
+Value LogitsOf(const Annotated& prediction, bool from_logits) {
+  if (prediction.maker != Annotated::Maker::kNone) return prediction.logits;
   return from_logits ? prediction.value : Value{};
 }
 

@@ -11,7 +11,7 @@ namespace {
 LossTerms Build(Scope& s, const v1::SparseCategoricalCrossentropy& a, const LossArgs& args) {
   const int axis = ClassAxis(s, a.axis(), args.prediction);
   if (axis < 0) return {};
-  const Value logits = LogitsOf(args.prediction, a.from_logits(), true);
+  const Value logits = LogitsOf(args.prediction, a.from_logits());
   Value log_p = logits ? LogSoftmax(logits, axis) : LogProbabilities(args.prediction.value);
   if (axis != log_p.rank() - 1) log_p = SwapAxes(log_p, axis, -1);
   if (!logits) log_p = LogSoftmax(log_p, -1);
