@@ -380,6 +380,12 @@ absl::Status CheckRules(v1::Dialect dialect, int axes, const std::string& path, 
   if (Is<v1::Auc>(m)) return Check(c, static_cast<const v1::Auc&>(m));
   if (Is<v1::Precision>(m)) return CheckThreshold(c, static_cast<const v1::Precision&>(m));
   if (Is<v1::Recall>(m)) return CheckThreshold(c, static_cast<const v1::Recall&>(m));
+  if (Is<v1::TruePositives>(m)) return CheckThreshold(c, static_cast<const v1::TruePositives&>(m));
+  if (Is<v1::TrueNegatives>(m)) return CheckThreshold(c, static_cast<const v1::TrueNegatives&>(m));
+  if (Is<v1::FalsePositives>(m)) return CheckThreshold(c, static_cast<const v1::FalsePositives&>(m));
+  if (Is<v1::FalseNegatives>(m)) return CheckThreshold(c, static_cast<const v1::FalseNegatives&>(m));
+  if (Is<v1::FBetaScore>(m)) return CheckThreshold(c, static_cast<const v1::FBetaScore&>(m));
+  if (Is<v1::F1Score>(m)) return CheckThreshold(c, static_cast<const v1::F1Score&>(m));
   if (Is<v1::AdaptiveLogSoftmax>(m)) return Check(c, static_cast<const v1::AdaptiveLogSoftmax&>(m));
   if (Is<v1::PiecewiseConstantSchedule>(m)) return Check(c, static_cast<const v1::PiecewiseConstantSchedule&>(m));
   if (Is<v1::CosineRestartsSchedule>(m)) return Check(c, static_cast<const v1::CosineRestartsSchedule&>(m));

@@ -217,6 +217,7 @@ Value ForwardBuilder::ClassFactors(Value target) {
 Forward ForwardBuilder::Build(bool training, Value random_state) {
   Forward f;
   f.samples = samples_;
+  f.training = training;
   nn::Scope s = RootScope(training, random_state);
   std::vector<nn::Annotated> inputs;
   for (const v1::Input& input : model_.inputs()) {
@@ -296,6 +297,12 @@ std::vector<MetricSpec> ForwardBuilder::AddMetrics(const Forward& f) {
     Value weight = prediction.mask;
     if (!m.sample_weight().empty()) {
       Value given = Cast(TensorOf(path, m.sample_weight()), DType::kF32);
+      if (!graph_->ok()) break;
+      // Weights of classes are weights of samples.
+      if (const Value factors = f.training ? ClassFactors(truth) : Value{}) {
+        if (given.rank() == 2 && given.dim(-1) == 1) given = Squeeze(given, -1);
+        given = given * factors;
+      }
       if (!graph_->ok()) break;
       if (weight) {
         if (given.rank() > weight.rank() && given.dim(-1) == 1) given = Squeeze(given, -1);

@@ -37,6 +37,7 @@ struct Forward {
   Value penalty;  // the part that is penalties; empty if there are none
   std::vector<nn::Annotated> outputs;
   int64_t samples = 0;
+  bool training = false;
 };
 
 // Types of the batch's tensors, in the order in which they become graph inputs.
