@@ -57,7 +57,10 @@ NamedTensors BatchOf(const nn::LayerCase& c, const PortSpec& output, int seed) {
   for (size_t i = 0; i < c.sample->inputs.size(); ++i) {
     batch[InputName(c, i)] = Numbers(c.input_type(), c.sample->inputs[i], c.sample->ids_below, seed);
   }
-  batch["target"] = Numbers(DType::kF32, output.shape, 0, seed + 5);
+  Shape target = output.shape;
+  for (int64_t& size : target)
+    size = size < 0 ? c.sample->inputs[0][0] : size;  // feature columns have a batch of any size
+  batch["target"] = Numbers(DType::kF32, target, 0, seed + 5);
   return batch;
 }
 
