@@ -126,7 +126,8 @@ Components DenseFeatures() {
              .inputs = {{3, 4}},
              .ids_below = 5})
       .With({.attrs =
-                 "feature_columns { embedding { categorical_column { hash_bucket { key: 'k' hash_bucket_size: 7 } } "
+                 "feature_columns { embedding { categorical_column { hash_bucket { key: 'k' hash_bucket_size: 7 dtype: "
+                 "'int64' } } "
                  "dimension: 2 max_norm: 0.3 } }",
              .inputs = {{1, 5}},
              .ids_below = 7})
