@@ -110,7 +110,8 @@ absl::Status SetCommon(v1::Dialect dialect, const std::string& path, const Json&
 
 // Where str(module) or get_config() tells (2,) from 2: pooling along one axis, and attention's output_shape.
 void NoteOneEntryLists(v1::Dialect dialect, const FieldDescriptor* kind, const Json& config, v1::Layer* layer) {
-  const bool pool = absl::StartsWith(kind->name(), "max_pool1d") || absl::StartsWith(kind->name(), "adaptive_");
+  const bool pool = kind->name() == "max_pool1d" ||
+                    (absl::StartsWith(kind->name(), "adaptive_") && absl::EndsWith(kind->name(), "_pool1d"));
   if (dialect == v1::PYTORCH ? !pool : !layer->has_keras_multi_head_attention()) return;
   for (const auto& [name, value] : config.items()) {
     if (!value.is_array() || value.size() != 1) continue;
