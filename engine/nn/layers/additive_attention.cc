@@ -9,10 +9,6 @@ namespace {
 Outputs Build(Scope& s, const v1::AdditiveAttention& a, const Args& args) {
   const AttentionInputs in = AttentionInputsOf(s, args);
   if (!s.ok()) return {Value{s.graph(), -1}};
-  if (in.q.dim(2) != in.k.dim(2)) {
-    return {s.Fail(
-        absl::StrCat("inputs: query and key must have as many features, got ", in.q.dim(2), " and ", in.k.dim(2)))};
-  }
   Value scale;
   if (a.use_scale()) {
     // One feature spreads over the other's.

@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/nn/component.h"
+#include "engine/nn/layers/dropout.h"
 #include "engine/ops/ops.h"
 
 namespace strata::nn {
@@ -17,16 +18,8 @@ Outputs Build(Scope& s, const v1::AlphaDropout& a, const Args& args) {
     return {s.Fail(absl::StrCat("input: must be floating-point in training, got ", DTypeName(x.dtype())))};
   }
   if (p == 1) return {s.pytorch() ? Full(s.graph(), 0, x.shape(), x.dtype()) : x};
-  Shape shape = x.shape();
-  if (a.has_noise_shape()) {
-    if (a.noise_shape().values_size() != x.rank()) {
-      return {
-          s.Fail(absl::StrCat("noise_shape: must have ", x.rank(), " entries, got ", a.noise_shape().values_size()))};
-    }
-    for (int i = 0; i < x.rank(); ++i) {
-      if (a.noise_shape().values(i) != -1) shape[i] = a.noise_shape().values(i);
-    }
-  }
+  const Shape shape = NoiseShape(s, x, a.has_noise_shape() ? &a.noise_shape() : nullptr);
+  if (!s.ok()) return {Value{s.graph(), -1}};
   constexpr double kLimit = -1.6732632423543772848170429916717 * 1.0507009873554804934193349852946;
   const double scale = 1 / std::sqrt((1 - p) * (1 + p * kLimit * kLimit)), offset = -scale * kLimit * p;
   const Value u = s.Random("alpha_dropout", shape);

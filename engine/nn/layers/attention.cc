@@ -1,5 +1,4 @@
 // Keras' dot-product attention.
-#include "absl/strings/str_cat.h"
 #include "engine/nn/component.h"
 #include "engine/nn/initializers/initializers.h"
 #include "engine/nn/layers/keras_attention.h"
@@ -11,10 +10,6 @@ namespace {
 Outputs Build(Scope& s, const v1::Attention& a, const Args& args) {
   const AttentionInputs in = AttentionInputsOf(s, args);
   if (!s.ok()) return {Value{s.graph(), -1}};
-  if (in.q.dim(2) != in.k.dim(2)) {
-    return {s.Fail(
-        absl::StrCat("inputs: query and key must have as many features, got ", in.q.dim(2), " and ", in.k.dim(2)))};
-  }
   Value scale;
   if (a.use_scale()) scale = s.Param("scale", {}, {.initializer = ConstantValue(1)});
   Value scores;

@@ -7,6 +7,24 @@
 
 namespace strata::nn {
 
+Shape NoiseShape(Scope& s, Value x, const v1::Ints* noise_shape) {
+  Shape shape = x.shape();
+  if (noise_shape == nullptr) return shape;
+  if (noise_shape->values_size() != x.rank()) {
+    s.Fail(absl::StrCat("noise_shape: must have ", x.rank(), " entries, got ", noise_shape->values_size()));
+    return shape;
+  }
+  for (int i = 0; i < x.rank(); ++i) {
+    const int64_t size = noise_shape->values(i);
+    if (size != -1 && size != 1 && size != x.dim(i)) {
+      s.Fail(absl::StrCat("noise_shape[", i, "]: must be 1 or the input's size ", x.dim(i), ", got ", size));
+      return shape;
+    }
+    if (size != -1) shape[i] = size;
+  }
+  return shape;
+}
+
 Value DropWith(Scope& s, Value x, double rate, const Shape& mask_shape, std::string_view purpose) {
   if (!x || rate <= 0) return x;
   const Value zero = Like(x, 0);
@@ -21,20 +39,8 @@ namespace {
 Outputs BuildDropout(Scope& s, const v1::Dropout& a, const Args& args) {
   const Value x = args[0];
   if (!s.training()) return {x};
-  Shape shape = x.shape();
-  if (a.has_noise_shape()) {
-    if (a.noise_shape().values_size() != x.rank()) {
-      return {
-          s.Fail(absl::StrCat("noise_shape: must have ", x.rank(), " entries, got ", a.noise_shape().values_size()))};
-    }
-    for (int i = 0; i < x.rank(); ++i) {
-      const int64_t size = a.noise_shape().values(i);
-      if (size != -1 && size != 1 && size != x.dim(i)) {
-        return {s.Fail(absl::StrCat("noise_shape[", i, "]: must be 1 or the input's size ", x.dim(i), ", got ", size))};
-      }
-      if (size != -1) shape[i] = size;
-    }
-  }
+  const Shape shape = NoiseShape(s, x, a.has_noise_shape() ? &a.noise_shape() : nullptr);
+  if (!s.ok()) return {Value{s.graph(), -1}};
   return {DropWith(s, x, a.rate(), shape, "dropout")};
 }
 

@@ -37,6 +37,10 @@ AttentionInputs AttentionInputsOf(Scope& s, const Args& args) {
   }
   if (in.k.dim(1) != in.v.dim(1)) {
     s.Fail(absl::StrCat("inputs: key and value must have as many steps, got ", in.k.dim(1), " and ", in.v.dim(1)));
+    return in;
+  }
+  if (in.q.dim(2) != in.k.dim(2)) {
+    s.Fail(absl::StrCat("inputs: query and key must have as many features, got ", in.q.dim(2), " and ", in.k.dim(2)));
   }
   return in;
 }
