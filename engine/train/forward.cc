@@ -313,7 +313,7 @@ std::vector<MetricSpec> ForwardBuilder::AddMetrics(const Forward& f) {
     }
     if (!graph_->ok()) break;
     nn::Scope at = s.At(absl::StrCat(path, ".metric")).At(KindName(m.metric()));
-    const nn::MetricTerms terms = nn::BuildMetric(at, m.metric(), {truth, prediction, weight});
+    const nn::MetricTerms terms = nn::BuildMetric(at, m.metric(), nn::AsCompiled(at, {truth, prediction, weight}));
     at.NameError();
     if (!graph_->ok()) break;
     MetricSpec spec{names[i], graph_->outputs().size(), {}, terms.result};

@@ -46,7 +46,7 @@ bool Takes(v1::Dialect dialect, const Use& use, const PortSpec& target) {
   const auto input = [&](const PortSpec& port) { return graph.AddInput(port.name, port.dtype, port.shape); };
   const Value prediction = input(*use.prediction), truth = input(target);
   if (use.metric != nullptr) {
-    nn::BuildMetric(scope, use.metric->metric(), {truth, prediction});
+    nn::BuildMetric(scope, use.metric->metric(), nn::AsCompiled(scope, {truth, prediction}));
     return graph.ok();
   }
   nn::LossArgs args;

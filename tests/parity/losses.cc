@@ -30,16 +30,12 @@ absl::StatusOr<std::vector<double>> BatchSums(const Case& c, const v1::Metric& m
   CaseGraph built(c);
   nn::Scope scope = built.MakeScope(false);
   const auto input = [&](const char* name) { return built.Input(absl::StrCat(name, ".", k)); };
-  Value target = input("y_true");
-  const Value prediction = input("y_pred");
+  const Value target = input("y_true"), prediction = input("y_pred");
   const bool weighted = c.Find(absl::StrCat("input.sample_weight.", k)) != nullptr;
-  Value weight = weighted ? input("sample_weight") : Value{};
-  // compile(), which alone takes names, gives targets and weights the predictions' last axis.
-  if (c.component.is_string() && prediction.rank() == 2) {
-    if (target.rank() == 1) target = ExpandDims(target, -1);
-    if (weight && weight.rank() == 1) weight = ExpandDims(weight, -1);
-  }
-  const nn::MetricTerms terms = nn::BuildMetric(scope, metric, {target, prediction, weight});
+  const nn::MetricArgs args{target, prediction, weighted ? input("sample_weight") : Value{}};
+  // compile() alone takes names.
+  const nn::MetricTerms terms =
+      nn::BuildMetric(scope, metric, c.component.is_string() ? nn::AsCompiled(scope, args) : args);
   Graph& graph = *built.graph();
   for (size_t i = 0; i < terms.sums.size() && graph.ok(); ++i) graph.MarkOutput(absl::StrCat("sum.", i), terms.sums[i]);
   if (!graph.ok()) return graph.status();

@@ -21,11 +21,8 @@ MetricTerms MeanOfLoss(Scope& s, const v1::Loss& loss, const MetricArgs& given) 
 MetricTerms Build(Scope& s, const v1::Loss& a, const MetricArgs& args) { return MeanOfLoss(s, a, args); }
 
 MetricTerms BuildCrossentropy(Scope& s, const v1::CrossentropyMetric&, const MetricArgs& args) {
-  const Value p = args.prediction;
-  MetricArgs lined_up = args;
-  // As compile() does.
-  if (args.target.rank() == 1 && p.rank() == 2) lined_up.target = ExpandDims(args.target, -1);
-  const Value t = lined_up.target;
+  const MetricArgs lined_up = AsCompiled(s, args);
+  const Value t = lined_up.target, p = args.prediction;
   v1::Loss loss;
   if (p.rank() < 1 || p.dim(-1) == 1) {
     loss.mutable_binary_crossentropy();

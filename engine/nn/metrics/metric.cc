@@ -3,6 +3,7 @@
 
 #include "engine/base/status.h"
 #include "engine/nn/schema.h"
+#include "engine/ops/ops.h"
 
 namespace strata::nn {
 
@@ -31,6 +32,13 @@ const std::vector<MetricComponent>& Metrics() {
     return all;
   }();
   return list;
+}
+
+MetricArgs AsCompiled(const Scope& s, MetricArgs args) {
+  if (s.pytorch() || !args.target || !args.prediction.value || args.prediction.value.rank() != 2) return args;
+  if (args.target.rank() == 1) args.target = ExpandDims(args.target, -1);
+  if (args.weight && args.weight.rank() == 1) args.weight = ExpandDims(args.weight, -1);
+  return args;
 }
 
 const google::protobuf::Message& AttributesOf(const v1::Metric& metric) {

@@ -26,6 +26,9 @@ struct MetricArgs {
   Value weight;  // [N] or empty: of each sample
 };
 
+// What training hands to a metric. Keras' compile() gives flat targets and weights the last axis of predictions [N, C].
+MetricArgs AsCompiled(const Scope& s, MetricArgs args);
+
 // A metric as the catalog holds it; `name` is the member of Metric.kind.
 struct MetricComponent {
   std::string name;
