@@ -144,7 +144,7 @@ Result CallThreshold(const Call& c) {
   return Object(Select(Above(x, threshold), x, Like(x, value)));
 }
 
-constexpr Function kFunctions[] = {
+constexpr Function kActivationFunctions[] = {
     {"relu", "x alpha|negative_slope? max_value? threshold?", CallRelu},
     {"relu6", "x", CallRelu6},
     {"gelu", "x approximate?", CallGelu},
@@ -165,6 +165,6 @@ constexpr Function kFunctions[] = {
 
 }  // namespace
 
-std::span<const Function> ActivationFunctions() { return kFunctions; }
+std::span<const Function> ActivationFunctions() { return kActivationFunctions; }
 
 }  // namespace strata::expr

@@ -258,7 +258,7 @@ constexpr char kPytorch[] = "input|x target|y reduction?";
 constexpr char kKeras[] = "y_true|target y_pred|output";
 constexpr char kCrossEntropy[] = "y_true|target y_pred|output from_logits? label_smoothing?";
 
-constexpr Function kFunctions[] = {
+constexpr Function kLossFunctions[] = {
     {"mse_loss", kPytorch, OfDifference<Square>},
     {"l1_loss", kPytorch, OfDifference<Abs>},
     {"smooth_l1_loss", "input|x target|y reduction? beta?", CallSmoothL1},
@@ -289,6 +289,6 @@ constexpr Function kFunctions[] = {
 
 }  // namespace
 
-std::span<const Function> LossFunctions() { return kFunctions; }
+std::span<const Function> LossFunctions() { return kLossFunctions; }
 
 }  // namespace strata::expr

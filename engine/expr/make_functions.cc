@@ -123,7 +123,7 @@ Result CallRandomUniform(const Call& c) {
   return Object(low == 0 && high == 1 ? u : u * (high - low) + low);
 }
 
-constexpr Function kFunctions[] = {
+constexpr Function kMakeFunctions[] = {
     {"zeros", "shape dtype?", CallZeros},
     {"ones", "shape dtype?", CallOnes},
     {"full", "shape|size value|fill_value dtype?", CallFull},
@@ -143,6 +143,6 @@ constexpr Function kFunctions[] = {
 
 }  // namespace
 
-std::span<const Function> MakeFunctions() { return kFunctions; }
+std::span<const Function> MakeFunctions() { return kMakeFunctions; }
 
 }  // namespace strata::expr

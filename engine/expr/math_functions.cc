@@ -250,7 +250,7 @@ Result CastTo(const Call& c, DType type, Number::Kind kind) {
 Result CallFloat(const Call& c) { return CastTo(c, DType::kF32, Number::Kind::kFloat); }
 Result CallInt(const Call& c) { return CastTo(c, DType::kI64, Number::Kind::kInt); }
 
-constexpr Function kFunctions[] = {
+constexpr Function kMathFunctions[] = {
     {"exp", "x", OnFloats<Exp, NExp>},
     {"expm1", "x", OnFloats<Expm1, NExpm1>},
     {"log", "x", OnFloats<Log, NLog>},
@@ -326,6 +326,6 @@ constexpr Function kFunctions[] = {
 
 }  // namespace
 
-std::span<const Function> MathFunctions() { return kFunctions; }
+std::span<const Function> MathFunctions() { return kMathFunctions; }
 
 }  // namespace strata::expr

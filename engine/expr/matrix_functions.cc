@@ -342,7 +342,7 @@ Result CallTopK(const Call& c) {
   return Object(Object::List{s.values, s.places});
 }
 
-constexpr Function kFunctions[] = {
+constexpr Function kMatrixFunctions[] = {
     {"einsum", "equation operands*", CallEinsum},
     {"tensordot", "a b axes|dims?", CallTensorDot},
     {"batch_dot", "x y axes?", CallBatchDot},
@@ -359,6 +359,6 @@ constexpr Function kFunctions[] = {
 
 }  // namespace
 
-std::span<const Function> MatrixFunctions() { return kFunctions; }
+std::span<const Function> MatrixFunctions() { return kMatrixFunctions; }
 
 }  // namespace strata::expr

@@ -286,7 +286,7 @@ Result CallAddN(const Call& c) {
   return Object(sum);
 }
 
-constexpr Function kFunctions[] = {
+constexpr Function kMovementFunctions[] = {
     {"tile", "x multiples|dims|n|reps*", CallTile},
     {"repeat", "x repeats|sizes|rep* axis|dim?", CallRepeat},
     {"repeat_interleave", "x repeats axis|dim?", CallRepeatEach},
@@ -312,6 +312,6 @@ constexpr Function kFunctions[] = {
 
 }  // namespace
 
-std::span<const Function> MovementFunctions() { return kFunctions; }
+std::span<const Function> MovementFunctions() { return kMovementFunctions; }
 
 }  // namespace strata::expr

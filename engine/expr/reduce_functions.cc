@@ -297,7 +297,7 @@ constexpr char kSpread[] = "x axis|dim? keepdims|keepdim? unbiased? correction?"
 constexpr char kNorm[] = "x ord|p? axis|dim? keepdims|keepdim?";
 constexpr char kRunning[] = "x axis|dim? exclusive? reverse?";
 
-constexpr Function kFunctions[] = {
+constexpr Function kReduceFunctions[] = {
     {"sum", kReduce, CallSum},
     {"reduce_sum", kReduce, CallSum},
     {"mean", kReduce, CallMean},
@@ -337,6 +337,6 @@ constexpr Function kFunctions[] = {
 
 }  // namespace
 
-std::span<const Function> ReduceFunctions() { return kFunctions; }
+std::span<const Function> ReduceFunctions() { return kReduceFunctions; }
 
 }  // namespace strata::expr

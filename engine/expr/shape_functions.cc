@@ -299,7 +299,7 @@ Result CallPick(const Call& c) {
   return Object(PickLast(x, labels));
 }
 
-constexpr Function kFunctions[] = {
+constexpr Function kShapeFunctions[] = {
     {"shape", "x", CallShape},
     {"int_shape", "x", CallShape},
     {"size", "x dim|axis?", CallSize},
@@ -335,6 +335,6 @@ constexpr Function kFunctions[] = {
 
 }  // namespace
 
-std::span<const Function> ShapeFunctions() { return kFunctions; }
+std::span<const Function> ShapeFunctions() { return kShapeFunctions; }
 
 }  // namespace strata::expr

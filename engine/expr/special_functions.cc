@@ -205,7 +205,7 @@ Result CallTo(const Call& c) {
 
 constexpr char kTwo[] = "x y|other";
 
-constexpr Function kFunctions[] = {
+constexpr Function kSpecialFunctions[] = {
     {"atan", "x", OnFloats<VAtan>},
     {"arctan", "x", OnFloats<VAtan>},
     {"asin", "x", OnFloats<VAsin>},
@@ -264,6 +264,6 @@ constexpr Function kFunctions[] = {
 
 }  // namespace
 
-std::span<const Function> SpecialFunctions() { return kFunctions; }
+std::span<const Function> SpecialFunctions() { return kSpecialFunctions; }
 
 }  // namespace strata::expr

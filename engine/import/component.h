@@ -33,6 +33,9 @@ struct ArgumentRules {
   bool layer = false;
 };
 
+// Models may be nested this deep.
+inline constexpr int kMaxModelDepth = 32;
+
 // "path.name", or "name" at the top.
 std::string Below(const std::string& path, const std::string& name);
 

@@ -18,8 +18,6 @@ namespace strata {
 namespace framework {
 namespace {
 
-constexpr int kMaxDepth = 32;
-
 bool IsModel(const std::string& class_name) {
   return class_name == "Sequential" || class_name == "Functional" || class_name == "Model";
 }
@@ -69,7 +67,7 @@ absl::StatusOr<std::string> ClassOf(const std::string& path, const Json& json) {
 }
 
 // A layer of a model: a component or a nested model, with its name.
-absl::StatusOr<v1::Layer> AnyLayerFrom(const std::string& path, const Json& json, int depth) {
+absl::StatusOr<v1::Layer> KerasLayerFrom(const std::string& path, const Json& json, int depth) {
   STRATA_ASSIGN_OR_RETURN(const std::string class_name, ClassOf(path, json));
   if (!IsModel(class_name)) return LayerFrom(v1::KERAS, path, json);
   v1::Layer layer;
@@ -109,7 +107,7 @@ absl::Status SequentialFrom(const std::string& path, const Json& layers, int dep
                               InputFrom(at, config, name.is_string() ? name.get<std::string>() : "input_1"));
       continue;
     }
-    auto layer = AnyLayerFrom(at, layers[i], depth);
+    auto layer = KerasLayerFrom(at, layers[i], depth);
     STRATA_RETURN_IF_ERROR(missing.Note(layer.status()));
     *model->add_layers() = layer.ok() ? *std::move(layer) : v1::Layer();
     if (model->inputs().empty() && config.is_object() && config.contains("batch_input_shape")) {
@@ -171,7 +169,7 @@ class Functional {
         entry.calls = {key};
         STRATA_ASSIGN_OR_RETURN(inputs_[key], InputFrom(at, config, key));
       } else {
-        auto read = AnyLayerFrom(at, layers[i], depth_);
+        auto read = KerasLayerFrom(at, layers[i], depth_);
         STRATA_RETURN_IF_ERROR(missing.Note(read.status()));
         v1::Layer layer = read.ok() ? *std::move(read) : v1::Layer();
         layer.set_name(key);
@@ -362,7 +360,8 @@ class Functional {
 };
 
 absl::StatusOr<v1::Model> ModelFrom(const std::string& path, const Json& json, int depth) {
-  if (depth >= kMaxDepth) return InvalidArgument(path, ": models may be nested ", kMaxDepth, " deep, got more");
+  if (depth >= kMaxModelDepth)
+    return InvalidArgument(path, ": models may be nested ", kMaxModelDepth, " deep, got more");
   STRATA_ASSIGN_OR_RETURN(const std::string class_name, ClassOf(path, json));
   if (!IsModel(class_name))
     return WrongValue(Below(path, "class_name"), "Sequential or Functional", json["class_name"]);

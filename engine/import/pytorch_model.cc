@@ -42,17 +42,15 @@ int NumOutputs(const v1::Layer& layer) {
 
 namespace {
 
-constexpr int kMaxDepth = 32;
+absl::StatusOr<v1::Model> PytorchSequentialFrom(const std::string& path, const Json& config, int depth,
+                                                const std::vector<v1::Input>& inputs);
 
-absl::StatusOr<v1::Model> SequentialFrom(const std::string& path, const Json& config, int depth,
-                                         const std::vector<v1::Input>& inputs);
-
-absl::StatusOr<v1::Layer> AnyLayerFrom(const std::string& path, const Json& json, int depth) {
+absl::StatusOr<v1::Layer> PytorchLayerFrom(const std::string& path, const Json& json, int depth) {
   if (Member(json, "class_name") != "Sequential") return LayerFrom(v1::PYTORCH, path, json);
   v1::Layer layer;
   STRATA_ASSIGN_OR_RETURN(const Form form, FormOf(path, json));
   const Json config = form.config == nullptr ? Json::object() : *form.config;
-  STRATA_ASSIGN_OR_RETURN(*layer.mutable_model(), SequentialFrom(path, config, depth + 1, {}));
+  STRATA_ASSIGN_OR_RETURN(*layer.mutable_model(), PytorchSequentialFrom(path, config, depth + 1, {}));
   if (json.contains("name")) {
     STRATA_ASSIGN_OR_RETURN(*layer.mutable_name(), JsonString(Below(path, "name"), json["name"]));
   }
@@ -70,9 +68,10 @@ absl::StatusOr<int64_t> TakenOutput(const std::string& path, const Json& json, i
   return index < 0 ? index + available : index;
 }
 
-absl::StatusOr<v1::Model> SequentialFrom(const std::string& path, const Json& config, int depth,
-                                         const std::vector<v1::Input>& inputs) {
-  if (depth >= kMaxDepth) return InvalidArgument(path, ": models may be nested ", kMaxDepth, " deep, got more");
+absl::StatusOr<v1::Model> PytorchSequentialFrom(const std::string& path, const Json& config, int depth,
+                                                const std::vector<v1::Input>& inputs) {
+  if (depth >= kMaxModelDepth)
+    return InvalidArgument(path, ": models may be nested ", kMaxModelDepth, " deep, got more");
   const Json& layers = Member(config, "layers");
   const std::string list = Below(path, "layers");
   if (!layers.is_array()) return WrongValue(list, "a list", layers);
@@ -101,7 +100,7 @@ absl::StatusOr<v1::Model> SequentialFrom(const std::string& path, const Json& co
       available = 1;
       continue;
     }
-    STRATA_ASSIGN_OR_RETURN(v1::Layer layer, AnyLayerFrom(at, layers[i], depth));
+    STRATA_ASSIGN_OR_RETURN(v1::Layer layer, PytorchLayerFrom(at, layers[i], depth));
     if (layer.name().empty()) layer.set_name(absl::StrCat(i));
     v1::Call* call = model.add_calls();
     call->set_layer(layer.name());
@@ -133,9 +132,9 @@ absl::StatusOr<v1::Model> ImportPytorch(std::string_view text, const std::vector
   json = framework::WithDefinitions(std::move(json), custom, false);
   STRATA_ASSIGN_OR_RETURN(const framework::Form form, framework::FormOf("", json));
   const Json config = form.config == nullptr ? Json::object() : *form.config;
-  if (form.name == "Sequential") return framework::SequentialFrom("config", config, 0, inputs);
+  if (form.name == "Sequential") return framework::PytorchSequentialFrom("config", config, 0, inputs);
   // A single module is a model of one layer.
-  return framework::SequentialFrom("config", Json{{"layers", Json::array({json})}}, 0, inputs);
+  return framework::PytorchSequentialFrom("config", Json{{"layers", Json::array({json})}}, 0, inputs);
 }
 
 }  // namespace strata

@@ -24,7 +24,7 @@ int64_t ResultSize(const FusedAttrs& at, Store store) {
   return 0;
 }
 
-absl::StatusOr<std::vector<ValueInfo>> Infer(const Attrs& attrs, std::span<const ValueInfo* const> in) {
+absl::StatusOr<std::vector<ValueInfo>> InferFused(const Attrs& attrs, std::span<const ValueInfo* const> in) {
   const auto& at = std::get<FusedAttrs>(attrs);
   for (const ValueInfo* v : in) {
     STRATA_ASSIGN_OR_RETURN(const Shape shape, BroadcastShape(v->shape, at.space));
@@ -54,8 +54,8 @@ int64_t IndexOf(const Shape& shape, const std::vector<int64_t>& at) {
   return index;
 }
 
-void Reference(const Attrs& attrs, std::span<const RefTensor* const> in, std::span<RefTensor> out,
-               std::span<const DType>) {
+void RefFused(const Attrs& attrs, std::span<const RefTensor* const> in, std::span<RefTensor> out,
+              std::span<const DType>) {
   const auto& at = std::get<FusedAttrs>(attrs);
   std::vector<RefTensor> regs(in.size() + at.code.size(), RefTensor{{1}, {0}});
   const std::vector<DType> f32 = {DType::kF32};
@@ -85,7 +85,7 @@ void Reference(const Attrs& attrs, std::span<const RefTensor* const> in, std::sp
 }  // namespace
 
 std::span<const OpRecord> FusedRecords() {
-  static constexpr OpRecord kRecords[] = {{Op::kFused, Infer, nullptr, Reference}};
+  static constexpr OpRecord kRecords[] = {{Op::kFused, InferFused, nullptr, RefFused}};
   return kRecords;
 }
 

@@ -20,7 +20,7 @@ Sizes SizesOf(const MatMulAttrs& attrs, const Shape& a, const Shape& b) {
   return s;
 }
 
-absl::StatusOr<std::vector<ValueInfo>> Infer(const Attrs& attrs, std::span<const ValueInfo* const> in) {
+absl::StatusOr<std::vector<ValueInfo>> InferMatmul(const Attrs& attrs, std::span<const ValueInfo* const> in) {
   const auto& at = std::get<MatMulAttrs>(attrs);
   const Shape &a = in[0]->shape, &b = in[1]->shape;
   if (in[0]->dtype != in[1]->dtype) {
@@ -43,7 +43,7 @@ absl::StatusOr<std::vector<ValueInfo>> Infer(const Attrs& attrs, std::span<const
 }
 
 // With A = op(a), B = op(b), Y = A B: dA = dY B^T, dB = A^T dY, each stored the way its operand is.
-std::vector<Value> Vjp(Graph* g, NodeId n, std::span<const Value> dy) {
+std::vector<Value> VjpMatmul(Graph* g, NodeId n, std::span<const Value> dy) {
   const MatMulAttrs at = g->nodes()[n].as<MatMulAttrs>();
   STRATA_CHECK(!at.bias && !at.relu);  // fusion comes after differentiation
   const Value a = g->value(g->nodes()[n].inputs[0]), b = g->value(g->nodes()[n].inputs[1]);
@@ -52,7 +52,7 @@ std::vector<Value> Vjp(Graph* g, NodeId n, std::span<const Value> dy) {
   return {da, db};
 }
 
-void Reference(const Attrs& attrs, std::span<const RefTensor* const> in, std::span<RefTensor> out,
+void RefMatmul(const Attrs& attrs, std::span<const RefTensor* const> in, std::span<RefTensor> out,
                std::span<const DType>) {
   const auto& at = std::get<MatMulAttrs>(attrs);
   const Sizes s = SizesOf(at, in[0]->shape, in[1]->shape);
@@ -77,7 +77,7 @@ void Reference(const Attrs& attrs, std::span<const RefTensor* const> in, std::sp
 }  // namespace
 
 std::span<const OpRecord> MatMulRecords() {
-  static constexpr OpRecord kRecords[] = {{Op::kMatMul, Infer, Vjp, Reference}};
+  static constexpr OpRecord kRecords[] = {{Op::kMatMul, InferMatmul, VjpMatmul, RefMatmul}};
   return kRecords;
 }
 

@@ -92,7 +92,7 @@ void RefMaxGrad(const Attrs& attrs, RefIn in, std::span<RefTensor> out, std::spa
   }
 }
 
-void RefSum(const Attrs& attrs, RefIn in, std::span<RefTensor> out, std::span<const DType>) {
+void RefSumPool(const Attrs& attrs, RefIn in, std::span<RefTensor> out, std::span<const DType>) {
   ForEachCell(std::get<PoolAttrs>(attrs), in[0]->shape, out[0].shape,
               [&](int64_t y, int64_t x, int64_t) { out[0].data[y] += in[0]->data[x]; });
 }
@@ -113,7 +113,7 @@ std::vector<Value> VjpMax(Graph* g, NodeId n, std::span<const Value> dy) {
   return {Emit(g, Op::kMaxPoolGrad, std::move(at), first)[0]};
 }
 
-std::vector<Value> VjpSum(Graph* g, NodeId n, std::span<const Value> dy) {
+std::vector<Value> VjpSumPool(Graph* g, NodeId n, std::span<const Value> dy) {
   PoolAttrs at = g->nodes()[n].as<PoolAttrs>();
   at.input = g->value(g->nodes()[n].inputs[0]).shape();
   const Value in[] = {dy[0]};
@@ -130,7 +130,7 @@ std::span<const OpRecord> PoolRecords() {
   static constexpr OpRecord kRecords[] = {
       {Op::kMaxPool, InferMax, VjpMax, RefMax},
       {Op::kMaxPoolGrad, InferGrad, nullptr, RefMaxGrad},
-      {Op::kSumPool, InferSum, VjpSum, RefSum},
+      {Op::kSumPool, InferSum, VjpSumPool, RefSumPool},
       {Op::kSumPoolGrad, InferGrad, VjpSumGrad, RefSumGrad},
   };
   return kRecords;

@@ -7,7 +7,7 @@
 namespace strata {
 namespace {
 
-absl::StatusOr<std::vector<ValueInfo>> Infer(const Attrs& attrs, std::span<const ValueInfo* const> in) {
+absl::StatusOr<std::vector<ValueInfo>> InferScan(const Attrs& attrs, std::span<const ValueInfo* const> in) {
   const auto& at = std::get<ScanAttrs>(attrs);
   const Graph& body = *at.body;
   if (in.size() != body.inputs().size() || static_cast<int32_t>(body.outputs().size()) < at.num_carry) {
@@ -41,8 +41,8 @@ absl::StatusOr<std::vector<ValueInfo>> Infer(const Attrs& attrs, std::span<const
   return out;
 }
 
-void Reference(const Attrs& attrs, std::span<const RefTensor* const> in, std::span<RefTensor> out,
-               std::span<const DType>) {
+void RefScan(const Attrs& attrs, std::span<const RefTensor* const> in, std::span<RefTensor> out,
+             std::span<const DType>) {
   const auto& at = std::get<ScanAttrs>(attrs);
   const int32_t first_constant = at.num_carry + at.num_sequences;
   std::vector<RefTensor> step(in.size());
@@ -72,7 +72,7 @@ void Reference(const Attrs& attrs, std::span<const RefTensor* const> in, std::sp
 }  // namespace
 
 std::span<const OpRecord> ScanRecords() {
-  static constexpr OpRecord kRecords[] = {{Op::kScan, Infer, ScanVjp, Reference}};
+  static constexpr OpRecord kRecords[] = {{Op::kScan, InferScan, ScanVjp, RefScan}};
   return kRecords;
 }
 

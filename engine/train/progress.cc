@@ -24,19 +24,19 @@ constexpr char kWatched[] = "session:watched";        // f64: wait, observations
 constexpr char kPlateau[] = "session:plateau";        // f64
 constexpr char kEpochLoss[] = "session:epoch_loss";   // f64
 constexpr char kEpochSums[] = "session:epoch_sums:";  // f64, then the metric's name
-constexpr char kValidation[] = "val_";
+constexpr char kValidationPrefix[] = "val_";
 
 // Names that a monitor may have: "loss" and the metrics', each with "val_" for those of an evaluation.
 absl::Status CheckMonitor(const std::string& path, const std::string& monitor, const v1::TrainingConfig& config) {
   std::vector<std::string> names{"loss"};
   for (const std::string& name : MetricNames(config)) names.push_back(name);
-  const std::string plain(absl::StripPrefix(monitor, kValidation));
+  const std::string plain(absl::StripPrefix(monitor, kValidationPrefix));
   if (std::find(names.begin(), names.end(), plain) != names.end() ||
       std::find(names.begin(), names.end(), monitor) != names.end()) {
     return absl::OkStatus();
   }
   return InvalidArgument(path, ".monitor: must be one of ", absl::StrJoin(names, ", "), ", with or without ",
-                         kValidation, ", got \"", monitor, "\"");
+                         kValidationPrefix, ", got \"", monitor, "\"");
 }
 
 Tensor Doubles(const std::vector<double>& values) {

@@ -97,7 +97,7 @@ v1::Activation ActivationOf(const v1::Layer& layer) {
 
 bool HasAxis(const v1::Activation& a) { return a.has_softmax() || a.has_log_softmax(); }
 
-void ToPytorch(Site& s) {
+void ActivationToPytorch(Site& s) {
   const v1::Activation activation = ActivationOf(s.layer());
   if (!s.named().empty()) s.Refuse("mask", "PyTorch's activations take no mask");
   const bool plain = HasAxis(activation) && !s.arg(0).layout.flat.empty();
@@ -120,7 +120,7 @@ v1::Layer KerasForm(const v1::Layer& layer) {
   return named;
 }
 
-void ToKeras(Site& s) {
+void ActivationToKeras(Site& s) {
   const int rank = s.rank(0);
   const bool has_axis = s.layer().has_softmax() || s.layer().has_log_softmax();
   const bool plain = has_axis && !s.arg(0).layout.flat.empty();
@@ -192,10 +192,10 @@ std::vector<Record> ActivationRecords() {
   for (const char* kind :
        {"sigmoid", "softmax", "tanh", "relu", "leaky_relu", "elu", "selu", "silu", "gelu", "log_softmax", "softplus",
         "softsign", "hard_sigmoid", "mish", "relu6", "exponential", "identity"}) {
-    records.push_back({.kind = kind, .from = v1::KERAS, .axes = Axes::kEach, .rule = &ToPytorch});
-    records.push_back({.kind = kind, .from = v1::PYTORCH, .axes = Axes::kEach, .rule = &ToKeras});
+    records.push_back({.kind = kind, .from = v1::KERAS, .axes = Axes::kEach, .rule = &ActivationToPytorch});
+    records.push_back({.kind = kind, .from = v1::PYTORCH, .axes = Axes::kEach, .rule = &ActivationToKeras});
   }
-  records.push_back({.kind = "activation", .from = v1::KERAS, .axes = Axes::kEach, .rule = &ToPytorch});
+  records.push_back({.kind = "activation", .from = v1::KERAS, .axes = Axes::kEach, .rule = &ActivationToPytorch});
   records.push_back({.kind = "hardtanh", .from = v1::PYTORCH, .axes = Axes::kEach, .rule = &HardtanhToKeras});
   records.push_back({.kind = "threshold", .from = v1::PYTORCH, .axes = Axes::kEach, .rule = &ThresholdToKeras});
   records.push_back(

@@ -27,7 +27,7 @@ Tensor KernelOf(const Tensor& rows, int64_t heads) {
 constexpr const char* kPytorchParts[] = {"q_proj_weight", "k_proj_weight", "v_proj_weight"};
 constexpr const char* kKerasParts[] = {"query", "key", "value"};
 
-void ToKeras(Site& s) {
+void AttentionToKeras(Site& s) {
   const auto& a = s.As<v1::MultiheadAttention>();
   if (!s.named().empty()) s.Refuse("key_padding_mask|attn_mask", "Keras' mask says where to look, PyTorch's where not");
   if (a.is_causal()) s.Refuse("is_causal", "it is a hint for a mask, got true");
@@ -77,7 +77,7 @@ void ToKeras(Site& s) {
   s.Put(weights, Layout::Plain(s.results()[1].shape.size()));
 }
 
-void ToPytorch(Site& s) {
+void AttentionToPytorch(Site& s) {
   const auto& a = s.As<v1::KerasMultiHeadAttention>();
   if (!s.named().empty()) s.Refuse("attention_mask", "PyTorch's mask says where not to look, Keras' where to");
   if (a.use_causal_mask()) s.Refuse("use_causal_mask", "PyTorch takes a mask as an argument, got true");
@@ -148,8 +148,8 @@ void ToPytorch(Site& s) {
 std::vector<Record> AttentionRecords() {
   const char* const stack = "Keras 2 has no transformer, only its parts";
   std::vector<Record> records = {
-      {.kind = "multihead_attention", .from = v1::PYTORCH, .rule = &ToKeras},
-      {.kind = "keras_multi_head_attention", .from = v1::KERAS, .rule = &ToPytorch},
+      {.kind = "multihead_attention", .from = v1::PYTORCH, .rule = &AttentionToKeras},
+      {.kind = "keras_multi_head_attention", .from = v1::KERAS, .rule = &AttentionToPytorch},
       {.kind = "masking", .from = v1::KERAS, .reason = "PyTorch's layers pass no masks on"},
       {.kind = "attention", .from = v1::KERAS, .reason = "PyTorch's attention projects its arguments"},
       {.kind = "additive_attention", .from = v1::KERAS, .reason = "PyTorch's attention has scaled products as scores"},

@@ -20,7 +20,7 @@ v1::ConvTranspose* AttrsIn(v1::Layer* layer) { return static_cast<v1::ConvTransp
 
 // Keras cuts `total` cells off the full result, the odd one at the end, or extends it at the end. PyTorch cuts equal
 // numbers and extends: one cell more at the end is a layer that crops.
-void ToPytorch(Site& s) {
+void ConvTransposeToPytorch(Site& s) {
   const auto& a = s.As<v1::ConvTranspose>();
   const std::vector<int64_t> sizes = SpatialSizes(s);
   const size_t axes = sizes.size();
@@ -49,7 +49,7 @@ void ToPytorch(Site& s) {
   s.Put(out.edge, layout, out.non_negative);
 }
 
-void ToKeras(Site& s) {
+void ConvTransposeToKeras(Site& s) {
   const auto& a = s.As<v1::ConvTranspose>();
   const size_t axes = SpatialSizes(s).size();
   const Window w = WindowOf(a, axes);
@@ -84,8 +84,8 @@ void ToKeras(Site& s) {
 std::vector<Record> ConvTransposeRecords() {
   std::vector<Record> records;
   for (const char* kind : {"conv_transpose1d", "conv_transpose2d", "conv_transpose3d"}) {
-    records.push_back({.kind = kind, .from = v1::KERAS, .axes = Axes::kSpatial, .rule = &ToPytorch});
-    records.push_back({.kind = kind, .from = v1::PYTORCH, .axes = Axes::kSpatial, .rule = &ToKeras});
+    records.push_back({.kind = kind, .from = v1::KERAS, .axes = Axes::kSpatial, .rule = &ConvTransposeToPytorch});
+    records.push_back({.kind = kind, .from = v1::PYTORCH, .axes = Axes::kSpatial, .rule = &ConvTransposeToKeras});
   }
   return records;
 }

@@ -59,7 +59,7 @@ void CellsToKeras(Site& s) {
   s.Put(s.Main(layer, {y}).edge, layout, s.arg(0).non_negative);
 }
 
-void ToPytorch(Site& s, const std::vector<int64_t>& sides) {
+void PaddingToPytorch(Site& s, const std::vector<int64_t>& sides) {
   v1::Layer layer = MakeLayer(absl::StrCat("zero_pad", s.rank(0) - 2, "d"));
   SetList(Turned(sides), static_cast<v1::PadCells*>(MutableAttrs(&layer))->mutable_padding());
   const Layout layout{s.SpatialAxes(s.rank(0)), {}, {}};
@@ -67,14 +67,14 @@ void ToPytorch(Site& s, const std::vector<int64_t>& sides) {
   s.Put(s.Main(layer, {x}).edge, layout, s.arg(0).non_negative);
 }
 
-void ZeroPaddingToPytorch(Site& s) { ToPytorch(s, PairsOf(s.As<v1::ZeroPadding>().padding(), s.rank(0) - 2)); }
+void ZeroPaddingToPytorch(Site& s) { PaddingToPytorch(s, PairsOf(s.As<v1::ZeroPadding>().padding(), s.rank(0) - 2)); }
 
 void CroppingToPytorch(Site& s) {
   google::protobuf::RepeatedField<int64_t> given = s.As<v1::Cropping>().cropping();
   if (given.empty()) given.Add(s.layer().has_cropping2d() ? 0 : 1);
   std::vector<int64_t> sides = PairsOf(given, s.rank(0) - 2);
   for (int64_t& n : sides) n = -n;
-  ToPytorch(s, sides);
+  PaddingToPytorch(s, sides);
 }
 
 void UpSamplingToPytorch(Site& s) {

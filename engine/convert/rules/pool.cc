@@ -21,7 +21,7 @@ Window WindowOf(Site& s, const M& a) {
 }
 
 template <typename M>
-void ToPytorch(Site& s) {
+void PoolToPytorch(Site& s) {
   const auto& a = s.As<M>();
   const Window w = WindowOf(s, a);
   v1::Layer layer = s.Draft(s.kind(), {"padding", "stride"});
@@ -168,8 +168,8 @@ std::vector<Record> PoolRecords() {
     records.push_back({.kind = std::move(kind), .from = from, .axes = Axes::kSpatial, .rule = rule});
   };
   for (const char* axes : {"1d", "2d", "3d"}) {
-    add(absl::StrCat("max_pool", axes), v1::KERAS, &ToPytorch<v1::MaxPool>);
-    add(absl::StrCat("avg_pool", axes), v1::KERAS, &ToPytorch<v1::AvgPool>);
+    add(absl::StrCat("max_pool", axes), v1::KERAS, &PoolToPytorch<v1::MaxPool>);
+    add(absl::StrCat("avg_pool", axes), v1::KERAS, &PoolToPytorch<v1::AvgPool>);
     add(absl::StrCat("max_pool", axes), v1::PYTORCH, &MaxToKeras);
     add(absl::StrCat("avg_pool", axes), v1::PYTORCH, &AvgToKeras);
     add(absl::StrCat("global_max_pool", axes), v1::KERAS, &GlobalToPytorch);

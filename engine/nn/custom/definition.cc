@@ -38,7 +38,7 @@ absl::Status CheckExpression(const std::string& path, const std::string& text, c
 }
 
 // Declared names, each once.
-class Names {
+class DeclaredNames {
  public:
   absl::Status Add(const std::string& path, const std::string& name) {
     if (!IsIdentifier(name)) {
@@ -166,7 +166,7 @@ absl::Status CompleteDefinition(v1::Dialect dialect, const std::string& path, v1
   if (!layer && d->states_size() > 0) {
     return InvalidArgument(path, ".states: belong to a LAYER or CELL, got ", Kind::Kind_Name(d->kind()));
   }
-  Names names;
+  DeclaredNames names;
   for (int i = 0; i < d->hyperparameters_size(); ++i) {
     const v1::Hyperparameter& h = d->hyperparameters(i);
     const std::string at = absl::StrCat(path, ".hyperparameters[", i, "]");

@@ -17,7 +17,7 @@ Outputs Build(Scope& s, const v1::ConstantPad& a, const Args& args) {
 }
 
 template <int kAxes>
-Component Make() {
+Component MakeConstantPad() {
   return Layer<v1::ConstantPad>(absl::StrCat("constant_pad", kAxes, "d"), &Build<kAxes>)
       .Shapes("x[N, C, spatial...] -> y[N, C, spatial'...]")
       .With({"padding: 1 value: 0.5", {PadSampleShape(kAxes, false)}, v1::PYTORCH})
@@ -27,6 +27,6 @@ Component Make() {
 
 }  // namespace
 
-Components ConstantPad() { return {Make<1>(), Make<2>(), Make<3>()}; }
+Components ConstantPad() { return {MakeConstantPad<1>(), MakeConstantPad<2>(), MakeConstantPad<3>()}; }
 
 }  // namespace strata::nn

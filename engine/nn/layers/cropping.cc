@@ -21,7 +21,7 @@ Outputs Build(Scope& s, const v1::Cropping& a, const Args& args) {
 }
 
 template <int kAxes>
-Component Make() {
+Component MakeCropping() {
   return Layer<v1::Cropping>(absl::StrCat("cropping", kAxes, "d"), &Build<kAxes>)
       .Shapes("x[N, spatial..., C] -> y[N, spatial'..., C]")
       .With({"", {PadSampleShape(kAxes, true)}, v1::KERAS})
@@ -31,6 +31,6 @@ Component Make() {
 
 }  // namespace
 
-Components Cropping() { return {Make<1>(), Make<2>(), Make<3>()}; }
+Components Cropping() { return {MakeCropping<1>(), MakeCropping<2>(), MakeCropping<3>()}; }
 
 }  // namespace strata::nn

@@ -7,7 +7,7 @@ namespace strata::nn {
 namespace {
 
 template <int kAxes>
-Outputs Build(Scope& s, const v1::GlobalPool& a, const Args& args) {
+Outputs BuildAverage(Scope& s, const v1::GlobalPool& a, const Args& args) {
   const Value x = args[0], mask = args[0].mask;
   if (!CheckSpatial(s, x, kAxes)) return {Value{s.graph(), -1}};
   const std::vector<int64_t> axes = SpatialAxes(kAxes, a.data_format());
@@ -21,16 +21,16 @@ Outputs Build(Scope& s, const v1::GlobalPool& a, const Args& args) {
 }  // namespace
 
 Components GlobalAvgPool() {
-  return {GlobalPoolSamples(Layer<v1::GlobalPool>("global_avg_pool1d", &Build<1>)
+  return {GlobalPoolSamples(Layer<v1::GlobalPool>("global_avg_pool1d", &BuildAverage<1>)
                                 .Takes(kAnyType, {Take::kKeep, Take::kCast})
                                 .Mask(MaskRule::kConsume)
                                 .Named(v1::KERAS, {"mask"}),
                             {2, 5, 3}),
           GlobalPoolSamples(
-              Layer<v1::GlobalPool>("global_avg_pool2d", &Build<2>).Takes(kAnyType, {Take::kKeep, Take::kCast}),
+              Layer<v1::GlobalPool>("global_avg_pool2d", &BuildAverage<2>).Takes(kAnyType, {Take::kKeep, Take::kCast}),
               {2, 3, 4, 3}),
           GlobalPoolSamples(
-              Layer<v1::GlobalPool>("global_avg_pool3d", &Build<3>).Takes(kAnyType, {Take::kKeep, Take::kCast}),
+              Layer<v1::GlobalPool>("global_avg_pool3d", &BuildAverage<3>).Takes(kAnyType, {Take::kKeep, Take::kCast}),
               {2, 2, 3, 2, 3})};
 }
 

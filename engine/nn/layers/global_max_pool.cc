@@ -7,7 +7,7 @@ namespace strata::nn {
 namespace {
 
 template <int kAxes>
-Outputs Build(Scope& s, const v1::GlobalPool& a, const Args& args) {
+Outputs BuildMax(Scope& s, const v1::GlobalPool& a, const Args& args) {
   if (!CheckSpatial(s, args[0], kAxes)) return {Value{s.graph(), -1}};
   return {ReduceMax(args[0], SpatialAxes(kAxes, a.data_format()), a.keepdims())};
 }
@@ -16,9 +16,10 @@ Outputs Build(Scope& s, const v1::GlobalPool& a, const Args& args) {
 
 Components GlobalMaxPool() {
   return {
-      GlobalPoolSamples(Layer<v1::GlobalPool>("global_max_pool1d", &Build<1>).Takes(kFloats, kNumbers), {2, 5, 3}),
-      GlobalPoolSamples(Layer<v1::GlobalPool>("global_max_pool2d", &Build<2>).Takes(kFloats, kNumbers), {2, 3, 4, 3}),
-      GlobalPoolSamples(Layer<v1::GlobalPool>("global_max_pool3d", &Build<3>).Takes(kFloats, kNumbers),
+      GlobalPoolSamples(Layer<v1::GlobalPool>("global_max_pool1d", &BuildMax<1>).Takes(kFloats, kNumbers), {2, 5, 3}),
+      GlobalPoolSamples(Layer<v1::GlobalPool>("global_max_pool2d", &BuildMax<2>).Takes(kFloats, kNumbers),
+                        {2, 3, 4, 3}),
+      GlobalPoolSamples(Layer<v1::GlobalPool>("global_max_pool3d", &BuildMax<3>).Takes(kFloats, kNumbers),
                         {2, 2, 3, 2, 3})};
 }
 

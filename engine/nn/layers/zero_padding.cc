@@ -19,7 +19,7 @@ Outputs Build(Scope& s, const v1::ZeroPadding& a, const Args& args) {
 }
 
 template <int kAxes>
-Component Make() {
+Component MakeZeroPadding() {
   return Layer<v1::ZeroPadding>(absl::StrCat("zero_padding", kAxes, "d"), &Build<kAxes>)
       .Shapes("x[N, spatial..., C] -> y[N, spatial'..., C]")
       .With({"", {PadSampleShape(kAxes, true)}, v1::KERAS})
@@ -29,6 +29,6 @@ Component Make() {
 
 }  // namespace
 
-Components ZeroPadding() { return {Make<1>(), Make<2>(), Make<3>()}; }
+Components ZeroPadding() { return {MakeZeroPadding<1>(), MakeZeroPadding<2>(), MakeZeroPadding<3>()}; }
 
 }  // namespace strata::nn

@@ -14,7 +14,7 @@ namespace {
 enum class Method { kInterpolation, kMinoring, kMajoring };
 
 // The true and the false positives at each threshold, the lowest first: the first counts everything.
-struct Counts {
+struct Curve {
   std::span<const double> tp, fp;
 
   size_t size() const { return tp.size(); }
@@ -32,7 +32,7 @@ double Height(Method method, double a, double b) {
   return method == Method::kMinoring ? std::min(a, b) : method == Method::kMajoring ? std::max(a, b) : (a + b) / 2;
 }
 
-double Roc(Method method, const Counts& c) {
+double Roc(Method method, const Curve& c) {
   double area = 0;
   for (size_t i = 0; i + 1 < c.size(); ++i) {
     area += (c.false_rate(i) - c.false_rate(i + 1)) * Height(method, c.recall(i), c.recall(i + 1));
@@ -40,7 +40,7 @@ double Roc(Method method, const Counts& c) {
   return area;
 }
 
-double PrecisionRecall(Method method, const Counts& c) {
+double PrecisionRecall(Method method, const Curve& c) {
   double area = 0;
   for (size_t i = 0; i + 1 < c.size(); ++i) {
     if (method != Method::kInterpolation) {
@@ -56,7 +56,7 @@ double PrecisionRecall(Method method, const Counts& c) {
   return area;
 }
 
-double PrecisionRecallGain(Method method, const Counts& c) {
+double PrecisionRecallGain(Method method, const Curve& c) {
   double area = 0;
   for (size_t i = 0; i + 1 < c.size(); ++i) {
     area += (c.recall_gain(i) - c.recall_gain(i + 1)) * Height(method, c.precision_gain(i), c.precision_gain(i + 1));
@@ -68,7 +68,7 @@ double PrecisionRecallGain(Method method, const Counts& c) {
 // threshold, then the false ones.
 struct Result {
   Method method;
-  double (*area)(Method, const Counts&);
+  double (*area)(Method, const Curve&);
   size_t labels;
   std::vector<double> weights;
 
@@ -76,7 +76,7 @@ struct Result {
     const size_t half = sums.size() / 2, thresholds = half / labels;
     double total = 0, weight = 0;
     for (size_t i = 0; i < labels; ++i) {
-      const Counts c{sums.subspan(i * thresholds, thresholds), sums.subspan(half + i * thresholds, thresholds)};
+      const Curve c{sums.subspan(i * thresholds, thresholds), sums.subspan(half + i * thresholds, thresholds)};
       const double w = weights.empty() ? 1 : weights[i];
       total += w * area(method, c);
       weight += w;

@@ -7,7 +7,7 @@ namespace strata::nn {
 namespace {
 
 // `sums`: for each column t, t^2, (t - p)^2, then the weight of all samples.
-double Score(std::span<const double> sums, bool by_variance) {
+double R2Of(std::span<const double> sums, bool by_variance) {
   const size_t columns = (sums.size() - 1) / 3;
   const double count = sums[3 * columns];
   double sum = 0, weights = 0;
@@ -35,7 +35,7 @@ MetricTerms Build(Scope& s, const v1::R2Score& a, const MetricArgs& args) {
   const Value count = SumAll(args.weight ? AsFloat(args.weight) : Full(s.graph(), 1, {t.dim(0)}));
   const bool by_variance = a.multioutput() != "uniform_average";
   return {{sum(t), sum(Square(t)), sum(Square(t - AsFloat(p))), count},
-          [by_variance](std::span<const double> sums) { return Score(sums, by_variance); }};
+          [by_variance](std::span<const double> sums) { return R2Of(sums, by_variance); }};
 }
 
 }  // namespace
