@@ -80,6 +80,9 @@ struct Function {
   absl::StatusOr<Object> (*call)(const Call& call);
 };
 
+// An operator under a name.
+absl::StatusOr<Object> CallOperator(const Call& c, const char* op);
+
 // The tables, by file.
 std::span<const Function> ActivationFunctions();
 std::span<const Function> LossFunctions();

@@ -138,25 +138,21 @@ Result CallDetach(const Call& c) {
   return Object(Detach(x));
 }
 
-// An operator under a name.
-Result Operator(const Call& c, const char* op) {
-  return ApplyBinary(c.evaluator(), c.place(), op, *c.argument(0), *c.argument(1));
-}
-Result CallPow(const Call& c) { return Operator(c, "**"); }
+Result CallPow(const Call& c) { return CallOperator(c, "**"); }
 // With PyTorch's factor alpha of the second.
 Result WithFactor(const Call& c, const char* op) {
-  if (!c.has(2)) return Operator(c, op);
+  if (!c.has(2)) return CallOperator(c, op);
   STRATA_ASSIGN_OR_RETURN(const Object y, ApplyBinary(c.evaluator(), c.place(), "*", *c.argument(1), *c.argument(2)));
   return ApplyBinary(c.evaluator(), c.place(), op, *c.argument(0), y);
 }
 Result CallAdd(const Call& c) { return WithFactor(c, "+"); }
 Result CallSubtract(const Call& c) { return WithFactor(c, "-"); }
-Result CallMultiply(const Call& c) { return Operator(c, "*"); }
+Result CallMultiply(const Call& c) { return CallOperator(c, "*"); }
 // With PyTorch's rounding_mode: floor or trunc.
 Result CallDivide(const Call& c) {
-  if (!c.has(2)) return Operator(c, "/");
+  if (!c.has(2)) return CallOperator(c, "/");
   const std::string* mode = c.argument(2)->text();
-  if (mode != nullptr && *mode == "floor") return Operator(c, "//");
+  if (mode != nullptr && *mode == "floor") return CallOperator(c, "//");
   if (mode == nullptr || *mode != "trunc") {
     return c.Error("rounding_mode must be one of floor, trunc, got ", Describe(*c.argument(2)));
   }
@@ -176,14 +172,14 @@ Result CallMatMul(const Call& c) {
   }
   return ApplyBinary(c.evaluator(), c.place(), "@", sides[0], sides[1]);
 }
-Result CallEqual(const Call& c) { return Operator(c, "=="); }
-Result CallNotEqual(const Call& c) { return Operator(c, "!="); }
-Result CallLess(const Call& c) { return Operator(c, "<"); }
-Result CallLessEqual(const Call& c) { return Operator(c, "<="); }
-Result CallGreater(const Call& c) { return Operator(c, ">"); }
-Result CallGreaterEqual(const Call& c) { return Operator(c, ">="); }
-Result CallAnd(const Call& c) { return Operator(c, "and"); }
-Result CallOr(const Call& c) { return Operator(c, "or"); }
+Result CallEqual(const Call& c) { return CallOperator(c, "=="); }
+Result CallNotEqual(const Call& c) { return CallOperator(c, "!="); }
+Result CallLess(const Call& c) { return CallOperator(c, "<"); }
+Result CallLessEqual(const Call& c) { return CallOperator(c, "<="); }
+Result CallGreater(const Call& c) { return CallOperator(c, ">"); }
+Result CallGreaterEqual(const Call& c) { return CallOperator(c, ">="); }
+Result CallAnd(const Call& c) { return CallOperator(c, "and"); }
+Result CallOr(const Call& c) { return CallOperator(c, "or"); }
 Result CallNot(const Call& c) { return ApplyUnary(c.evaluator(), c.place(), "not", *c.argument(0)); }
 Result CallNegative(const Call& c) { return ApplyUnary(c.evaluator(), c.place(), "-", *c.argument(0)); }
 
@@ -294,17 +290,26 @@ constexpr Function kMathFunctions[] = {
     {"mul", "x y|other", CallMultiply},
     {"divide", "x y|other rounding_mode?", CallDivide},
     {"div", "x y|other rounding_mode?", CallDivide},
+    {"truediv", "x y|other", CallDivide},
+    {"true_divide", "x y|other", CallDivide},
     {"matmul", "a b|other transpose_a? transpose_b?", CallMatMul},
     {"bmm", "a b|mat2", CallMatMul},
     {"mm", "a b|mat2", CallMatMul},
     {"dot", "x y|other", CallMatMul},
     {"negative", "x", CallNegative},
+    {"neg", "x", CallNegative},
     {"equal", "x y|other", CallEqual},
+    {"eq", "x y|other", CallEqual},
     {"not_equal", "x y|other", CallNotEqual},
+    {"ne", "x y|other", CallNotEqual},
     {"less", "x y|other", CallLess},
+    {"lt", "x y|other", CallLess},
     {"less_equal", "x y|other", CallLessEqual},
+    {"le", "x y|other", CallLessEqual},
     {"greater", "x y|other", CallGreater},
+    {"gt", "x y|other", CallGreater},
     {"greater_equal", "x y|other", CallGreaterEqual},
+    {"ge", "x y|other", CallGreaterEqual},
     {"logical_and", "x y|other", CallAnd},
     {"logical_or", "x y|other", CallOr},
     {"logical_not", "x", CallNot},
@@ -325,6 +330,10 @@ constexpr Function kMathFunctions[] = {
 };
 
 }  // namespace
+
+Result CallOperator(const Call& c, const char* op) {
+  return ApplyBinary(c.evaluator(), c.place(), op, *c.argument(0), *c.argument(1));
+}
 
 std::span<const Function> MathFunctions() { return kMathFunctions; }
 

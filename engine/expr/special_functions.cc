@@ -55,19 +55,8 @@ Value VIsNan(Value x) { return Not(Equal(x, x)); }
 Value VIsFinite(Value x) { return Unary(Op::kIsFinite, x); }
 Value VIsInf(Value x) { return And(Not(Unary(Op::kIsFinite, x)), Equal(x, x)); }
 
-Result Operator(const Call& c, const char* op) {
-  return ApplyBinary(c.evaluator(), c.place(), op, *c.argument(0), *c.argument(1));
-}
-Result CallFloorDivide(const Call& c) { return Operator(c, "//"); }
-Result CallModulo(const Call& c) { return Operator(c, "%"); }
-Result CallDivide(const Call& c) { return Operator(c, "/"); }
-Result CallLess(const Call& c) { return Operator(c, "<"); }
-Result CallLessEqual(const Call& c) { return Operator(c, "<="); }
-Result CallGreater(const Call& c) { return Operator(c, ">"); }
-Result CallGreaterEqual(const Call& c) { return Operator(c, ">="); }
-Result CallEqual(const Call& c) { return Operator(c, "=="); }
-Result CallNotEqual(const Call& c) { return Operator(c, "!="); }
-Result CallNegative(const Call& c) { return ApplyUnary(c.evaluator(), c.place(), "-", *c.argument(0)); }
+Result CallFloorDivide(const Call& c) { return CallOperator(c, "//"); }
+Result CallModulo(const Call& c) { return CallOperator(c, "%"); }
 
 // The remainder with the sign of x.
 Result CallFmod(const Call& c) {
@@ -78,7 +67,7 @@ Result CallFmod(const Call& c) {
 }
 
 Result CallSquaredDifference(const Call& c) {
-  STRATA_ASSIGN_OR_RETURN(const Object d, Operator(c, "-"));
+  STRATA_ASSIGN_OR_RETURN(const Object d, CallOperator(c, "-"));
   return ApplyBinary(c.evaluator(), c.place(), "**", d, Number::Int(2));
 }
 
@@ -239,21 +228,12 @@ constexpr Function kSpecialFunctions[] = {
     {"mod", kTwo, CallModulo},
     {"remainder", kTwo, CallModulo},
     {"fmod", kTwo, CallFmod},
-    {"truediv", kTwo, CallDivide},
-    {"true_divide", kTwo, CallDivide},
     {"squared_difference", kTwo, CallSquaredDifference},
     {"divide_no_nan", kTwo, CallDivideNoNan},
     {"multiply_no_nan", kTwo, CallMultiplyNoNan},
     {"xlogy", kTwo, CallXlogy},
     {"hypot", kTwo, CallHypot},
     {"lerp", "x y|end weight", CallLerp},
-    {"neg", "x", CallNegative},
-    {"lt", kTwo, CallLess},
-    {"le", kTwo, CallLessEqual},
-    {"gt", kTwo, CallGreater},
-    {"ge", kTwo, CallGreaterEqual},
-    {"eq", kTwo, CallEqual},
-    {"ne", kTwo, CallNotEqual},
     {"identity", "x", CallSame},
     {"clone", "x", CallSame},
     {"contiguous", "x", CallSame},

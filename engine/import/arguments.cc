@@ -173,6 +173,16 @@ std::string Below(const std::string& path, const std::string& name) {
   return path.empty() ? name : absl::StrCat(path, ".", name);
 }
 
+const Json& ConfigOf(const Form& form) {
+  static const Json& empty = *new Json(Json::object());
+  return form.config == nullptr ? empty : *form.config;
+}
+
+std::string WithoutModule(const std::string& name) {
+  const auto dot = name.rfind('.');
+  return dot == std::string::npos ? name : name.substr(dot + 1);
+}
+
 absl::StatusOr<Form> FormOf(const std::string& path, const Json& json) {
   Form form;
   if (json.is_string()) {

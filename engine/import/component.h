@@ -24,6 +24,10 @@ struct Form {
 };
 // `storage` holds what the form points to beyond `json`.
 absl::StatusOr<Form> FormOf(const std::string& path, const Json& json);
+// The form's config, or an empty object.
+const Json& ConfigOf(const Form& form);
+// "tf.nn.relu", "activations.relu" -> "relu".
+std::string WithoutModule(const std::string& name);
 
 // What a call to SetArguments may do besides setting fields.
 struct ArgumentRules {

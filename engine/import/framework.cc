@@ -25,16 +25,6 @@ using google::protobuf::Message;
 
 constexpr absl::string_view kFunctional = "functional.";
 
-const Json& ConfigOf(const Form& form) {
-  static const Json& empty = *new Json(Json::object());
-  return form.config == nullptr ? empty : *form.config;
-}
-
-std::string WithoutModule(const std::string& name) {
-  const auto dot = name.rfind('.');
-  return dot == std::string::npos ? name : name.substr(dot + 1);
-}
-
 // A member of a family by any form. `*function` says whether the function form was meant.
 const FieldDescriptor* Find(const Descriptor* family, v1::Dialect dialect, const Form& form, bool* function) {
   *function =

@@ -187,7 +187,7 @@ absl::StatusOr<v1::Clipping> ImportClipping(std::string_view text) {
   v1::Clipping clipping;
   const bool by_norm = form.name == "clip_grad_norm_";
   if (!by_norm && form.name != "clip_grad_value_") return framework::NoComponent(v1::PYTORCH, "", form);
-  const Json config = form.config == nullptr ? Json::object() : *form.config;
+  const Json& config = ConfigOf(form);
   for (const auto& [key, value] : config.items()) {
     const char* field = nullptr;
     if (by_norm && key == "max_norm") field = "global_norm";

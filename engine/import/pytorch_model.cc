@@ -49,7 +49,7 @@ absl::StatusOr<v1::Layer> PytorchLayerFrom(const std::string& path, const Json& 
   if (Member(json, "class_name") != "Sequential") return LayerFrom(v1::PYTORCH, path, json);
   v1::Layer layer;
   STRATA_ASSIGN_OR_RETURN(const Form form, FormOf(path, json));
-  const Json config = form.config == nullptr ? Json::object() : *form.config;
+  const Json& config = ConfigOf(form);
   STRATA_ASSIGN_OR_RETURN(*layer.mutable_model(), PytorchSequentialFrom(path, config, depth + 1, {}));
   if (json.contains("name")) {
     STRATA_ASSIGN_OR_RETURN(*layer.mutable_name(), JsonString(Below(path, "name"), json["name"]));
@@ -59,7 +59,7 @@ absl::StatusOr<v1::Layer> PytorchLayerFrom(const std::string& path, const Json& 
 
 absl::StatusOr<int64_t> TakenOutput(const std::string& path, const Json& json, int64_t available) {
   STRATA_ASSIGN_OR_RETURN(const Form form, FormOf(path, json));
-  const Json config = form.config == nullptr ? Json::object() : *form.config;
+  const Json& config = ConfigOf(form);
   const std::string at = Below(path, "index");
   STRATA_ASSIGN_OR_RETURN(int64_t index, JsonInt(at, Member(config, "index")));
   if (index < -available || index >= available) {
@@ -131,7 +131,7 @@ absl::StatusOr<v1::Model> ImportPytorch(std::string_view text, const std::vector
   STRATA_ASSIGN_OR_RETURN(Json json, ParseJson(text));
   json = framework::WithDefinitions(std::move(json), custom, false);
   STRATA_ASSIGN_OR_RETURN(const framework::Form form, framework::FormOf("", json));
-  const Json config = form.config == nullptr ? Json::object() : *form.config;
+  const Json& config = ConfigOf(form);
   if (form.name == "Sequential") return framework::PytorchSequentialFrom("config", config, 0, inputs);
   // A single module is a model of one layer.
   return framework::PytorchSequentialFrom("config", Json{{"layers", Json::array({json})}}, 0, inputs);

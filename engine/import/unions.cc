@@ -16,19 +16,6 @@ namespace {
 using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 
-const Json& EmptyObject() {
-  static const Json& empty = *new Json(Json::object());
-  return empty;
-}
-
-const Json& ConfigOf(const Form& form) { return form.config == nullptr ? EmptyObject() : *form.config; }
-
-// "tf.nn.relu", "activations.relu" -> "relu".
-std::string WithoutModule(const std::string& name) {
-  const auto dot = name.rfind('.');
-  return dot == std::string::npos ? name : name.substr(dot + 1);
-}
-
 // A number of a config, by one of its names; `missing` if it is absent or null.
 absl::StatusOr<double> NumberOf(const std::string& path, const Json& config, std::initializer_list<const char*> names,
                                 double missing) {

@@ -42,7 +42,7 @@ absl::StatusOr<std::vector<ValueInfo>> InferConv(const Attrs& attrs, In in) {
   return std::vector<ValueInfo>{{in[0]->dtype, std::move(y)}};
 }
 
-absl::StatusOr<std::vector<ValueInfo>> InferGrad(const Attrs& attrs, In in) {
+absl::StatusOr<std::vector<ValueInfo>> InferConvGrad(const Attrs& attrs, In in) {
   return std::vector<ValueInfo>{{in[0]->dtype, std::get<ConvAttrs>(attrs).result}};
 }
 
@@ -129,8 +129,8 @@ std::vector<Value> VjpGradWeight(Graph* g, NodeId n, std::span<const Value> cota
 std::span<const OpRecord> ConvRecords() {
   static constexpr OpRecord kRecords[] = {
       {Op::kConv, InferConv, VjpConv, RefConv},
-      {Op::kConvGradInput, InferGrad, VjpGradInput, RefGradInput},
-      {Op::kConvGradWeight, InferGrad, VjpGradWeight, RefGradWeight},
+      {Op::kConvGradInput, InferConvGrad, VjpGradInput, RefGradInput},
+      {Op::kConvGradWeight, InferConvGrad, VjpGradWeight, RefGradWeight},
   };
   return kRecords;
 }

@@ -40,7 +40,7 @@ absl::StatusOr<std::vector<ValueInfo>> InferSum(const Attrs& attrs, In in) {
   return std::vector<ValueInfo>{{in[0]->dtype, std::move(y)}};
 }
 
-absl::StatusOr<std::vector<ValueInfo>> InferGrad(const Attrs& attrs, In in) {
+absl::StatusOr<std::vector<ValueInfo>> InferPoolGrad(const Attrs& attrs, In in) {
   return std::vector<ValueInfo>{{in[0]->dtype, std::get<PoolAttrs>(attrs).input}};
 }
 
@@ -129,9 +129,9 @@ std::vector<Value> VjpSumGrad(Graph* g, NodeId n, std::span<const Value> dy) {
 std::span<const OpRecord> PoolRecords() {
   static constexpr OpRecord kRecords[] = {
       {Op::kMaxPool, InferMax, VjpMax, RefMax},
-      {Op::kMaxPoolGrad, InferGrad, nullptr, RefMaxGrad},
+      {Op::kMaxPoolGrad, InferPoolGrad, nullptr, RefMaxGrad},
       {Op::kSumPool, InferSum, VjpSumPool, RefSumPool},
-      {Op::kSumPoolGrad, InferGrad, VjpSumGrad, RefSumGrad},
+      {Op::kSumPoolGrad, InferPoolGrad, VjpSumGrad, RefSumGrad},
   };
   return kRecords;
 }

@@ -31,7 +31,7 @@ absl::StatusOr<std::vector<ValueInfo>> InferArgMax(const Attrs& attrs, In in) {
   return r;
 }
 
-absl::StatusOr<std::vector<ValueInfo>> InferSame(const Attrs&, In in) {
+absl::StatusOr<std::vector<ValueInfo>> InferSoftmax(const Attrs&, In in) {
   if (in[0]->shape.empty()) return InvalidArgument("softmax: must have an axis, got []");
   return std::vector<ValueInfo>{{in[0]->dtype, in[0]->shape}};
 }
@@ -108,7 +108,7 @@ std::vector<Value> VjpSum(Graph* g, NodeId n, std::span<const Value> dy) {
   return {Broadcast(KeepDims(dy[0], x, axes), x)};
 }
 
-std::vector<Value> VjpExtremum(Graph* g, NodeId n, std::span<const Value> dy) {
+std::vector<Value> VjpReduceExtremum(Graph* g, NodeId n, std::span<const Value> dy) {
   const std::vector<int64_t> axes = g->nodes()[n].as<AxesAttrs>().axes;
   const Value x = g->value(g->nodes()[n].inputs[0]), y = g->value(g->nodes()[n].outputs[0]);
   const Value hit = Equal(x, KeepDims(y, x.shape(), axes));
@@ -152,11 +152,11 @@ Value OnLastAxis(Op op, Value x, int axis) {
 std::span<const OpRecord> ReduceRecords() {
   static constexpr OpRecord kRecords[] = {
       {Op::kReduceSum, InferReduce, VjpSum, RefSum},
-      {Op::kReduceMax, InferReduce, VjpExtremum, RefExtremum<true>},
-      {Op::kReduceMin, InferReduce, VjpExtremum, RefExtremum<false>},
+      {Op::kReduceMax, InferReduce, VjpReduceExtremum, RefExtremum<true>},
+      {Op::kReduceMin, InferReduce, VjpReduceExtremum, RefExtremum<false>},
       {Op::kArgMax, InferArgMax, nullptr, RefArgMax},
-      {Op::kSoftmax, InferSame, VjpSoftmax, RefSoftmax<false>},
-      {Op::kLogSoftmax, InferSame, VjpLogSoftmax, RefSoftmax<true>},
+      {Op::kSoftmax, InferSoftmax, VjpSoftmax, RefSoftmax<false>},
+      {Op::kLogSoftmax, InferSoftmax, VjpLogSoftmax, RefSoftmax<true>},
   };
   return kRecords;
 }

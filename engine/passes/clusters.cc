@@ -9,8 +9,6 @@ constexpr size_t kMaxMembers = 48;
 // Paths are searched among this many nodes at most; a search that gives up forbids the merge.
 constexpr int kMaxSearch = 4000;
 
-bool IsFusable(DType t) { return t == DType::kF32 || t == DType::kBool; }
-
 class Finder {
  public:
   explicit Finder(const Graph& g) : g_(g) {

@@ -20,6 +20,9 @@ struct Clusters {
   std::vector<int32_t> of_node;  // -1: the node stands alone
 };
 
+// Whether fused nodes can have elements of this type.
+inline bool IsFusable(DType t) { return t == DType::kF32 || t == DType::kBool; }
+
 Clusters FindClusters(const Graph& graph);
 
 // How a reduction sums over the axes of its operand; false if it is no sum over the first or the last axes.

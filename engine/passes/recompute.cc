@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "engine/passes/clusters.h"
 #include "engine/passes/rewriter.h"
 
 namespace strata {
@@ -36,8 +37,6 @@ bool IsCheap(Op op) {
       return false;
   }
 }
-
-bool IsFusable(DType t) { return t == DType::kF32 || t == DType::kBool; }
 
 class Copier {
  public:

@@ -9,7 +9,7 @@ namespace strata::convert {
 namespace {
 
 template <typename M>
-Window WindowOf(Site& s, const M& a) {
+Window ConvWindowOf(Site& s, const M& a) {
   const std::vector<int64_t> sizes = SpatialSizes(s);
   const std::vector<int64_t> ones(sizes.size(), 1);
   Window w;
@@ -56,7 +56,7 @@ void FinishToPytorch(Site& s, const Made& made, const v1::Activation& activation
 
 void ConvToPytorch(Site& s) {
   const auto& a = s.As<v1::Conv>();
-  const Window w = WindowOf(s, a);
+  const Window w = ConvWindowOf(s, a);
   v1::Layer layer = s.Draft(s.kind(), {"padding"});
   v1::Edge x = s.In(0, s.SpatialAxes(s.rank(0)));
   x = PadForPytorch(s, w, a.padding().mode() == v1::Padding::SAME, x, ConvOf(&layer));
@@ -96,7 +96,7 @@ Recipe DepthwiseToPytorch() {
 
 void ConvToKeras(Site& s) {
   const auto& a = s.As<v1::Conv>();
-  const Window w = WindowOf(s, a);
+  const Window w = ConvWindowOf(s, a);
   const size_t axes = w.size.size();
   const int64_t channels = s.shape(0)[1];
   const bool padded = !AllEqual(w.lo, 0) || !AllEqual(w.hi, 0);
@@ -146,7 +146,7 @@ v1::Layer Depthwise(Site& s, const M& a, const Window& w, bool use_bias, v1::Edg
 
 void DepthwiseConvToPytorch(Site& s) {
   const auto& a = s.As<v1::DepthwiseConv>();
-  const Window w = WindowOf(s, a);
+  const Window w = ConvWindowOf(s, a);
   // For the fields that have no counterpart.
   s.Draft(Ranked("conv", w.size.size()), {"depth_multiplier"});
   v1::Edge x;
@@ -159,7 +159,7 @@ void DepthwiseConvToPytorch(Site& s) {
 
 void SeparableConvToPytorch(Site& s) {
   const auto& a = s.As<v1::SeparableConv>();
-  const Window w = WindowOf(s, a);
+  const Window w = ConvWindowOf(s, a);
   s.Draft(Ranked("conv", w.size.size()), {"depth_multiplier"});
   v1::Edge x;
   const v1::Layer depthwise = Depthwise(s, a, w, false, &x);

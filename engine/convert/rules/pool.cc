@@ -10,7 +10,7 @@ namespace strata::convert {
 namespace {
 
 template <typename M>
-Window WindowOf(Site& s, const M& a) {
+Window PoolWindowOf(Site& s, const M& a) {
   const std::vector<int64_t> sizes = SpatialSizes(s);
   Window w;
   w.size = PerAxis(a.pool_size(), sizes.size(), {});
@@ -23,7 +23,7 @@ Window WindowOf(Site& s, const M& a) {
 template <typename M>
 void PoolToPytorch(Site& s) {
   const auto& a = s.As<M>();
-  const Window w = WindowOf(s, a);
+  const Window w = PoolWindowOf(s, a);
   v1::Layer layer = s.Draft(s.kind(), {"padding", "stride"});
   auto* pool = static_cast<M*>(MutableAttrs(&layer));
   if (w.stride != w.size) SetList(w.stride, pool->mutable_stride());
@@ -95,14 +95,14 @@ void MaxToKeras(Site& s) {
   if (a.return_indices() && s.Used(1)) s.Refuse("return_indices", "Keras' pooling puts out no positions");
   v1::Layer layer = s.Draft(s.kind(), {"padding", "stride", "ceil_mode", "return_indices"});
   if (s.failed()) return;
-  FinishToKeras<v1::MaxPool>(s, std::move(layer), WindowOf(s, a), a.ceil_mode(), s.arg(0).non_negative,
+  FinishToKeras<v1::MaxPool>(s, std::move(layer), PoolWindowOf(s, a), a.ceil_mode(), s.arg(0).non_negative,
                              "Keras has no such padding for an input that may be negative: its windows are \"valid\", "
                              "\"same\" or behind zeros");
 }
 
 void AvgToKeras(Site& s) {
   const auto& a = s.As<v1::AvgPool>();
-  const Window w = WindowOf(s, a);
+  const Window w = PoolWindowOf(s, a);
   v1::Layer layer = s.Draft(s.kind(), {"padding", "stride", "ceil_mode", "count_include_pad", "divisor_override"});
   if (a.has_divisor_override() && (a.divisor_override() != NumElements(w.size) || a.ceil_mode())) {
     s.Refuse("divisor_override", absl::StrCat("Keras divides by the window's cells, got ", a.divisor_override()));

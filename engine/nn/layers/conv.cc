@@ -12,7 +12,7 @@
 namespace strata::nn {
 namespace {
 
-PadKind KindOf(v1::Conv::PaddingMode mode) {
+PadKind PadKindOf(v1::Conv::PaddingMode mode) {
   return mode == v1::Conv::REFLECT     ? PadKind::kReflect
          : mode == v1::Conv::REPLICATE ? PadKind::kReplicate
                                        : PadKind::kCircular;
@@ -125,7 +125,7 @@ Outputs Build(Scope& s, const v1::Conv& a, const Args& args, int axes) {
   at.pad_lo = pads.lo;
   at.pad_hi = pads.hi;
   if (s.pytorch() && a.padding_mode() != v1::Conv::ZEROS) {
-    for (int i = 0; i < axes; ++i) x = PadAxis(s, KindOf(a.padding_mode()), x, i + 1, pads.lo[i], pads.hi[i]);
+    for (int i = 0; i < axes; ++i) x = PadAxis(s, PadKindOf(a.padding_mode()), x, i + 1, pads.lo[i], pads.hi[i]);
     at.pad_lo.assign(axes, 0);
     at.pad_hi.assign(axes, 0);
   }

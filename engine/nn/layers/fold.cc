@@ -8,7 +8,7 @@
 namespace strata::nn {
 namespace {
 
-constexpr int kAxes = 2;
+constexpr int kFoldAxes = 2;
 
 Outputs Build(Scope& s, const v1::Fold& a, const Args& args) {
   Value x = args[0];
@@ -20,7 +20,7 @@ Outputs Build(Scope& s, const v1::Fold& a, const Args& args) {
   if (x.rank() != 3)
     return {s.Fail(absl::StrCat("input: must have 2 or 3 axes, got ", ShapeString(args[0].value.shape())))};
   const WindowGrid grid =
-      PlaneGridOf(s, a, PerAxis(s, "output_size", a.output_size(), kAxes, std::vector<int64_t>(kAxes, 1)));
+      PlaneGridOf(s, a, PerAxis(s, "output_size", a.output_size(), kFoldAxes, std::vector<int64_t>(kFoldAxes, 1)));
   if (!s.ok()) return {Value{s.graph(), -1}};
   const int64_t window = NumElements(grid.kernel), places = NumElements(grid.Places());
   if (x.dim(1) % window != 0) {

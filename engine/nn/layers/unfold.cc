@@ -8,16 +8,16 @@
 namespace strata::nn {
 namespace {
 
-constexpr int kAxes = 2;
+constexpr int kUnfoldAxes = 2;
 
 Outputs Build(Scope& s, const v1::Unfold& a, const Args& args) {
   Value x = args[0];
-  const bool unbatched = x.rank() == kAxes + 1;
+  const bool unbatched = x.rank() == kUnfoldAxes + 1;
   if (unbatched) {
     x = ExpandDims(x, 0);
     s.MixRows();  // axis 0 holds channels
   }
-  if (x.rank() != kAxes + 2)
+  if (x.rank() != kUnfoldAxes + 2)
     return {s.Fail(absl::StrCat("input: must have 3 or 4 axes, got ", ShapeString(args[0].value.shape())))};
   const WindowGrid grid = PlaneGridOf(s, a, {x.dim(2), x.dim(3)});
   if (!s.ok()) return {Value{s.graph(), -1}};
