@@ -75,7 +75,7 @@ std::string KindOf(const v1::CustomComponent& component) {
   return absl::AsciiStrToLower(v1::CustomComponent::Kind_Name(component.kind()));
 }
 
-absl::Status List(Client& client, const std::string& family) {
+absl::Status ListComponents(Client& client, const std::string& family) {
   STRATA_ASSIGN_OR_RETURN(const v1::ListComponentsResponse response, ListOf(client, family));
   std::vector<std::vector<std::string>> rows;
   for (const auto& info : response.components()) {
@@ -98,7 +98,7 @@ absl::StatusOr<Reference> ComponentOf(const std::string& text) {
   return ParseReference("NAME", "NAME or NAME@VERSION", text);
 }
 
-absl::Status Get(Client& client, const std::string& text, const std::string& family) {
+absl::Status ShowComponent(Client& client, const std::string& text, const std::string& family) {
   STRATA_ASSIGN_OR_RETURN(const Reference reference, ComponentOf(text));
   bool found = false;
   if (reference.which.empty()) {
@@ -135,7 +135,7 @@ absl::Status Register(Client& client, const std::string& file) {
   return absl::OkStatus();
 }
 
-absl::Status Delete(Client& client, const std::string& text) {
+absl::Status DeleteComponent(Client& client, const std::string& text) {
   STRATA_ASSIGN_OR_RETURN(const Reference reference, ComponentOf(text));
   v1::DeleteComponentRequest request;
   request.set_name(reference.name);
@@ -198,13 +198,14 @@ void AddComponents(CLI::App& app, Command& command) {
 
   CLI::App* list = components->add_subcommand("list", "All components, or those of a family");
   list->add_option("FAMILY", flags->family, families);
-  list->callback([&command, flags] { command.run = [flags](Client& c) { return List(c, flags->family); }; });
+  list->callback([&command, flags] { command.run = [flags](Client& c) { return ListComponents(c, flags->family); }; });
 
   CLI::App* get =
       components->add_subcommand("get", "One component: its fields and defaults, or its registered definition");
   get->add_option("NAME", flags->name, "Name; NAME@VERSION of a registered one")->required();
   get->add_option("--family", flags->family, families);
-  get->callback([&command, flags] { command.run = [flags](Client& c) { return Get(c, flags->name, flags->family); }; });
+  get->callback(
+      [&command, flags] { command.run = [flags](Client& c) { return ShowComponent(c, flags->name, flags->family); }; });
 
   CLI::App* add = components->add_subcommand("register", "Makes a custom component known to all models created later");
   add->add_option("FILE", flags->file, "Definition as JSON (strata.v1.CustomComponent)")
@@ -214,7 +215,7 @@ void AddComponents(CLI::App& app, Command& command) {
 
   CLI::App* remove = components->add_subcommand("delete", "Forgets a registered component; models keep its definition");
   remove->add_option("NAME", flags->name, "NAME: all versions; NAME@VERSION")->required();
-  remove->callback([&command, flags] { command.run = [flags](Client& c) { return Delete(c, flags->name); }; });
+  remove->callback([&command, flags] { command.run = [flags](Client& c) { return DeleteComponent(c, flags->name); }; });
 }
 
 void AddHealth(CLI::App& app, Command& command) {

@@ -19,7 +19,7 @@
 namespace strata::cli {
 namespace {
 
-struct Flags {
+struct InferFlags {
   std::string model;
   std::string version;
   std::string data = "fashion-mnist";
@@ -69,8 +69,8 @@ absl::Status Count(const Slot& slot, const Dataset& data, Totals& totals) {
   return absl::OkStatus();
 }
 
-absl::Status PrepareRequest(const Flags& flags, const inference::ModelMetadataResponse& metadata, const Dataset& data,
-                            inference::ModelInferRequest* request) {
+absl::Status PrepareRequest(const InferFlags& flags, const inference::ModelMetadataResponse& metadata,
+                            const Dataset& data, inference::ModelInferRequest* request) {
   if (metadata.inputs_size() != 1) {
     return InvalidArgument("model ", flags.model, ": must have one input to take images, got ", metadata.inputs_size());
   }
@@ -109,8 +109,8 @@ void Start(Client& client, const Dataset& data, int64_t first, int64_t num_rows,
 }
 
 // Keeps `concurrency` requests in flight until all rows are answered; stops sending at the first error.
-absl::Status InferAll(Client& client, const Flags& flags, const Dataset& data, int64_t rows, std::vector<Slot>& slots,
-                      Totals& totals) {
+absl::Status InferAll(Client& client, const InferFlags& flags, const Dataset& data, int64_t rows,
+                      std::vector<Slot>& slots, Totals& totals) {
   grpc::CompletionQueue queue;
   int64_t next = 0;
   int in_flight = 0;
@@ -143,7 +143,7 @@ double Percentile(std::vector<double>& sorted, double share) {
 }
 
 // The outputs of the rows in a file, as JSON.
-absl::Status Predict(Client& client, const Flags& flags, const inference::ModelMetadataResponse& metadata) {
+absl::Status Predict(Client& client, const InferFlags& flags, const inference::ModelMetadataResponse& metadata) {
   STRATA_ASSIGN_OR_RETURN(const std::string json, ReadFile(flags.json == "-" ? "/dev/stdin" : flags.json));
   inference::ModelInferRequest request;
   request.set_model_name(flags.model);
@@ -156,7 +156,7 @@ absl::Status Predict(Client& client, const Flags& flags, const inference::ModelM
   return absl::OkStatus();
 }
 
-absl::Status Run(Client& client, const Flags& flags) {
+absl::Status Infer(Client& client, const InferFlags& flags) {
   inference::ModelMetadataRequest ask;
   ask.set_name(flags.model);
   ask.set_version(flags.version);
@@ -188,7 +188,7 @@ absl::Status Run(Client& client, const Flags& flags) {
 }  // namespace
 
 void AddInfer(CLI::App& app, Command& command) {
-  auto flags = std::make_shared<Flags>();
+  auto flags = std::make_shared<InferFlags>();
   CLI::App* infer =
       app.add_subcommand("infer", "Predicts rows of JSON, or measures a published version's accuracy on images");
   infer->add_option("MODEL", flags->model, "Name of the model")->required();
@@ -199,7 +199,7 @@ void AddInfer(CLI::App& app, Command& command) {
   infer->add_option("--batch", flags->batch, "Images of a request")->check(AtLeast(1));
   infer->add_option("--concurrency", flags->concurrency, "Requests in flight")->check(AtLeast(1));
   infer->add_option("--limit", flags->limit, "Use the first images only; 0: all")->check(AtLeast(0));
-  infer->callback([&command, flags] { command.run = [flags](Client& client) { return Run(client, *flags); }; });
+  infer->callback([&command, flags] { command.run = [flags](Client& client) { return Infer(client, *flags); }; });
 }
 
 }  // namespace strata::cli

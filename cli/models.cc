@@ -70,7 +70,7 @@ absl::Status Create(Client& client, const DefinitionFlags& flags) {
   return absl::OkStatus();
 }
 
-absl::Status Get(Client& client, const std::string& name) {
+absl::Status ShowModel(Client& client, const std::string& name) {
   v1::GetModelRequest request;
   request.set_name(name);
   STRATA_ASSIGN_OR_RETURN(v1::ModelInfo info, client.Call(client.models(), &v1::Models::Stub::Get, request));
@@ -78,7 +78,7 @@ absl::Status Get(Client& client, const std::string& name) {
   return absl::OkStatus();
 }
 
-absl::Status List(Client& client) {
+absl::Status ListModels(Client& client) {
   std::vector<std::vector<std::string>> rows;
   v1::ListModelsRequest request;
   do {
@@ -95,7 +95,7 @@ absl::Status List(Client& client) {
   return absl::OkStatus();
 }
 
-absl::Status Delete(Client& client, const std::string& name) {
+absl::Status DeleteModel(Client& client, const std::string& name) {
   v1::DeleteModelRequest request;
   request.set_name(name);
   STRATA_RETURN_IF_ERROR(client.Call(client.models(), &v1::Models::Stub::Delete, request).status());
@@ -234,15 +234,15 @@ void AddModels(CLI::App& app, Command& command) {
   create->callback([&command, flags] { command.run = [flags](Client& c) { return Create(c, flags->definition); }; });
 
   CLI::App* list = models->add_subcommand("list", "All models");
-  list->callback([&command] { command.run = [](Client& c) { return List(c); }; });
+  list->callback([&command] { command.run = [](Client& c) { return ListModels(c); }; });
 
   CLI::App* get = models->add_subcommand("get", "One model as JSON");
   add_name(get);
-  get->callback([&command, flags] { command.run = [flags](Client& c) { return Get(c, flags->name); }; });
+  get->callback([&command, flags] { command.run = [flags](Client& c) { return ShowModel(c, flags->name); }; });
 
   CLI::App* remove = models->add_subcommand("delete", "Removes a model, its versions and the history of its runs");
   add_name(remove);
-  remove->callback([&command, flags] { command.run = [flags](Client& c) { return Delete(c, flags->name); }; });
+  remove->callback([&command, flags] { command.run = [flags](Client& c) { return DeleteModel(c, flags->name); }; });
 
   CLI::App* validate = models->add_subcommand("validate", "Checks a definition without registering it");
   AddDefinition(validate, flags->definition);

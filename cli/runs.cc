@@ -23,7 +23,7 @@ std::string Metrics(const google::protobuf::Map<std::string, double>& metrics) {
   return text;
 }
 
-absl::Status List(Client& client, const std::string& model) {
+absl::Status ListRuns(Client& client, const std::string& model) {
   std::vector<std::vector<std::string>> rows;
   v1::ListRunsRequest request;
   request.set_model(model);
@@ -42,7 +42,7 @@ absl::Status List(Client& client, const std::string& model) {
   return absl::OkStatus();
 }
 
-absl::Status Get(Client& client, const std::string& name) {
+absl::Status ShowRun(Client& client, const std::string& name) {
   v1::GetRunRequest request;
   request.set_run(name);
   STRATA_ASSIGN_OR_RETURN(v1::RunInfo run, client.Call(client.training(), &v1::Training::Stub::GetRun, request));
@@ -111,11 +111,11 @@ void AddRuns(CLI::App& app, Command& command) {
 
   CLI::App* list = runs->add_subcommand("list", "All runs");
   list->add_option("--model", flags->model, "Only runs of this model");
-  list->callback([&command, flags] { command.run = [flags](Client& c) { return List(c, flags->model); }; });
+  list->callback([&command, flags] { command.run = [flags](Client& c) { return ListRuns(c, flags->model); }; });
 
   CLI::App* get = runs->add_subcommand("get", "One run as JSON");
   add_name(get);
-  get->callback([&command, flags] { command.run = [flags](Client& c) { return Get(c, flags->name); }; });
+  get->callback([&command, flags] { command.run = [flags](Client& c) { return ShowRun(c, flags->name); }; });
 
   CLI::App* cancel = runs->add_subcommand("cancel", "Ends a run");
   add_name(cancel);

@@ -21,7 +21,7 @@
 namespace strata::cli {
 namespace {
 
-struct Flags {
+struct TrainFlags {
   std::string model;
   std::string data = "fashion-mnist";
   std::string run;
@@ -123,7 +123,7 @@ absl::StatusOr<bool> HasTraining(Client& client, const std::string& model, int64
   return true;
 }
 
-absl::Status Run(Client& client, const Flags& flags) {
+absl::Status Train(Client& client, const TrainFlags& flags) {
   v1::GetModelRequest get;
   get.set_name(flags.model);
   STRATA_ASSIGN_OR_RETURN(const v1::ModelInfo model, client.Call(client.models(), &v1::Models::Stub::Get, get));
@@ -196,7 +196,7 @@ absl::Status Run(Client& client, const Flags& flags) {
 }  // namespace
 
 void AddTrain(CLI::App& app, Command& command) {
-  auto flags = std::make_shared<Flags>();
+  auto flags = std::make_shared<TrainFlags>();
   CLI::App* train = app.add_subcommand("train", "Trains a model on a dataset that is streamed to the server");
   train->add_option("MODEL", flags->model, "Name of the model")->required();
   train->add_option("--data", flags->data, "Folder of IDX files (train-images-idx3-ubyte[.gz], ...), or fashion-mnist");
@@ -228,7 +228,7 @@ void AddTrain(CLI::App& app, Command& command) {
   train->add_option("--metric", config.metrics, "Metrics; see strata components list metric. Default accuracy");
   train->add_option("--seed", config.seed, "Seed of weights, dropout and the order of samples");
   train->add_option("--checkpoint-every", config.checkpoint_every, "Steps between checkpoints");
-  train->callback([&command, flags] { command.run = [flags](Client& client) { return Run(client, *flags); }; });
+  train->callback([&command, flags] { command.run = [flags](Client& client) { return Train(client, *flags); }; });
 }
 
 }  // namespace strata::cli

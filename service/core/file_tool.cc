@@ -119,7 +119,7 @@ absl::Status NoFolder() {
 }
 
 // Makes the folder's "out" of its "in".
-absl::Status Run(const char* verb, const Scratch& scratch) {
+absl::Status RunTool(const char* verb, const Scratch& scratch) {
   const std::string tool = ToolPath(), in = scratch.File("in"), to = scratch.File("out"), errors = scratch.File("err");
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
@@ -169,7 +169,7 @@ absl::StatusOr<TensorFile> FileTool::Unpack(std::string bytes) const {
     if (!out.flush()) return NoRoom();
   }
   bytes = std::string();
-  STRATA_RETURN_IF_ERROR(Run("unpack", scratch));
+  STRATA_RETURN_IF_ERROR(RunTool("unpack", scratch));
   return ReadTensors(scratch.File("out"));
 }
 
@@ -187,7 +187,7 @@ absl::StatusOr<std::string> FileTool::Pack(TensorFile content) const {
     if (!out.flush()) return NoRoom();
   }
   content = {};
-  STRATA_RETURN_IF_ERROR(Run("pack", scratch));
+  STRATA_RETURN_IF_ERROR(RunTool("pack", scratch));
   return ReadWhole(scratch.File("out"));
 }
 
