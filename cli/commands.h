@@ -5,6 +5,8 @@
 #include <functional>
 
 #include "CLI/App.hpp"
+#include "CLI/Config.hpp"  // App needs what these two define
+#include "CLI/Formatter.hpp"
 #include "absl/status/status.h"
 #include "cli/client.h"
 

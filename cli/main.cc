@@ -9,8 +9,6 @@
 #include <vector>
 
 #include "CLI/App.hpp"
-#include "CLI/Config.hpp"
-#include "CLI/Formatter.hpp"
 #include "cli/commands.h"
 #include "engine/base/heap.h"
 
