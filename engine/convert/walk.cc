@@ -147,9 +147,8 @@ class Walk {
     }
     absl::StatusOr<Tried> tried = TryLayer(ledger_->from, layer, args, named);
     if (!tried.ok()) {
-      const auto* kind = nn::KindOf(layer);
-      return Fail(absl::StrCat("layers[", index, "].", kind == nullptr ? "" : kind->name(), ": ",
-                               std::string(tried.status().message())));
+      return Fail(
+          absl::StrCat("layers[", index, "].", nn::KindName(layer), ": ", std::string(tried.status().message())));
     }
     context.tried = *std::move(tried);
     Site site(std::move(context));

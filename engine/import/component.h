@@ -22,7 +22,7 @@ struct Form {
   std::string name;
   const Json* config = nullptr;  // an object; null for a string
 };
-// `storage` holds what the form points to beyond `json`.
+// The form points into `json`.
 absl::StatusOr<Form> FormOf(const std::string& path, const Json& json);
 // The form's config, or an empty object.
 const Json& ConfigOf(const Form& form);

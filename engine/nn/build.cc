@@ -15,12 +15,6 @@ namespace {
 
 Outputs Nothing(Scope& s) { return {Value{s.graph(), -1}}; }
 
-const std::string& KindName(const v1::Layer& layer) {
-  static const std::string kNone;
-  const auto* kind = KindOf(layer);
-  return kind == nullptr ? kNone : kind->name();
-}
-
 // Where the arguments of a call stand: errors of their number and names are the call's, not the layer's.
 std::string ArgsPlace(const std::string& call, std::string_view field) {
   return absl::StrCat(call, call.empty() ? "" : ".", std::string(field));

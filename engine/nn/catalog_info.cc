@@ -130,6 +130,12 @@ const FieldDescriptor* KindOf(const Message& message) {
   return kind == nullptr ? nullptr : message.GetReflection()->GetOneofFieldDescriptor(message, kind);
 }
 
+const std::string& KindName(const Message& message) {
+  static const std::string& none = *new std::string();
+  const auto* kind = KindOf(message);
+  return kind == nullptr ? none : kind->name();
+}
+
 int SpatialAxes(std::string_view component) {
   const absl::string_view name(component.data(), component.size());
   if (absl::EndsWith(name, "1d")) return 1;

@@ -294,15 +294,9 @@ absl::Status Check(const Context& c, const v1::TransformerEncoderLayer& a) { ret
 absl::Status Check(const Context& c, const v1::TransformerDecoderLayer& a) { return CheckTransformer(c, a); }
 absl::Status Check(const Context& c, const v1::Transformer& a) { return CheckTransformer(c, a); }
 
-// The member of Layer.kind that is set, or "".
-std::string KindOrNone(const v1::Layer& layer) {
-  const auto* kind = KindOf(layer);
-  return kind == nullptr ? "" : kind->name();
-}
-
 absl::Status Check(const Context& c, const v1::Rnn& a) {
   for (const v1::Layer& cell : a.cells()) {
-    const std::string kind = KindOrNone(cell);
+    const std::string kind = KindName(cell);
     if (kind != "lstm_cell" && kind != "gru_cell" && kind != "simple_rnn_cell" &&
         cell.custom().definition().kind() != v1::CustomComponent::CELL)
       return c.Refuse("cell|cells: must be cells, got ", kind);
@@ -313,13 +307,12 @@ absl::Status Check(const Context& c, const v1::Rnn& a) {
 absl::Status Check(const Context& c, const v1::Bidirectional& a) {
   const std::set<std::string> recurrent = {"lstm",        "gru",         "simple_rnn", "rnn",
                                            "conv_lstm1d", "conv_lstm2d", "conv_lstm3d"};
-  if (recurrent.count(KindOrNone(a.layer())) == 0)
-    return c.Refuse("layer: must be a recurrent layer, got ", KindOrNone(a.layer()));
+  if (recurrent.count(KindName(a.layer())) == 0)
+    return c.Refuse("layer: must be a recurrent layer, got ", KindName(a.layer()));
   if (!a.has_backward_layer()) return absl::OkStatus();
   const v1::Layer &forward = a.layer(), &backward = a.backward_layer();
-  if (recurrent.count(KindOrNone(backward)) == 0 ||
-      FlagOf(forward, "go_backwards") == FlagOf(backward, "go_backwards")) {
-    return c.Refuse("backward_layer: must be a recurrent layer that reads the other way, got ", KindOrNone(backward));
+  if (recurrent.count(KindName(backward)) == 0 || FlagOf(forward, "go_backwards") == FlagOf(backward, "go_backwards")) {
+    return c.Refuse("backward_layer: must be a recurrent layer that reads the other way, got ", KindName(backward));
   }
   for (const char* name : {"return_sequences", "return_state", "stateful", "time_major"}) {
     if (FlagOf(forward, name) == FlagOf(backward, name)) continue;

@@ -55,6 +55,8 @@ std::string ArgumentName(const google::protobuf::FieldDescriptor* field, v1::Dia
 
 // Member of the oneof `kind` that is set; null if none is.
 const google::protobuf::FieldDescriptor* KindOf(const google::protobuf::Message& message);
+// Its name; "" if none is.
+const std::string& KindName(const google::protobuf::Message& message);
 
 // Spatial axes that a component's name states: 2 for conv2d; 0 if it states none.
 int SpatialAxes(std::string_view component);
