@@ -113,8 +113,9 @@ struct RandomAttrs {
 struct MatMulAttrs {
   bool transpose_a = false;
   bool transpose_b = false;
-  bool bias = false;  // a third input [N] is added (passes)
-  bool relu = false;  // then max(0, .) (passes)
+  bool bias = false;      // a third input [N] is added (passes)
+  bool residual = false;  // or one of the result's shape (passes)
+  bool relu = false;      // then max(0, .) (passes)
 };
 // One entry per spatial axis. Weights are [K..., C/g, O], or [O, C/g, K...] with `weights_oi`, PyTorch's layout, which
 // passes set to save a transpose.

@@ -22,7 +22,7 @@ struct AttrText {
   std::string operator()(const RandomAttrs& a) const { return absl::StrCat("stream=", absl::Hex(a.stream)); }
   std::string operator()(const MatMulAttrs& a) const {
     return absl::StrCat(a.transpose_a ? "transpose_a" : "", a.transpose_a && a.transpose_b ? ", " : "",
-                        a.transpose_b ? "transpose_b" : "");
+                        a.transpose_b ? "transpose_b" : "", a.residual ? ", +residual" : "");
   }
   std::string operator()(const ConvAttrs& a) const {
     std::string s =

@@ -96,7 +96,9 @@ std::unique_ptr<Kernel> MakeProgramKernel(const KernelRequest& r, const FusedAtt
                                           std::string* why);
 std::unique_ptr<Kernel> MakeElementwiseKernel(const KernelRequest& r, std::string* why);  // fused, of one instruction
 std::unique_ptr<Kernel> MakeIntegerKernel(const KernelRequest& r, std::string* why);
-std::unique_ptr<Kernel> MakeMatMulKernel(const KernelRequest& r, std::string* why);
+std::unique_ptr<Kernel> MakeSmallMatMulKernel(const KernelRequest& r, std::string* why);
+std::unique_ptr<Kernel> MakePanelMatMulKernel(const KernelRequest& r, std::string* why);
+std::unique_ptr<Kernel> MakeDnnlMatMulKernel(const KernelRequest& r, std::string* why);
 std::unique_ptr<Kernel> MakeThinConvKernel(const KernelRequest& r, std::string* why);
 std::unique_ptr<Kernel> MakeWinogradKernel(const KernelRequest& r, std::string* why);
 std::unique_ptr<Kernel> MakeConvKernel(const KernelRequest& r, std::string* why);

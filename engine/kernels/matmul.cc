@@ -1,133 +1,16 @@
-// Matrix products: our own kernel for small and thin ones, oneDNN for the rest. A second operand that never changes is
-// packed once, when the kernel is made; one that is steady over many runs, before them.
+// Matrix products by oneDNN. A second operand that never changes is packed once, when the kernel is made; one that is
+// steady over many runs, before them.
 #include <limits>
 
 #include "engine/kernels/onednn.h"
 #include "engine/kernels/parallel.h"
-#include "engine/kernels/small_matmul.h"
+#include "engine/kernels/product.h"
 #include "engine/kernels/vector_ops.h"
 
 namespace strata {
 namespace {
 
 using dnnl::memory;
-
-struct Product {
-  int64_t batch, m, k, n;
-  bool ta, tb, bias, relu;
-};
-
-Product ProductOf(const KernelRequest& r) {
-  const auto& at = r.node.as<MatMulAttrs>();
-  const Shape &a = r.in(0).shape, &y = r.out(0).shape;
-  const size_t rank = a.size();
-  return {NumElements(std::span(a).first(rank - 2)),
-          y[rank - 2],
-          at.transpose_a ? a[rank - 2] : a[rank - 1],
-          y[rank - 1],
-          at.transpose_a,
-          at.transpose_b,
-          at.bias,
-          at.relu};
-}
-
-// Elements of a matrix from which a product of one row is shared by threads, and the columns of one share.
-constexpr int64_t kLeastShared = 1 << 16, kSharedColumns = 128;
-
-class SmallMatMulKernel : public Kernel {
- public:
-  SmallMatMulKernel(const Product& p, int threads, const Tensor* constant_b, bool steady_b)
-      : p_(p), fn_(GetSmallMatMul()), threads_(threads) {
-    shape_ = {.m = p.m,
-              .k = p.k,
-              .n = p.n,
-              .a_row = p.ta ? 1 : p.k,
-              .a_column = p.ta ? p.m : 1,
-              .b_row = p.tb ? 1 : p.n,
-              .b_column = p.tb ? p.k : 1,
-              .relu = p.relu};
-    swapped_ = p.n == 1 && p.m > 1;
-    if (swapped_) {  // y is a column: its transpose is one row, b^T a^T
-      shape_.m = 1;
-      shape_.n = p.m;
-      shape_.a_row = p.k;
-      shape_.a_column = 1;
-      shape_.b_row = p.ta ? p.m : 1;
-      shape_.b_column = p.ta ? 1 : p.k;
-      shape_.one_bias = true;
-    }
-    // Long single rows are shared by the threads, in fixed ranges of columns.
-    const bool shared = threads > 1 && p.batch == 1 && shape_.m == 1 && p.k * shape_.n >= kLeastShared;
-    columns_ = shared ? kSharedColumns : shape_.n;
-    pack_ = PackSize(shape_);
-    if (pack_ == 0 || p.batch > 1 || (constant_b == nullptr && !steady_b)) return;
-    plain_ = shape_;
-    shape_.b_row = (shape_.n + 15) / 16 * 16;
-    shape_.b_column = 1;
-    pack_ = 0;
-    steady_ = constant_b == nullptr;
-    if (constant_b != nullptr) FillRows(constant_b->data<float>(), &held_);
-  }
-  const char* name() const override { return "small_matmul"; }
-  int64_t scratch_bytes() const override { return pack_ * static_cast<int64_t>(sizeof(float)); }
-  int64_t packed_bytes() const override { return held_.empty() ? 0 : static_cast<int64_t>(held_.size_bytes()); }
-
-  struct State : KernelState {
-    Tensor held;
-  };
-  std::unique_ptr<KernelState> MakeState() const override { return steady_ ? std::make_unique<State>() : nullptr; }
-  void Pack(const KernelArgs& args) const override {
-    if (steady_) FillRows(static_cast<const float*>(args.in[swapped_ ? 0 : 1]), &static_cast<State*>(args.state)->held);
-  }
-
-  void Run(const KernelArgs& args) const override {
-    SmallMatMulArgs g = shape_;
-    g.a = static_cast<const float*>(args.in[swapped_ ? 1 : 0]);
-    g.b = steady_          ? static_cast<State*>(args.state)->held.data<float>()
-          : !held_.empty() ? held_.data<float>()
-                           : static_cast<const float*>(args.in[swapped_ ? 0 : 1]);
-    g.bias = p_.bias ? static_cast<const float*>(args.in[2]) : nullptr;
-    g.y = static_cast<float*>(args.out[0]);
-    g.pack = static_cast<float*>(args.scratch);
-    if (columns_ < g.n) {
-      ParallelChunks(threads_, g.n, columns_, [&](int64_t from, int64_t to) {
-        SmallMatMulArgs part = g;
-        part.b += from * g.b_column;
-        part.bias += g.bias == nullptr || g.one_bias ? 0 : from;
-        part.y += from;
-        part.n = to - from;
-        fn_(part);
-      });
-      return;
-    }
-    for (int64_t i = 0; i < p_.batch; ++i) {
-      fn_(g);
-      g.a += shape_.m * shape_.k;
-      g.b += shape_.k * shape_.n;
-      g.y += shape_.m * shape_.n;
-    }
-  }
-
- private:
-  // The transposed operand as rows.
-  void FillRows(const float* b, Tensor* rows) const {
-    if (rows->empty()) *rows = Tensor(DType::kF32, {plain_.k, shape_.b_row});
-    float* to = rows->data<float>();
-    for (int64_t j = 0; j < plain_.n; ++j) {
-      for (int64_t p = 0; p < plain_.k; ++p) to[p * shape_.b_row + j] = b[j * plain_.b_column + p * plain_.b_row];
-    }
-  }
-
-  Product p_;
-  SmallMatMulFn fn_;
-  int threads_;
-  SmallMatMulArgs shape_{};
-  bool swapped_;
-  int64_t columns_, pack_;
-  SmallMatMulArgs plain_{};  // the shape before packing
-  bool steady_ = false;      // b is packed into the state
-  Tensor held_;              // b, if it never changes and has to be packed
-};
 
 // A range of a product's rows, columns or batch entries, as one primitive call.
 struct Part {
@@ -218,7 +101,7 @@ class DnnlMatMulKernel : public Kernel {
       call.Point(3, static_cast<char*>(args.scratch) + slot * scratch_);
       if (p_.bias) call.Point(4, static_cast<const float*>(args.in[2]) + part.bias);
       call.Execute();
-      if (p_.relu) Relu(variants_[part.variant], static_cast<float*>(args.out[0]) + part.y);
+      if (p_.residual || p_.relu) Finish(args, part);
     });
   }
 
@@ -242,11 +125,19 @@ class DnnlMatMulKernel : public Kernel {
     dnnl::matmul primitive;
   };
 
-  // oneDNN's own relu turns NaN into 0 and would hide it from the finite check. The part is still in the cache.
-  void Relu(const Variant& v, float* y) const {
+  // The residual and relu. oneDNN's own relu turns NaN into 0 and would hide it from the finite check. The part is
+  // still in the cache.
+  void Finish(const KernelArgs& args, const Part& part) const {
+    const Variant& v = variants_[part.variant];
     const bool whole = v.n == p_.n;
-    const int64_t rows = whole ? 1 : v.batch * v.m, columns = whole ? v.batch * v.m * v.n : v.n;
-    for (int64_t i = 0; i < rows; ++i, y += p_.n) relu_(y, y, nullptr, nullptr, static_cast<size_t>(columns));
+    const int64_t rows = whole ? 1 : v.batch * v.m;
+    const size_t columns = static_cast<size_t>(whole ? v.batch * v.m * v.n : v.n);
+    for (int64_t i = 0; i < rows; ++i) {
+      const int64_t at = part.y + i * p_.n;
+      float* y = static_cast<float*>(args.out[0]) + at;
+      if (p_.residual) add_(y, y, static_cast<const float*>(args.in[2]) + at, nullptr, columns);
+      if (p_.relu) relu_(y, y, nullptr, nullptr, columns);
+    }
   }
 
   // Batches are cut into ranges of batch entries. A single product is cut along the rows or the columns of its result,
@@ -344,6 +235,7 @@ class DnnlMatMulKernel : public Kernel {
   bool packed_b_ = false;                            // constant or steady
   std::vector<Packing> packings_;
   std::vector<Tensor> held_;  // of a constant, by packing
+  BlockFn add_ = GetVectorOps().block[static_cast<int>(BlockOp::kAdd)];
   BlockFn relu_ = GetVectorOps().block[static_cast<int>(BlockOp::kRelu)];
   int64_t scratch_ = 0;  // bytes of one thread
   int64_t scratch_bytes_ = 0, a_copy_ = 0, b_copy_ = 0;
@@ -351,24 +243,12 @@ class DnnlMatMulKernel : public Kernel {
   std::vector<Part> parts_;
 };
 
-// Below this many multiply-adds (measured), or with one or two rows, a library call does not pay.
-bool IsSmall(const Product& p) {
-  const int64_t work = p.m * p.k * p.n;
-  return work == 0 || work <= 32768 || p.m <= 2 || p.n == 1;
-}
-
 }  // namespace
 
-std::unique_ptr<Kernel> MakeMatMulKernel(const KernelRequest& r, std::string* why) {
+std::unique_ptr<Kernel> MakeDnnlMatMulKernel(const KernelRequest& r, std::string* why) {
   if (r.out(0).dtype != DType::kF32) {
-    *why = "matmul: no f32";
+    *why = "onednn_matmul: no f32";
     return nullptr;
-  }
-  const Product p = ProductOf(r);
-  // A swapped product's second operand is the first input.
-  if (IsSmall(p)) {
-    const int b = p.n == 1 && p.m > 1 ? 0 : 1;
-    return std::make_unique<SmallMatMulKernel>(p, r.threads, r.Constant(b), r.IsSteady(b));
   }
   try {
     return std::make_unique<DnnlMatMulKernel>(r);

@@ -10,7 +10,7 @@ std::vector<Candidate> CandidatesOf(Op op) {
     case Op::kFused:
       return {MakeFusedKernel};
     case Op::kMatMul:
-      return {MakeMatMulKernel};
+      return {MakeSmallMatMulKernel, MakePanelMatMulKernel, MakeDnnlMatMulKernel};
     case Op::kConv:
       return {MakeThinConvKernel, MakeWinogradKernel, MakeConvKernel};
     case Op::kConvGradInput:

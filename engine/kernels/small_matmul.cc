@@ -45,6 +45,7 @@ HWY_INLINE void Tile(const SmallMatMulArgs& g, const float* b, int64_t b_row, in
                                      : hn::MaskedLoad(m, d, g.bias + at);
     for (int i = 0; i < kRows; ++i) {
       V y = hn::Add(acc[i][v], bias);
+      if (g.residual != nullptr) y = hn::Add(y, hn::MaskedLoad(m, d, g.residual + (row + i) * g.n + at));
       if (g.relu) y = hn::IfThenZeroElse(hn::Le(y, hn::Zero(d)), y);
       hn::BlendedStore(y, m, d, g.y + (row + i) * g.n + at);
     }
@@ -89,7 +90,8 @@ HWY_INLINE void Dots(const SmallMatMulArgs& g) {
       const float sums[4] = {hn::GetLane(hn::SumOfLanes(d, s0)), hn::GetLane(hn::SumOfLanes(d, s1)),
                              hn::GetLane(hn::SumOfLanes(d, s2)), hn::GetLane(hn::SumOfLanes(d, s3))};
       for (int64_t c = 0; c < count; ++c) {
-        const float y = sums[c] + (g.bias != nullptr ? g.bias[g.one_bias ? 0 : j + c] : 0.0f);
+        const float y = sums[c] + (g.bias != nullptr ? g.bias[g.one_bias ? 0 : j + c] : 0.0f) +
+                        (g.residual != nullptr ? g.residual[row * g.n + j + c] : 0.0f);
         g.y[row * g.n + j + c] = g.relu && y <= 0 ? 0.0f : y;
       }
     }

@@ -5,14 +5,16 @@
 
 namespace strata {
 
-// y[m, n] = a[m, k] b[k, n] (+ bias[n]) (then max(0, .)), all single precision. Element (i, p) of a is a[i * a_row + p
+// y[m, n] = a[m, k] b[k, n] (+ bias[n]) (+ residual[m, n]) (then max(0, .)), all single precision. Element (i, p) of a
+// is a[i * a_row + p
 // * a_column], element (p, j) of b is b[p * b_row + j * b_column] with one of the two strides 1. `pack` holds
 // PackSize() floats; y has `n` columns.
 struct SmallMatMulArgs {
   const float* a;
   const float* b;
-  const float* bias;  // may be null
-  bool one_bias;      // bias[0] is added everywhere
+  const float* bias;      // may be null
+  bool one_bias;          // bias[0] is added everywhere
+  const float* residual;  // of y's shape; may be null
   float* y;
   float* pack;
   int64_t m, k, n;

@@ -39,13 +39,16 @@ absl::StatusOr<std::vector<ValueInfo>> InferMatmul(const Attrs& attrs, std::span
   Shape shape(a.begin(), a.end() - 2);
   shape.push_back(s.m);
   shape.push_back(s.n);
+  if (at.residual && (at.bias || in.size() != 3 || in[2]->shape != shape)) {
+    return absl::InternalError("matmul: wrong residual");
+  }
   return std::vector<ValueInfo>{{in[0]->dtype, std::move(shape)}};
 }
 
 // With A = op(a), B = op(b), Y = A B: dA = dY B^T, dB = A^T dY, each stored the way its operand is.
 std::vector<Value> VjpMatmul(Graph* g, NodeId n, std::span<const Value> dy) {
   const MatMulAttrs at = g->nodes()[n].as<MatMulAttrs>();
-  STRATA_CHECK(!at.bias && !at.relu);  // fusion comes after differentiation
+  STRATA_CHECK(!at.bias && !at.residual && !at.relu);  // fusion comes after differentiation
   const Value a = g->value(g->nodes()[n].inputs[0]), b = g->value(g->nodes()[n].inputs[1]);
   const Value da = at.transpose_a ? MatMul(b, dy[0], at.transpose_b, true) : MatMul(dy[0], b, false, !at.transpose_b);
   const Value db = at.transpose_b ? MatMul(dy[0], a, true, at.transpose_a) : MatMul(a, dy[0], !at.transpose_a, false);
@@ -70,6 +73,7 @@ void RefMatmul(const Attrs& attrs, std::span<const RefTensor* const> in, std::sp
   for (size_t i = 0; i < out[0].data.size(); ++i) {
     double& v = out[0].data[i];
     if (at.bias) v += in[2]->data[i % s.n];
+    if (at.residual) v += in[2]->data[i];
     if (at.relu) v = v <= 0 ? 0 : v;
   }
 }

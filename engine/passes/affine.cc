@@ -35,7 +35,7 @@ std::optional<Product> ProductOf(Graph* g, const Value& y) {
   }
   const auto& at = n.as<MatMulAttrs>();
   p.channels_first = at.transpose_b;
-  return at.relu || p.operands[1].rank() != 2 ? std::nullopt : std::optional(std::move(p));
+  return at.relu || at.residual || p.operands[1].rank() != 2 ? std::nullopt : std::optional(std::move(p));
 }
 
 // The factors or offsets by channel, if `v` is a constant that differs along the last axis only.

@@ -11,7 +11,7 @@ namespace {
 bool IsProduct(const Node& n, bool bias) {
   if (n.op == Op::kMatMul) {
     const auto& at = n.as<MatMulAttrs>();
-    return !at.relu && !(bias && at.bias);
+    return !at.relu && !(bias && (at.bias || at.residual));
   }
   if (n.op == Op::kConv) {
     const auto& at = n.as<ConvAttrs>();
@@ -70,31 +70,47 @@ Graph AddBiases(const Graph& from) {
   });
 }
 
-// A sum of a convolution, which nobody else reads, and a value of its shape. Of two convolutions the later one takes
-// it.
+// By value: whether an elementwise node or a reduction reads it, which could as well add it up itself.
+std::vector<bool> FindFusable(const Graph& g) {
+  std::vector<bool> fusable(g.values().size(), false);
+  for (const Node& n : g.nodes()) {
+    if (!IsElementwise(n.op) && n.op != Op::kReduceSum && n.op != Op::kReduceMax && n.op != Op::kReduceMin) continue;
+    for (const ValueId v : n.inputs) fusable[v] = true;
+  }
+  return fusable;
+}
+
+// A sum of a product, which nobody else reads, and a value of its shape. Of two the later one takes it.
 Graph AddResiduals(const Graph& from) {
   const std::vector<int> uses = CountUses(from);
-  const auto takes = [&](ValueId x, const Shape& shape) {
+  const std::vector<bool> fusable = FindFusable(from);
+  const auto takes = [&](ValueId x, ValueId sum) {
     const Node& n = from.producer(x);
-    if (n.op != Op::kConv || uses[x] != 1 || from.info(x).shape != shape) return false;
-    const auto& at = n.as<ConvAttrs>();
-    return !at.relu && !at.residual && from.info(x).dtype == DType::kF32;
+    if (uses[x] != 1 || from.info(x).shape != from.info(sum).shape || from.info(x).dtype != DType::kF32) return false;
+    if (n.op == Op::kMatMul) {
+      const auto& at = n.as<MatMulAttrs>();
+      return !at.bias && !at.residual && !at.relu && !fusable[sum];
+    }
+    return n.op == Op::kConv && !n.as<ConvAttrs>().relu && !n.as<ConvAttrs>().residual;
   };
   Rewriter w(from);
   return w.Run([&](const Node& node, std::span<const Value> in, std::vector<Value>* out) {
     if (node.op != Op::kAdd) return false;
-    const Shape& shape = from.info(node.outputs[0]).shape;
-    const ValueId a = node.inputs[0], b = node.inputs[1];
+    const ValueId a = node.inputs[0], b = node.inputs[1], sum = node.outputs[0];
     if (from.info(a).shape != from.info(b).shape || a == b) return false;
-    const size_t later = a > b ? 0 : 1, side = takes(node.inputs[later], shape) ? later : 1 - later;
-    if (!takes(node.inputs[side], shape)) return false;
-    const Node conv = w.graph().producer(in[side].id);
+    const size_t later = a > b ? 0 : 1, side = takes(node.inputs[later], sum) ? later : 1 - later;
+    if (!takes(node.inputs[side], sum)) return false;
+    const Node product = w.graph().producer(in[side].id);
     std::vector<Value> operands;
-    for (ValueId v : conv.inputs) operands.push_back(w.graph().value(v));
+    for (ValueId v : product.inputs) operands.push_back(w.graph().value(v));
     operands.push_back(in[1 - side]);
-    ConvAttrs attrs = conv.as<ConvAttrs>();
-    attrs.residual = true;
-    *out = {Emit(&w.graph(), Op::kConv, std::move(attrs), operands)[0]};
+    Attrs attrs = product.attrs;
+    if (auto* m = std::get_if<MatMulAttrs>(&attrs)) {
+      m->residual = true;
+    } else {
+      std::get<ConvAttrs>(attrs).residual = true;
+    }
+    *out = {Emit(&w.graph(), product.op, std::move(attrs), operands)[0]};
     return true;
   });
 }

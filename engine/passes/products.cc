@@ -56,7 +56,7 @@ Value SimplifyMatMul(Simplifier* s, const Proposal& c) {
 // (A B)^T = B^T A^T.
 Value TransposeOfMatMul(Simplifier* s, const Value& product) {
   const MatMulAttrs at = ProducerOf(product).as<MatMulAttrs>();
-  if (at.bias || at.relu) return {};
+  if (at.bias || at.residual || at.relu) return {};
   return s->Make(Op::kMatMul, MatMulAttrs{!at.transpose_b, !at.transpose_a},
                  {OperandOf(product, 1), OperandOf(product, 0)});
 }

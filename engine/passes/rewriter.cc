@@ -50,7 +50,7 @@ struct KeyWriter {
     return true;
   }
   bool operator()(const MatMulAttrs& a) {
-    for (const bool b : {a.transpose_a, a.transpose_b, a.bias, a.relu}) Plain(b);
+    for (const bool b : {a.transpose_a, a.transpose_b, a.bias, a.residual, a.relu}) Plain(b);
     return true;
   }
   bool operator()(const ConvAttrs& a) {

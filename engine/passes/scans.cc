@@ -66,7 +66,7 @@ class ScanLifter {
     for (const Node& n : body_.nodes()) {
       if (n.op != Op::kMatMul || RankOf(n.inputs[0]) != 2) continue;
       const auto& at = n.as<MatMulAttrs>();
-      if (!at.transpose_a && !at.bias && IsSequence(n.inputs[0]) && IsConstant(n.inputs[1]))
+      if (!at.transpose_a && !at.bias && !at.residual && IsSequence(n.inputs[0]) && IsConstant(n.inputs[1]))
         products_[n.outputs[0]] = &n;
     }
   }
@@ -81,7 +81,8 @@ class ScanLifter {
       const Node& term = body_.producer(add.inputs[0] == in ? add.inputs[1] : add.inputs[0]);
       if (term.op == Op::kMatMul) {
         const auto& at = term.as<MatMulAttrs>();
-        if (RankOf(term.inputs[0]) == 2 && at.transpose_a && !at.transpose_b && !at.bias && !at.relu) sums_[i] = &term;
+        if (RankOf(term.inputs[0]) == 2 && at.transpose_a && !at.transpose_b && !at.bias && !at.residual && !at.relu)
+          sums_[i] = &term;
       } else if (term.op == Op::kReduceSum) {
         if (RankOf(term.inputs[0]) == 2 && term.as<AxesAttrs>().axes == std::vector<int64_t>{0}) sums_[i] = &term;
       }
