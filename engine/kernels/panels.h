@@ -25,8 +25,9 @@ struct PanelSource {
   int64_t k, n;
 };
 
-// y[m, n] = start[m, n] + a[m, k] b[k, n] (then max(0, .); a NaN stays). Element (i, p) of a is a[i * a_row + p *
-// a_column], with one of the two strides 1; rows of y are y_row apart, rows of `start` start_row (0: a bias).
+// y[m, n] = start[m, n] + a[m, k] b[k, n], k at least 1 (then max(0, .); a NaN stays). Element (i, p) of a is a[i *
+// a_row + p * a_column], with one of the two strides 1; rows of y are y_row apart, rows of `start` start_row (0: a
+// bias).
 struct PanelProduct {
   const float* a;
   const float* panels;

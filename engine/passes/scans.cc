@@ -1,6 +1,7 @@
 // Work that every step of a scan does for itself, done once for all steps outside: products of a sequence with a
 // constant, and sums over time of products (the weights' gradients), which become one long product. Sequences that
-// nobody reads are not written.
+// nobody reads are not written. Literals that come in from outside, a published version's weights, become the body's
+// own: its kernels bring them to their layouts once and for all.
 #include <map>
 
 #include "engine/base/status.h"
@@ -30,7 +31,9 @@ class ScanLifter {
   bool any() const {
     bool idle = false;
     for (size_t i = 0; i < body_.outputs().size(); ++i) idle |= IsIdle(i);
-    return idle || !products_.empty() || !sums_.empty();
+    bool literal = false;
+    for (size_t i = 0; i < in_.size(); ++i) literal |= IsLiteral(i);
+    return idle || literal || !products_.empty() || !sums_.empty();
   }
 
   // The results of the scan, as before; nothing in place of idle ones.
@@ -52,6 +55,10 @@ class ScanLifter {
  private:
   // A sequence that nobody reads.
   bool IsIdle(size_t output) const { return static_cast<int32_t>(output) >= at_.num_carry && !read_[output]; }
+  // The same in every step, and known.
+  bool IsLiteral(size_t input) const {
+    return static_cast<int32_t>(input) >= at_.num_carry + at_.num_sequences && strata::IsConstant(in_[input]);
+  }
   // No result of the new scan.
   bool IsGone(size_t output) const { return IsIdle(output) || sums_.contains(static_cast<int32_t>(output)); }
 
@@ -106,6 +113,11 @@ class ScanLifter {
       for (size_t i = from; i < to; ++i) {
         if (sums_.contains(static_cast<int32_t>(i))) continue;
         const NamedValue& v = body_.inputs()[i];
+        if (IsLiteral(i)) {
+          const Node& literal = g_->producer(in_[i].id);
+          map[v.value] = new_body_.AddNode(Op::kConstant, literal.attrs, {}, {{in_[i].dtype(), in_[i].shape()}})[0];
+          continue;
+        }
         map[v.value] = add_input(v.name, v.value);
         operands_.push_back(in_[i]);
         num_carry_ += static_cast<int32_t>(i) < at_.num_carry ? 1 : 0;

@@ -96,7 +96,7 @@ TEST(MatMulKernel, ConstantOperandsArePackedOnce) {
 TEST(MatMulKernel, Panels) {
   const PanelOps ops = GetPanelOps();
   std::mt19937 rng(3);
-  for (const Case& c : {Case{{}, 1, 0, 5}, Case{{}, 6, 16, 16}, Case{{}, 13, 1, 17}, Case{{}, 97, 257, 100},
+  for (const Case& c : {Case{{}, 1, 3, 5}, Case{{}, 6, 16, 16}, Case{{}, 13, 1, 17}, Case{{}, 97, 257, 100},
                         Case{{}, 200, 300, 31}, Case{{}, 5, 700, 64}}) {
     const Tensor a = RandomTensor(DType::kF32, {c.m, c.k}, &rng), b = RandomTensor(DType::kF32, {c.k, c.n}, &rng),
                  addend = RandomTensor(DType::kF32, {c.m, c.n}, &rng);
