@@ -60,10 +60,10 @@ void PanelTile(const TileStep& step) {
   constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(d)), kNext = kPacked ? kRows : 1;
   TileSums<kRows> acc;
   for (int i = 0; i < kRows; ++i) {
-    for (int v = 0; v < kPanelVectors; ++v) acc[i][v] = hn::LoadU(d, s.start + i * s.start_row + v * kLanes);
-    // Of the next panel. The rows are too far apart for the hardware to notice.
-    __builtin_prefetch(s.start + i * s.start_row + kPanel);
-    __builtin_prefetch(s.y + i * s.y_row + kPanel, 1);
+    // What is read and written at the end: the rows are too far apart for the hardware to notice.
+    __builtin_prefetch(s.start + i * s.start_row);
+    __builtin_prefetch(s.y + i * s.y_row, 1);
+    for (int v = 0; v < kPanelVectors; ++v) acc[i][v] = hn::Zero(d);
   }
   const float *a = s.a, *b = s.panel;
   // The loop's own instructions are worth a sixth of the rate where another thread has half of the core.
@@ -74,7 +74,8 @@ void PanelTile(const TileStep& step) {
   const auto floor = hn::Set(d, s.floor);
   for (int i = 0; i < kRows; ++i) {
     for (int v = 0; v < kPanelVectors; ++v) {
-      hn::StoreU(hn::Max(floor, acc[i][v]), d, s.y + i * s.y_row + v * kLanes);
+      const auto y = hn::Add(acc[i][v], hn::LoadU(d, s.start + i * s.start_row + v * kLanes));
+      hn::StoreU(hn::Max(floor, y), d, s.y + i * s.y_row + v * kLanes);
     }
   }
 }
