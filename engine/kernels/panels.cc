@@ -112,6 +112,11 @@ void MultiplyBlock(const TileStep& block, int64_t rows, int64_t columns, int64_t
     s.y += j;
     for (int64_t i = 0; i < rows;) {
       const int64_t count = TileRows(rows - i);
+      // A part of the next panel: a large b does not stay in the second-level cache.
+      if (columns - j > kPanel) {
+        const char* next = reinterpret_cast<const char*>(s.panel + panel_step);
+        for (int64_t at = s.k * i / rows; at < s.k * (i + count) / rows; ++at) __builtin_prefetch(next + at * 64, 0, 2);
+      }
       if (columns - j >= kPanel) {
         RunTile<kPacked>(count, s);
       } else {

@@ -81,5 +81,19 @@ TEST(Epilogues, ResidualSumsJoinAConvolution) {
   }
 }
 
+// A matrix product takes a sum unless an elementwise node reads it, which adds it up for nothing.
+TEST(Epilogues, ResidualSumsJoinAProduct) {
+  for (const bool sliced : {false, true}) {
+    Graph g;
+    const Value x = g.AddInput("x", DType::kF32, {7, 20}), r = g.AddInput("r", DType::kF32, {7, 30});
+    const Value y = MatMul(x, Parameter(&g, "w", {20, 30})) + r;
+    g.MarkOutput("y", sliced ? Slice(y, {0, 5}, {7, 11}) : Tanh(y));
+    const Graph o = OptimizeAndCompare(g, {.tolerance = 2e-6, .scale = 50});
+    int residuals = 0;
+    for (const Node& n : o.nodes()) residuals += n.op == Op::kMatMul && n.as<MatMulAttrs>().residual;
+    EXPECT_EQ(residuals, sliced ? 1 : 0) << ToText(o);
+  }
+}
+
 }  // namespace
 }  // namespace strata

@@ -68,6 +68,26 @@ TEST(LiftFromScans, SequencesThatNobodyReads) {
   }
 }
 
+// A published version's weights are the body's own: packed once, not in every run.
+TEST(LiftFromScans, LiteralsEnterTheBody) {
+  for (const bool literal : {false, true}) {
+    std::mt19937 rng(1);
+    Graph g, body;
+    const Value h = body.AddInput("h", DType::kF32, {3, 40}), x = body.AddInput("x", DType::kF32, {3, 40});
+    const Value next = Tanh(MatMul(h, body.AddInput("u", DType::kF32, {40, 40})) * 0.1 + x);
+    body.MarkOutput("h", next);
+    const Value u = literal ? Constant(&g, RandomTensor(DType::kF32, {40, 40}, &rng)) : Parameter(&g, "u", {40, 40});
+    const Value carry[] = {g.AddInput("h", DType::kF32, {3, 40})}, constants[] = {u};
+    const Value sequences[] = {g.AddInput("x", DType::kF32, {5, 3, 40})};
+    g.MarkOutput("y", Scan(&g, std::move(body), carry, sequences, constants, false, 5).carry[0]);
+    const Graph o = OptimizeAndCompare(g, {.tolerance = 1e-5, .scale = 5});
+    for (const Node& n : o.nodes()) {
+      if (n.op != Op::kScan) continue;
+      EXPECT_EQ(n.inputs.size(), literal ? 2 : 3) << ToText(o);
+    }
+  }
+}
+
 TEST(FinalState, IsNoOtherStep) {
   Graph g, body;
   const Value h = body.AddInput("h", DType::kF32, {3}), x = body.AddInput("x", DType::kF32, {3});
