@@ -1,6 +1,6 @@
 // Matrix products over panels. b is brought to panels of 16 columns, each [k, 16], the last one filled up with zeros:
-// the inner loop reads one stream, whatever b's strides are. Elements are summed in the order of k, so that how a
-// product is cut changes no bit of it.
+// the inner loop reads one stream, whatever b's strides are. Elements are summed by ranges of k that start at
+// multiples of kPanelDepth, in order, so that how a product is cut changes no bit of it.
 #pragma once
 
 #include <algorithm>

@@ -6,9 +6,8 @@
 namespace strata {
 
 // y[m, n] = a[m, k] b[k, n] (+ bias[n]) (+ residual[m, n]) (then max(0, .)), all single precision. Element (i, p) of a
-// is a[i * a_row + p
-// * a_column], element (p, j) of b is b[p * b_row + j * b_column] with one of the two strides 1. `pack` holds
-// PackSize() floats; y has `n` columns.
+// is a[i * a_row + p * a_column], element (p, j) of b is b[p * b_row + j * b_column] with one of the two strides 1.
+// `pack` holds PackSize() floats; y has `n` columns.
 struct SmallMatMulArgs {
   const float* a;
   const float* b;

@@ -217,11 +217,9 @@ class RowCutter {
     const int rank = RankOf(node.inputs[0]);
     const RowAxis a = axis_[node.inputs[0]], b = axis_[node.inputs[1]];
     if (!a || (at.bias && axis_[node.inputs[2]])) return false;
-    (*axes)[0] = a;
-    if (a.at < rank - 2 && at.residual && axis_[node.inputs[2]] != a) return false;
-    if (a.at < rank - 2) return a == b || (!b && Spread(node.inputs[1], a));  // entries of a batch of products
-    (*axes)[0].at = rank - 2;
+    (*axes)[0] = {std::min(a.at, rank - 2), a.per};
     if (at.residual && axis_[node.inputs[2]] != (*axes)[0]) return false;
+    if (a.at < rank - 2) return a == b || (!b && Spread(node.inputs[1], a));  // entries of a batch of products
     return !b && a.at == (at.transpose_a ? rank - 1 : rank - 2);
   }
 
