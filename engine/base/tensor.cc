@@ -1,5 +1,7 @@
 #include "engine/base/tensor.h"
 
+#include <sys/mman.h>
+
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
@@ -23,6 +25,15 @@ struct Block {
 static_assert(sizeof(Block) <= kAlignment);
 
 Block* BlockOf(std::byte* elements) { return reinterpret_cast<Block*>(elements - sizeof(Block)); }
+
+// Large tensors ask for huge pages where the kernel gives them on request only: an access then rarely waits for the
+// address's translation, which takes two walks of tables on a virtual machine.
+void AskForHugePages(std::byte* elements, size_t size) {
+  constexpr uintptr_t kHugePage = 2 << 20;
+  const uintptr_t at = reinterpret_cast<uintptr_t>(elements);
+  const uintptr_t from = (at + kHugePage - 1) / kHugePage * kHugePage, to = (at + size) / kHugePage * kHugePage;
+  if (from < to) (void)madvise(elements + (from - at), to - from, MADV_HUGEPAGE);
+}
 
 void Release(std::byte* elements) {
   Block* const block = BlockOf(elements);
@@ -137,6 +148,7 @@ Tensor::Tensor(DType dtype, Shape shape) : dtype_(dtype), shape_(std::move(shape
   const uintptr_t first = reinterpret_cast<uintptr_t>(base) + sizeof(Block);
   auto* const p = reinterpret_cast<std::byte*>((first + kAlignment - 1) / kAlignment * kAlignment);
   new (BlockOf(p)) Block{.base = base};
+  AskForHugePages(p, size_bytes());
   data_.reset(p);
 }
 

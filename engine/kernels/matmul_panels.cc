@@ -10,14 +10,14 @@ class PanelMatMulKernel : public Kernel {
  public:
   PanelMatMulKernel(const Product& p, int threads, const Tensor* constant_b, bool steady_b)
       : p_(p), ops_(GetPanelOps()), threads_(threads), steady_(steady_b && constant_b == nullptr) {
-    if (constant_b != nullptr) Pack(constant_b->data<float>(), 1, Buffer(&held_));
+    if (constant_b != nullptr) Hold(constant_b->raw(), &held_);
     // Ranges of rows, then of columns if these are few.
     const int64_t tiles = (p.m + kPanelRows - 1) / kPanelRows, panels = (p.n + kPanel - 1) / kPanel;
     const int64_t shares = threads == 1 ? 1 : std::clamp(p.m * p.k * p.n / kLeastShare, int64_t{1}, int64_t{8});
     rows_ = threads == 1 ? p.m : (p.m + tiles - 1) / tiles;
     const int64_t ranges = std::clamp(shares / tiles, int64_t{1}, panels);
     columns_ = (panels + ranges - 1) / ranges * kPanel;
-    if (constant_b == nullptr && !steady_) panels_ = PanelsSize(p.k, p.n);
+    if (constant_b == nullptr && !steady_) panels_ = PanelsSize(std::min(p.k, kPanelDepth), p.n);
     if (p.ta) row_pack_ = PanelRowsSize(rows_, p.k);
   }
   const char* name() const override { return "panel_matmul"; }
@@ -31,48 +31,62 @@ class PanelMatMulKernel : public Kernel {
   };
   std::unique_ptr<KernelState> MakeState() const override { return steady_ ? std::make_unique<State>() : nullptr; }
   void Pack(const KernelArgs& args) const override {
-    if (steady_) Pack(static_cast<const float*>(args.in[1]), 1, Buffer(&static_cast<State*>(args.state)->held));
+    if (steady_) Hold(args.in[1], &static_cast<State*>(args.state)->held);
   }
 
   void Run(const KernelArgs& args) const override {
-    const float* panels = steady_          ? static_cast<State*>(args.state)->held.data<float>()
-                          : !held_.empty() ? held_.data<float>()
-                                           : static_cast<const float*>(args.scratch);
-    float* const scratch = static_cast<float*>(args.scratch);
-    if (panels_ > 0) Pack(static_cast<const float*>(args.in[1]), threads_, scratch);
-    const int64_t start_row = p_.residual ? p_.n : 0;
-    const int64_t down = (p_.m + rows_ - 1) / rows_, across = (p_.n + columns_ - 1) / columns_;
-    ParallelFor(threads_, down * across, [&](int64_t i, int slot) {
-      const int64_t row = i / across * rows_, column = i % across * columns_;
-      ops_.multiply(
-          {.a = static_cast<const float*>(args.in[0]) + row * (p_.ta ? 1 : p_.k),
-           .panels = panels + column * p_.k,
-           .start = p_.bias || p_.residual ? static_cast<const float*>(args.in[2]) + row * start_row + column : nullptr,
-           .y = static_cast<float*>(args.out[0]) + row * p_.n + column,
-           .rows = scratch + panels_ + slot * row_pack_,
-           .m = std::min(rows_, p_.m - row),
-           .k = p_.k,
-           .n = std::min(columns_, p_.n - column),
-           .a_row = p_.ta ? 1 : p_.k,
-           .a_column = p_.ta ? p_.m : 1,
-           .start_row = start_row,
-           .y_row = p_.n,
-           .relu = p_.relu});
-    });
+    if (panels_ == 0) {
+      return Multiply(args, 0, p_.k, (steady_ ? static_cast<State*>(args.state)->held : held_).data<float>());
+    }
+    // b by ranges of k: its panels are read while the caches have them.
+    const float* const b = static_cast<const float*>(args.in[1]);
+    float* const panels = static_cast<float*>(args.scratch);
+    for (int64_t from = 0; from < p_.k; from += kPanelDepth) {
+      const int64_t k = std::min(kPanelDepth, p_.k - from);
+      Pack(b + from * (p_.tb ? 1 : p_.n), k, threads_, panels);
+      Multiply(args, from, k, panels);
+    }
   }
 
  private:
   static constexpr int64_t kLeastShare = 1 << 18;  // multiply-adds that are worth a thread's while
 
-  float* Buffer(Tensor* held) const {
+  // Adds the range [from, from + k) to y, of which `panels` are b's part.
+  void Multiply(const KernelArgs& args, int64_t from, int64_t k, const float* panels) const {
+    float* const y = static_cast<float*>(args.out[0]);
+    const float* start = from > 0 ? y : p_.bias || p_.residual ? static_cast<const float*>(args.in[2]) : nullptr;
+    const int64_t start_row = from > 0 || p_.residual ? p_.n : 0;
+    const int64_t down = (p_.m + rows_ - 1) / rows_, across = (p_.n + columns_ - 1) / columns_;
+    ParallelFor(threads_, down * across, [&](int64_t i, int slot) {
+      const int64_t row = i / across * rows_, column = i % across * columns_;
+      ops_.multiply({.a = static_cast<const float*>(args.in[0]) + row * a_row() + from * a_column(),
+                     .panels = panels + column * k,
+                     .start = start == nullptr ? nullptr : start + row * start_row + column,
+                     .y = y + row * p_.n + column,
+                     .rows = static_cast<float*>(args.scratch) + panels_ + slot * row_pack_,
+                     .m = std::min(rows_, p_.m - row),
+                     .k = k,
+                     .n = std::min(columns_, p_.n - column),
+                     .a_row = a_row(),
+                     .a_column = a_column(),
+                     .start_row = start_row,
+                     .y_row = p_.n,
+                     .relu = p_.relu && from + k == p_.k});
+    });
+  }
+  int64_t a_row() const { return p_.ta ? 1 : p_.k; }
+  int64_t a_column() const { return p_.ta ? p_.m : 1; }
+
+  // All of b, to stay.
+  void Hold(const void* b, Tensor* held) const {
     if (held->empty()) *held = Tensor(DType::kF32, {PanelsSize(p_.k, p_.n)});
-    return held->data<float>();
+    Pack(static_cast<const float*>(b), p_.k, 1, held->data<float>());
   }
 
-  void Pack(const float* b, int threads, float* panels) const {
+  void Pack(const float* b, int64_t k, int threads, float* panels) const {
     constexpr int64_t kGrain = 16384;  // elements
-    const int64_t columns = std::max(kPanel, kGrain / std::max<int64_t>(1, p_.k) / kPanel * kPanel);
-    const PanelSource source{b, p_.tb ? 1 : p_.n, p_.tb ? p_.k : 1, p_.k, p_.n};
+    const int64_t columns = std::max(kPanel, kGrain / std::max<int64_t>(1, k) / kPanel * kPanel);
+    const PanelSource source{b, p_.tb ? 1 : p_.n, p_.tb ? p_.k : 1, k, p_.n};
     ParallelChunks(threads, p_.n, columns, [&](int64_t from, int64_t to) { ops_.pack(source, from, to, panels); });
   }
 
@@ -82,14 +96,15 @@ class PanelMatMulKernel : public Kernel {
   bool steady_;  // b is packed into the state
   Tensor held_;  // b, if it never changes
   int64_t rows_, columns_;
-  int64_t panels_ = 0, row_pack_ = 0;  // floats of scratch memory: of b, and of one thread's part of a transposed a
+  int64_t panels_ = 0;    // floats of scratch memory for a range of b's rows, if b is not held
+  int64_t row_pack_ = 0;  // and for a thread's part of a transposed a
 };
 
 }  // namespace
 
 std::unique_ptr<Kernel> MakePanelMatMulKernel(const KernelRequest& r, std::string* why) {
-  // Rows from which packing an operand that changes costs little (measured), and elements that a plan's memory bears.
-  constexpr int64_t kLeastRows = 128, kMostPacked = 1 << 23;
+  // Rows from which packing an operand that changes costs little (measured), and columns that a plan's memory bears.
+  constexpr int64_t kLeastRows = 128, kMostColumns = 1 << 15;
   const Product p = ProductOf(r);
   const Tensor* constant = r.Constant(1);
   const bool held = constant != nullptr || r.IsSteady(1);
@@ -97,7 +112,7 @@ std::unique_ptr<Kernel> MakePanelMatMulKernel(const KernelRequest& r, std::strin
     *why = "panel_matmul: no f32, a batch, or vectors wider than AVX2's";
     return nullptr;
   }
-  if (!held && (p.m < kLeastRows || p.k * p.n > kMostPacked)) {
+  if (!held && (p.m < kLeastRows || p.n > kMostColumns)) {
     *why = "panel_matmul: packing costs too much";
     return nullptr;
   }

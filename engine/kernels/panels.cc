@@ -20,11 +20,16 @@ using PanelTag = hn::CappedTag<float, 8>;
 constexpr int kPanelVectors = static_cast<int>(kPanel / hn::MaxLanes(PanelTag()));
 constexpr int64_t kTileRows = 6;
 
-// Rows of the next tile: all tiles of a block are of nearly one size.
-int64_t TileRows(int64_t left) {
-  const int64_t tiles = (left + kTileRows - 1) / kTileRows;
-  return (left + tiles - 1) / tiles;
-}
+// Rows as tiles of nearly one size.
+struct Tiles {
+  explicit Tiles(int64_t rows) : count((rows + kTileRows - 1) / kTileRows), rows_(rows / count), more_(rows % count) {}
+  int64_t rows(int64_t tile) const { return tile < more_ ? rows_ + 1 : rows_; }
+
+  const int64_t count;
+
+ private:
+  const int64_t rows_, more_;  // the first `more_` tiles have a row more
+};
 
 // One range of k, at least 1, for one tile: y = max(floor, start + a b).
 struct TileStep {
@@ -105,24 +110,25 @@ void RunNarrowTile(int64_t rows, int64_t columns, const TileStep& s) {
 // start_column apart.
 template <bool kPacked>
 void MultiplyBlock(const TileStep& block, int64_t rows, int64_t columns, int64_t panel_step, int64_t start_column) {
+  const Tiles tiles(rows);
+  const int64_t fetched = (block.k + tiles.count - 1) / tiles.count;
   for (int64_t j = 0; j < columns; j += kPanel) {
     TileStep s = block;
     s.panel += j / kPanel * panel_step;
     s.start += j * start_column;
     s.y += j;
-    for (int64_t i = 0; i < rows;) {
-      const int64_t count = TileRows(rows - i);
+    const float* next = s.panel + panel_step;
+    for (int64_t t = 0; t < tiles.count; ++t) {
+      const int64_t count = tiles.rows(t);
       // A part of the next panel: a large b does not stay in the second-level cache.
       if (columns - j > kPanel) {
-        const char* next = reinterpret_cast<const char*>(s.panel + panel_step);
-        for (int64_t at = s.k * i / rows; at < s.k * (i + count) / rows; ++at) __builtin_prefetch(next + at * 64, 0, 2);
+        for (int64_t at = 0; at < fetched; ++at, next += kPanel) __builtin_prefetch(next, 0, 2);
       }
       if (columns - j >= kPanel) {
         RunTile<kPacked>(count, s);
       } else {
         RunNarrowTile<kPacked>(count, columns - j, s);
       }
-      i += count;
       s.a += count * (kPacked ? s.k : s.a_row);
       s.start += count * s.start_row;
       s.y += count * s.y_row;
@@ -137,21 +143,26 @@ constexpr int64_t kRun = 8;
 void PackRows(const float* a, int64_t a_column, int64_t rows, int64_t k, float* to) {
   const hn::CappedTag<float, 4> d4;
   const hn::CappedTag<float, 2> d2;
+  const Tiles tiles(rows);
   for (int64_t first = 0; first < k; first += kRun) {
     const int64_t last = std::min(k, first + kRun);
-    for (int64_t i = 0; i < rows;) {
-      const int64_t count = TileRows(rows - i);
-      float* tile = to + i * k + first * count;
-      for (int64_t p = first; p < last; ++p, tile += count) {
-        const float* from = a + p * a_column + i;
+    const float* run = a + first * a_column;
+    float* tile = to;
+    for (int64_t t = 0; t < tiles.count; ++t) {
+      const int64_t count = tiles.rows(t);
+      const float* from = run;
+      float* row = tile + first * count;
+      for (int64_t p = first; p < last; ++p, row += count, from += a_column) {
+        __builtin_prefetch(from + 2 * kRun * a_column);
         if (count == kTileRows) {
-          hn::StoreU(hn::LoadU(d4, from), d4, tile);
-          hn::StoreU(hn::LoadU(d2, from + 4), d2, tile + 4);
+          hn::StoreU(hn::LoadU(d4, from), d4, row);
+          hn::StoreU(hn::LoadU(d2, from + 4), d2, row + 4);
         } else {
-          for (int64_t c = 0; c < count; ++c) tile[c] = from[c];
+          for (int64_t c = 0; c < count; ++c) row[c] = from[c];
         }
       }
-      i += count;
+      run += count;
+      tile += count * k;
     }
   }
 }
