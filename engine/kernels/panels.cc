@@ -65,8 +65,10 @@ void PanelTile(const TileStep& step) {
   constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(d)), kNext = kPacked ? kRows : 1;
   TileSums<kRows> acc;
   for (int i = 0; i < kRows; ++i) {
-    // What is read and written at the end: the rows are too far apart for the hardware to notice.
+    // What is read and written at the end, and read two panels on: the rows are too far apart for the hardware to
+    // notice.
     __builtin_prefetch(s.start + i * s.start_row);
+    __builtin_prefetch(s.start + 2 * kPanel + i * s.start_row, 0, 2);
     __builtin_prefetch(s.y + i * s.y_row, 1);
     for (int v = 0; v < kPanelVectors; ++v) acc[i][v] = hn::Zero(d);
   }
