@@ -10,14 +10,15 @@
 
 namespace strata {
 
-// Strides of an operand in a space that it broadcasts to; 0 where it repeats.
-inline Shape BroadcastStrides(std::span<const int64_t> shape, std::span<const int64_t> space) {
+// Strides of an operand in a space that it broadcasts to; 0 where it repeats. Its rows, along the last axis, begin
+// `row` elements apart; 0: they follow each other.
+inline Shape BroadcastStrides(std::span<const int64_t> shape, std::span<const int64_t> space, int64_t row = 0) {
   Shape out(space.size(), 0);
   int64_t step = 1;
   for (size_t d = shape.size(), s = space.size(); d-- > 0;) {
     --s;
     out[s] = shape[d] == 1 ? 0 : step;
-    step *= shape[d];
+    step = row > 0 && d + 1 == shape.size() ? row : step * shape[d];
   }
   return out;
 }

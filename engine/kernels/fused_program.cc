@@ -73,7 +73,9 @@ class Compiler {
   void PlaceSpace() {
     const bool sums = Has(Store::kSumRows) || Has(Store::kSumColumns);
     std::vector<Shape> strides;
-    for (ValueId v : r_.node.inputs) strides.push_back(BroadcastStrides(r_.graph.info(v).shape, attrs_.space));
+    for (int i = 0; i < static_cast<int>(r_.node.inputs.size()); ++i) {
+      strides.push_back(BroadcastStrides(r_.in(i).shape, attrs_.space, r_.RowsApart(i)));
+    }
     // A dense witness keeps the space's own order of axes while joining.
     strides.push_back(Strides(attrs_.space));
     for (size_t d = 0; d < attrs_.space.size(); ++d) {
@@ -262,9 +264,14 @@ class Compiler {
     return n.op == Op::kVariable && n.as<VariableAttrs>().index == variable;
   }
 
-  // Rows shorter than a part of a block are worked on several at a time, if the registers leave blocks that long.
+  // Rows shorter than a part of a block are worked on several at a time, if the registers leave blocks that long. Rows
+  // that stand apart would have to be copied together: longer ones are read where they are.
   void AssignBuffers() {
-    if (!p_->outer.empty() && p_->columns > 0 && p_->columns <= kMaxBlock / 4) {
+    constexpr int64_t kLeastApart = 64;
+    bool apart = false;
+    for (int i = 0; i < static_cast<int>(r_.node.inputs.size()); ++i) apart = apart || r_.RowsApart(i) > 0;
+    if (!p_->outer.empty() && p_->columns > 0 && p_->columns <= kMaxBlock / 4 &&
+        !(apart && p_->columns >= kLeastApart)) {
       AssignBuffers(true);
       p_->tile_rows = p_->block / p_->columns;
     }

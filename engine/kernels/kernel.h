@@ -56,6 +56,8 @@ struct KernelOptions {
   bool reference_only = false;
   // By value: whether it stays the same over many runs (a scan's weights).
   const std::vector<bool>* steady = nullptr;
+  // By value: elements from one row, along the last axis, to the next, where they do not follow each other; else 0.
+  const std::vector<int64_t>* rows_apart = nullptr;
 };
 
 bool CpuHasBf16();
@@ -68,6 +70,8 @@ struct Selection {
 };
 
 Selection SelectKernel(const Graph& graph, const Node& node, const KernelOptions& options);
+// Whether the node's kernel can read f32 operands whose rows do not follow each other.
+bool ReadsRowsApart(const Graph& graph, const Node& node);
 
 // A candidate returns null and a reason if it cannot run the node.
 struct KernelRequest {
@@ -76,6 +80,7 @@ struct KernelRequest {
   int threads;
   const std::vector<bool>* steady = nullptr;
   bool bf16 = false;
+  const std::vector<int64_t>* rows_apart = nullptr;
 
   // The value of an operand that never changes; null if it may. It lives as long as the plan's graph.
   const Tensor* Constant(int i) const {
@@ -83,6 +88,8 @@ struct KernelRequest {
     return n.op == Op::kConstant ? n.as<LiteralAttrs>().value.get() : nullptr;
   }
   bool IsSteady(int i) const { return steady != nullptr && (*steady)[node.inputs[i]]; }
+  // See KernelOptions: for nodes of which ReadsRowsApart() is true.
+  int64_t RowsApart(int i) const { return rows_apart == nullptr ? 0 : (*rows_apart)[node.inputs[i]]; }
   const ValueInfo& in(int i) const { return graph.info(node.inputs[i]); }
   const ValueInfo& out(int i) const { return graph.info(node.outputs[i]); }
 };

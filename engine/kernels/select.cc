@@ -59,7 +59,7 @@ std::string InstructionSet() {
 
 Selection SelectKernel(const Graph& graph, const Node& node, const KernelOptions& options) {
   Selection s;
-  const KernelRequest request{graph, node, options.threads, options.steady, options.bf16};
+  const KernelRequest request{graph, node, options.threads, options.steady, options.bf16, options.rows_apart};
   if (!options.reference_only || node.op == Op::kFused || node.op == Op::kScan) {
     for (const Candidate candidate : CandidatesOf(node.op)) {
       std::string why;
@@ -72,6 +72,11 @@ Selection SelectKernel(const Graph& graph, const Node& node, const KernelOptions
   s.kernel = MakeReferenceKernel(request, &why);
   STRATA_CHECK(s.kernel != nullptr);
   return s;
+}
+
+bool ReadsRowsApart(const Graph& graph, const Node& node) {
+  std::string why;
+  return node.op == Op::kFused && MakeFusedKernel({graph, node, 1}, &why) != nullptr;
 }
 
 }  // namespace strata

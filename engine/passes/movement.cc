@@ -39,6 +39,15 @@ Value SimplifyTranspose(Simplifier* s, const Proposal& c) {
     full.insert(full.end(), small.shape().begin(), small.shape().end());
     return s->Broadcast(s->Transpose(s->Reshape(small, full), p), c.result.shape);
   }
+  if (n.op == Op::kGather) {  // move the ids, if the rows of the table stay whole
+    const Value ids = OperandOf(x, 1);
+    const auto rank = static_cast<size_t>(ids.rank());
+    for (size_t d = rank; d < p.size(); ++d) {
+      if (p[d] != static_cast<int64_t>(d)) return {};
+    }
+    const Value moved = s->Transpose(ids, std::vector<int64_t>(p.begin(), p.begin() + static_cast<int64_t>(rank)));
+    return s->Make(Op::kGather, NoAttrs{}, {OperandOf(x, 0), moved});
+  }
   return {};
 }
 

@@ -1,5 +1,6 @@
 #include "engine/plan/plan.h"
 
+#include <algorithm>
 #include <optional>
 
 #include "engine/base/status.h"
@@ -69,10 +70,20 @@ std::optional<int64_t> RangeOf(const SliceAttrs& slice, const Shape& from) {
   return offset;
 }
 
+// The column that a slice begins with, if it leaves out nothing but columns, elements of the last axis.
+std::optional<int64_t> ColumnOf(const SliceAttrs& slice, const Shape& from) {
+  for (size_t d = 0; d < from.size(); ++d) {
+    if (slice.step[d] != 1 || (d + 1 < from.size() && slice.size[d] != from[d])) return std::nullopt;
+  }
+  return from.empty() ? std::nullopt : std::optional(slice.start.back());
+}
+
 int64_t BytesOf(const ValueInfo& v) { return NumElements(v.shape) * static_cast<int64_t>(SizeOf(v.dtype)); }
 
 // How many times as large as a slice the value may be that it keeps alive by being a part of it.
 constexpr int64_t kMostKept = 8;
+// Columns from which rows that stand apart are as good as a copy of them: a line of the cache.
+constexpr int64_t kLeastColumns = 16;
 
 class Planner {
  public:
@@ -88,6 +99,7 @@ class Planner {
     for (size_t i = 0; i < views_.size(); ++i) views_[i].of = static_cast<ValueId>(i);
     PlaceLeaves();
     FindViews();
+    FindColumns();
     FindSteady();
     // Readers first, then fused updates in place, then copies: a copy's source may still read what a fused update has
     // not written, and no reader comes after a writer.
@@ -146,6 +158,33 @@ class Planner {
     }
   }
 
+  // Slices of columns that fused programs alone read are no copies: the gates of a recurrent cell.
+  void FindColumns() {
+    const Graph& g = plan_->graph;
+    rows_apart_.assign(g.values().size(), 0);
+    std::vector<bool> read(g.values().size(), true);  // by readers that all take it
+    for (const NamedValue& o : g.outputs()) read[o.value] = false;
+    for (const Node& node : g.nodes()) {
+      const bool slices = std::any_of(node.inputs.begin(), node.inputs.end(),
+                                      [&](ValueId v) { return g.producer(v).op == Op::kSlice; });
+      if (!slices || ReadsRowsApart(g, node)) continue;
+      for (ValueId v : node.inputs) read[v] = false;
+    }
+    for (const Node& node : g.nodes()) {
+      if (node.op != Op::kSlice) continue;
+      const ValueId v = node.outputs[0], from = node.inputs[0], root = Root(from);
+      const ValueInfo &info = g.info(v), &whole = g.info(from);
+      const std::optional<int64_t> column = ColumnOf(node.as<SliceAttrs>(), whole.shape);
+      if (!column || !read[v] || Root(v) != v || rows_apart_[from] > 0 || info.dtype != DType::kF32 ||
+          info.shape.size() < 2 || info.shape.back() < kLeastColumns || NumElements(info.shape) == 0 ||
+          plan_->places[root].kind == Place::Kind::kVariable || BytesOf(g.info(root)) > kMostKept * BytesOf(info)) {
+        continue;
+      }
+      views_[v] = {root, views_[from].offset + *column * static_cast<int64_t>(sizeof(float))};
+      rows_apart_[v] = whole.shape.back();
+    }
+  }
+
   void FindSteady() {
     const Graph& g = plan_->graph;
     steady_.assign(g.values().size(), false);
@@ -174,7 +213,8 @@ class Planner {
                                    {.threads = options_.threads,
                                     .bf16 = options_.bf16,
                                     .reference_only = options_.reference_only,
-                                    .steady = &steady_});
+                                    .steady = &steady_,
+                                    .rows_apart = &rows_apart_});
         step.kernel = std::move(s.kernel);
         step.declined = std::move(s.declined);
       }
@@ -264,7 +304,8 @@ class Planner {
   PlanOptions options_;
   std::unique_ptr<Plan> plan_;
   std::vector<View> views_;
-  std::vector<bool> steady_;  // by value: the same in many runs
+  std::vector<bool> steady_;         // by value: the same in many runs
+  std::vector<int64_t> rows_apart_;  // by value: see KernelOptions
 };
 
 }  // namespace

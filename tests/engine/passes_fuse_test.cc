@@ -42,6 +42,53 @@ TEST(Fuse, RowAndColumnSumsOfOneSplit) {
   OptimizeAndCompare(g, {.scale = 30});
 }
 
+// Steps of the plan of what the passes make of a graph.
+int CountPlanSteps(const Graph& optimized, Op op) {
+  const auto plan = MakePlan(Prune(optimized), {});
+  EXPECT_TRUE(plan.ok()) << plan.status();
+  int count = 0;
+  for (const PlanStep& s : (*plan)->steps) count += (*plan)->graph.nodes()[s.node].op == op ? 1 : 0;
+  return count;
+}
+
+// A cell of `width` columns for each of its gates.
+TEST(Fuse, ColumnsAreReadWhereTheyAre) {
+  for (const int64_t width : {3, 16, 40, 64, 100, 200}) {
+    for (const bool more : {false, true}) {
+      Graph g;
+      const Value x = g.AddInput("x", DType::kF32, {3, 7, 4 * width}), c = g.AddInput("c", DType::kF32, {width});
+      std::vector<Value> gates;
+      for (int64_t i = 0; i < 4; ++i) gates.push_back(Slice(x, {0, 0, i * width}, {3, 7, width}));
+      const Value y = Sigmoid(gates[0]) * c + Tanh(gates[1]) * gates[2];
+      g.MarkOutput("y", y);
+      g.MarkOutput("rows", ReduceSum(y * gates[3], {2}));
+      g.MarkOutput("columns", ReduceSum(y * gates[3], {0, 1}));
+      g.MarkOutput("all", SumAll(y));
+      // A product takes no such columns, nor does the caller.
+      const Value w = g.AddInput("w", DType::kF32, {width, 5});
+      if (more) {
+        g.MarkOutput("product", MatMul(gates[0], w));
+        g.MarkOutput("columns of x", gates[2]);
+      }
+      const Graph o = OptimizeAndCompare(g, {.tolerance = 1e-5, .scale = 5 + static_cast<double>(width)});
+      EXPECT_EQ(CountPlanSteps(o, Op::kSlice), width < 16 ? 4 : more ? 2 : 0) << width << ToText(o);
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
+// A part of a part, columns of rows that are all one, and a part of what a program overwrites.
+TEST(Fuse, ColumnsOfColumns) {
+  Graph g;
+  const Value x = g.AddInput("x", DType::kF32, {9, 96}), e = Exp(x);
+  const Value half = Slice(MatMul(e, g.AddInput("w", DType::kF32, {96, 96})), {0, 0}, {9, 64});
+  const Value quarter = Slice(half, {0, 32}, {9, 32}),
+              row = Slice(g.AddInput("r", DType::kF32, {1, 64}), {0, 32}, {1, 32});
+  g.MarkOutput("y", quarter * Slice(e, {0, 64}, {9, 32}) + row);
+  g.MarkOutput("z", Tanh(half) * 2);
+  OptimizeAndCompare(g, {.tolerance = 1e-5, .scale = 1000});
+}
+
 TEST(Fuse, AStepOfAnMlpIsFewNodes) {
   Graph g;
   const Value x = g.AddInput("x", DType::kF32, {32, 20}), labels = g.AddInput("labels", DType::kI64, {32});

@@ -156,5 +156,20 @@ TEST(Simplify, GradientsOfSpecialValues) {
   OptimizeAndCompare(g, {.special = true});
 }
 
+TEST(Simplify, IdsMoveInPlaceOfTheRowsTheyName) {
+  Graph g;
+  const Value table = g.AddInput("table", DType::kF32, {50, 3, 4}), ids = g.AddInput("ids", DType::kI64, {5, 6});
+  const Value rows = Gather(table, ids);
+  g.MarkOutput("by column", Transpose(rows, {1, 0, 2, 3}) * 2);
+  g.MarkOutput("mixed", Transpose(rows, {1, 0, 3, 2}) * 2);
+  const Graph o = OptimizeAndCompare(g, {.limit = 60});
+  int ids_moved = 0, rows_moved = 0;
+  for (const Node& n : o.nodes()) {
+    if (n.op == Op::kTranspose) ++(o.info(n.inputs[0]).dtype == DType::kI64 ? ids_moved : rows_moved);
+  }
+  EXPECT_EQ(ids_moved, 1) << ToText(o);
+  EXPECT_EQ(rows_moved, 1) << ToText(o);
+}
+
 }  // namespace
 }  // namespace strata
