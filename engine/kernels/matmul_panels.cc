@@ -39,11 +39,10 @@ class PanelMatMulKernel : public Kernel {
       return Multiply(args, 0, p_.k, (steady_ ? static_cast<State*>(args.state)->held : held_).data<float>());
     }
     // b by ranges of k: its panels are read while the caches have them.
-    const float* const b = static_cast<const float*>(args.in[1]);
     float* const panels = static_cast<float*>(args.scratch);
     for (int64_t from = 0; from < p_.k; from += kPanelDepth) {
       const int64_t k = std::min(kPanelDepth, p_.k - from);
-      Pack(b + from * (p_.tb ? 1 : p_.n), k, threads_, panels);
+      PackRange(args.in[1], from, k, threads_, panels);
       Multiply(args, from, k, panels);
     }
   }
@@ -80,13 +79,15 @@ class PanelMatMulKernel : public Kernel {
   // All of b, to stay.
   void Hold(const void* b, Tensor* held) const {
     if (held->empty()) *held = Tensor(DType::kF32, {PanelsSize(p_.k, p_.n)});
-    Pack(static_cast<const float*>(b), p_.k, 1, held->data<float>());
+    PackRange(b, 0, p_.k, 1, held->data<float>());
   }
 
-  void Pack(const float* b, int64_t k, int threads, float* panels) const {
+  // b's rows [first, first + k).
+  void PackRange(const void* b, int64_t first, int64_t k, int threads, float* panels) const {
     constexpr int64_t kGrain = 16384;  // elements
     const int64_t columns = std::max(kPanel, kGrain / std::max<int64_t>(1, k) / kPanel * kPanel);
-    const PanelSource source{b, p_.tb ? 1 : p_.n, p_.tb ? p_.k : 1, k, p_.n};
+    const int64_t row = p_.tb ? 1 : p_.n;
+    const PanelSource source{static_cast<const float*>(b) + first * row, row, p_.tb ? p_.k : 1, k, p_.n};
     ParallelChunks(threads, p_.n, columns, [&](int64_t from, int64_t to) { ops_.pack(source, from, to, panels); });
   }
 

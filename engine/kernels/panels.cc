@@ -72,9 +72,9 @@ void PanelTile(const TileStep& step) {
     __builtin_prefetch(s.y + i * s.y_row, 1);
     for (int v = 0; v < kPanelVectors; ++v) acc[i][v] = hn::Zero(d);
   }
+  // Unrolled: the loop's own instructions are worth a sixth of the rate where another thread has half of the core.
   const float *a = s.a, *b = s.panel;
   if (s.k < 1) __builtin_unreachable();  // or the compiler keeps the sums in memory, for want of a loop
-    // The loop's own instructions are worth a sixth of the rate where another thread has half of the core.
 #pragma GCC unroll 4
   for (int64_t p = 0; p < s.k; ++p, a += kNext, b += kPanel) AddTo<kRows, kPacked>(acc, a, s.a_row, b);
   // Of two operands of which one is NaN, x86's maximum is the second: a NaN stays.

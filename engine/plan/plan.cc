@@ -122,6 +122,12 @@ class Planner {
   };
   ValueId Root(ValueId v) const { return views_[v].of; }
 
+  // A variable is written while slices of it may still be read; a large value should not live on for a small one.
+  bool MayBePartOf(ValueId root, ValueId v) const {
+    return plan_->places[root].kind != Place::Kind::kVariable &&
+           BytesOf(plan_->graph.info(root)) <= kMostKept * BytesOf(plan_->graph.info(v));
+  }
+
   void PlaceLeaves() {
     int64_t next_input = 0;
     for (const Node& node : plan_->graph.nodes()) {
@@ -151,8 +157,7 @@ class Planner {
       if (node.op == Op::kReshape) {
         views_[v] = views_[from];
       } else if (const auto start = RangeOf(node.as<SliceAttrs>(), g.info(from).shape);
-                 start && !output[v] && plan_->places[root].kind != Place::Kind::kVariable &&
-                 BytesOf(g.info(root)) <= kMostKept * BytesOf(g.info(v))) {
+                 start && !output[v] && MayBePartOf(root, v)) {
         views_[v] = {root, views_[from].offset + *start * static_cast<int64_t>(SizeOf(g.info(v).dtype))};
       }
     }
@@ -177,7 +182,7 @@ class Planner {
       const std::optional<int64_t> column = ColumnOf(node.as<SliceAttrs>(), whole.shape);
       if (!column || !read[v] || Root(v) != v || rows_apart_[from] > 0 || info.dtype != DType::kF32 ||
           info.shape.size() < 2 || info.shape.back() < kLeastColumns || NumElements(info.shape) == 0 ||
-          plan_->places[root].kind == Place::Kind::kVariable || BytesOf(g.info(root)) > kMostKept * BytesOf(info)) {
+          !MayBePartOf(root, v)) {
         continue;
       }
       views_[v] = {root, views_[from].offset + *column * static_cast<int64_t>(sizeof(float))};
