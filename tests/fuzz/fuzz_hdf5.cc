@@ -72,16 +72,19 @@ hid_t Type(Choices* c) {
   }
 }
 
-hid_t Space(Choices* c, std::vector<hsize_t>* sizes) {
+// Now and then an axis is `wide`: of any size.
+hid_t Space(Choices* c, bool wide, std::vector<hsize_t>* sizes) {
   if (c->Next() % 8 == 0) return H5Screate(c->Next() % 2 == 0 ? H5S_NULL : H5S_SCALAR);
-  for (int i = c->Next() % 5; i >= 0; --i) sizes->push_back(c->Next() % 16 == 0 ? c->Wide() >> 2 : c->Next() % 9);
+  for (int i = c->Next() % 5; i >= 0; --i) {
+    sizes->push_back(c->Next() % 16 == 0 && wide ? c->Wide() >> 2 : c->Next() % 9);
+  }
   return H5Screate_simple(static_cast<int>(sizes->size()), sizes->data(), nullptr);
 }
 
 void AddDataset(hid_t parent, Choices* c) {
   std::vector<hsize_t> sizes;
   const std::string name = Name(c);
-  const Hdf5 type(Type(c), &H5Tclose), space(Space(c, &sizes), &H5Sclose);
+  const Hdf5 type(Type(c), &H5Tclose), space(Space(c, true, &sizes), &H5Sclose);
   const Hdf5 properties(H5Pcreate(H5P_DATASET_CREATE), &H5Pclose);
   if (!sizes.empty() && c->Next() % 2 == 0) {
     H5Pset_chunk(properties.get(), static_cast<int>(sizes.size()), std::vector<hsize_t>(sizes.size(), 2).data());
@@ -98,7 +101,8 @@ void AddDataset(hid_t parent, Choices* c) {
 void AddAttribute(hid_t object, Choices* c) {
   std::vector<hsize_t> sizes;
   const std::string name = Name(c);
-  const Hdf5 type(Type(c), &H5Tclose), space(Space(c, &sizes), &H5Sclose);
+  // The library holds an attribute's data in memory, and does not notice when the product of its sizes wraps around.
+  const Hdf5 type(Type(c), &H5Tclose), space(Space(c, false, &sizes), &H5Sclose);
   const Hdf5 made(H5Acreate2(object, name.c_str(), type.get(), space.get(), H5P_DEFAULT, H5P_DEFAULT), &H5Aclose);
   if (!made.ok() || H5Tget_class(type.get()) != H5T_STRING || H5Tis_variable_str(type.get()) > 0) return;
   const hssize_t count = H5Sget_simple_extent_npoints(space.get());
