@@ -149,7 +149,8 @@ class DnnlMatMulKernel : public Kernel {
     const int64_t least = threads_ == 1 ? std::numeric_limits<int64_t>::max() : 1 << 21;
     const int64_t work = p_.batch * p_.m * p_.n * p_.k;
     if (p_.batch > 1) {
-      const int64_t chunks = CountChunks(work, least, p_.batch), size = (p_.batch + chunks - 1) / chunks;
+      const int64_t least_entries = threads_ == 1 ? least : 1 << 18;
+      const int64_t chunks = CountChunks(work, least_entries, p_.batch), size = (p_.batch + chunks - 1) / chunks;
       for (int64_t i = 0; i < p_.batch; i += size) {
         const size_t v = VariantOf(std::min(size, p_.batch - i), p_.m, p_.n);
         parts_.push_back({i * p_.m * p_.k, i * p_.k * p_.n, i * p_.m * p_.n, 0, v});
