@@ -87,6 +87,7 @@ STRATA_BLOCK(Relu, 1, hn::IfThenZeroElse(hn::Le(x, hn::Zero(F())), x))
 STRATA_BLOCK(ReluGrad, 2, hn::IfThenZeroElse(hn::Le(x, hn::Zero(F())), z))
 STRATA_BLOCK(SubMul, 3, hn::Mul(hn::Sub(x, z), w))
 STRATA_BLOCK(SubSquare, 2, hn::Mul(hn::Sub(x, z), hn::Sub(x, z)))
+STRATA_BLOCK(SubSquareAdd, 3, hn::MulAdd(hn::Sub(x, z), hn::Sub(x, z), w))
 STRATA_BLOCK(Lerp, 3, hn::MulAdd(hn::Sub(x, w), z, w))
 STRATA_BLOCK(LerpSquare, 3, hn::MulAdd(hn::MulSub(x, x, w), z, w))
 STRATA_BLOCK(SqrtMulAdd, 3, hn::MulAdd(hn::Sqrt(x), z, w))
@@ -96,6 +97,27 @@ STRATA_BLOCK(SubDiv, 3, hn::Sub(w, hn::Div(x, z)))
 // The library's pow knows every special case; powers that matter for speed are rewritten by passes.
 void Pow(float* y, const float* a, const float* b, const float*, size_t n) {
   for (size_t i = 0; i < n; ++i) y[i] = std::pow(a[i], b[i]);
+}
+
+void AddProductsAndValues(float* products, float* sums, const float* x, const float* y, size_t n) {
+  const F d;
+  const size_t lanes = hn::Lanes(d);
+  const auto step = [&](size_t i, auto load, auto store) HWY_ATTR {
+    const V v = load(x + i);
+    store(hn::MulAdd(v, load(y + i), load(products + i)), products + i);
+    store(hn::Add(v, load(sums + i)), sums + i);
+  };
+  size_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    step(
+        i, [](const float* from) HWY_ATTR { return hn::LoadU(F(), from); },
+        [](V v, float* to) HWY_ATTR { hn::StoreU(v, F(), to); });
+  }
+  if (i == n) return;
+  const M m = hn::FirstN(d, n - i);
+  step(
+      i, [m](const float* from) HWY_ATTR { return hn::MaskedLoad(m, F(), from); },
+      [m](V v, float* to) HWY_ATTR { hn::BlendedStore(v, m, F(), to); });
 }
 
 // Folds f over the values in four independent accumulators, then lanes. `rest` stands for missing elements.
@@ -119,6 +141,8 @@ HWY_INLINE V Accumulate(size_t n, V start, Load load, Fold fold) {
   return fold(fold(s0, s1), fold(s2, s3));
 }
 
+HWY_INLINE V SquareV(V x) { return hn::Mul(x, x); }
+
 struct LoadOne {
   const float* x;
   HWY_INLINE V operator()(size_t i) const { return hn::LoadU(F(), x + i); }
@@ -130,6 +154,20 @@ struct LoadProduct {
   HWY_INLINE V operator()(size_t i, M m) const {
     return hn::Mul(hn::MaskedLoad(m, F(), x + i), hn::MaskedLoad(m, F(), y + i));
   }
+};
+
+struct LoadDistance {
+  const float *x, *y;
+  HWY_INLINE V operator()(size_t i) const { return SquareV(hn::Sub(hn::LoadU(F(), x + i), hn::LoadU(F(), y + i))); }
+  HWY_INLINE V operator()(size_t i, M m) const {
+    return SquareV(hn::Sub(hn::MaskedLoad(m, F(), x + i), hn::MaskedLoad(m, F(), y + i)));
+  }
+};
+struct LoadDistanceToOne {
+  const float* x;
+  V y;
+  HWY_INLINE V operator()(size_t i) const { return SquareV(hn::Sub(hn::LoadU(F(), x + i), y)); }
+  HWY_INLINE V operator()(size_t i, M m) const { return SquareV(hn::Sub(hn::MaskedLoad(m, F(), x + i), y)); }
 };
 
 struct FoldSum {
@@ -148,6 +186,37 @@ float Sum(const float* x, size_t n) {
 
 float Dot(const float* x, const float* y, size_t n) {
   return hn::GetLane(hn::SumOfLanes(F(), Accumulate(n, hn::Zero(F()), LoadProduct{x, y}, FoldSum())));
+}
+
+float Distance(const float* x, const float* y, size_t n) {
+  return hn::GetLane(hn::SumOfLanes(F(), Accumulate(n, hn::Zero(F()), LoadDistance{x, y}, FoldSum())));
+}
+
+float DistanceToOne(const float* x, const float* y, size_t n) {
+  const LoadDistanceToOne load{x, hn::Set(F(), *y)};
+  return hn::GetLane(hn::SumOfLanes(F(), Accumulate(n, hn::Zero(F()), load, FoldSum())));
+}
+
+float DotAndSum(const float* x, const float* y, size_t n, float* sum) {
+  const F d;
+  const size_t lanes = hn::Lanes(d);
+  V p0 = hn::Zero(d), p1 = p0, s0 = p0, s1 = p0;
+  size_t i = 0;
+  for (; i + 2 * lanes <= n; i += 2 * lanes) {
+    const V a = hn::LoadU(d, x + i), b = hn::LoadU(d, x + i + lanes);
+    p0 = hn::MulAdd(a, hn::LoadU(d, y + i), p0);
+    p1 = hn::MulAdd(b, hn::LoadU(d, y + i + lanes), p1);
+    s0 = hn::Add(a, s0);
+    s1 = hn::Add(b, s1);
+  }
+  for (; i < n; i += lanes) {
+    const M m = hn::FirstN(d, n - i);
+    const V a = hn::MaskedLoad(m, d, x + i);
+    p0 = hn::MulAdd(a, hn::MaskedLoad(m, d, y + i), p0);
+    s0 = hn::Add(a, s0);
+  }
+  *sum = hn::GetLane(hn::SumOfLanes(d, hn::Add(s0, s1)));
+  return hn::GetLane(hn::SumOfLanes(d, hn::Add(p0, p1)));
 }
 
 template <typename Fold>
@@ -331,34 +400,40 @@ void Uniform(float* y, uint64_t key, uint64_t first, uint64_t hi, size_t n) {
 
 const VectorOps* Table() {
   static constexpr BlockFn kSingles[][8] = {
-      STRATA_SINGLE2(Add),        STRATA_SINGLE2(Sub),        STRATA_SINGLE2(Mul),       STRATA_SINGLE2(Div),
-      STRATA_SINGLE2(Max),        STRATA_SINGLE2(Min),        STRATA_SINGLE3(MulAdd),    STRATA_SINGLE3(NegMulAdd),
-      STRATA_SINGLE3(MulSub),     STRATA_SINGLE3(SubMul),     STRATA_SINGLE2(SubSquare), STRATA_SINGLE3(Lerp),
-      STRATA_SINGLE3(LerpSquare), STRATA_SINGLE3(SqrtMulAdd), STRATA_SINGLE3(SubDiv)};
+      STRATA_SINGLE2(Add),    STRATA_SINGLE2(Sub),        STRATA_SINGLE2(Mul),        STRATA_SINGLE2(Div),
+      STRATA_SINGLE2(Max),    STRATA_SINGLE2(Min),        STRATA_SINGLE3(MulAdd),     STRATA_SINGLE3(NegMulAdd),
+      STRATA_SINGLE3(MulSub), STRATA_SINGLE3(SubMul),     STRATA_SINGLE2(SubSquare),  STRATA_SINGLE3(SubSquareAdd),
+      STRATA_SINGLE3(Lerp),   STRATA_SINGLE3(LerpSquare), STRATA_SINGLE3(SqrtMulAdd), STRATA_SINGLE3(SubDiv)};
   static constexpr BlockOp kOps[] = {
-      BlockOp::kAdd,       BlockOp::kSub,    BlockOp::kMul,        BlockOp::kDiv,        BlockOp::kMax,
-      BlockOp::kMin,       BlockOp::kMulAdd, BlockOp::kNegMulAdd,  BlockOp::kMulSub,     BlockOp::kSubMul,
-      BlockOp::kSubSquare, BlockOp::kLerp,   BlockOp::kLerpSquare, BlockOp::kSqrtMulAdd, BlockOp::kSubDiv};
+      BlockOp::kAdd,    BlockOp::kSub,        BlockOp::kMul,        BlockOp::kDiv,
+      BlockOp::kMax,    BlockOp::kMin,        BlockOp::kMulAdd,     BlockOp::kNegMulAdd,
+      BlockOp::kMulSub, BlockOp::kSubMul,     BlockOp::kSubSquare,  BlockOp::kSubSquareAdd,
+      BlockOp::kLerp,   BlockOp::kLerpSquare, BlockOp::kSqrtMulAdd, BlockOp::kSubDiv};
   static const VectorOps kTable = [] {
-    VectorOps t = {{Neg<>,      Abs<>,    Sign<>,      Exp<>,    Expm1<>,      Log<>,        Log1p<>,  Sqrt<>,
-                    Sigmoid<>,  Tanh<>,   Erf<>,       Floor<>,  Not<>,        IsFinite<>,   Copy<>,   Add<>,
-                    Sub<>,      Mul<>,    Div<>,       Max<>,    Min<>,        Pow,          Less<>,   LessEqual<>,
-                    Equal<>,    And<>,    Or<>,        Select<>, MulAdd<>,     NegMulAdd<>,  MulSub<>, Relu<>,
-                    ReluGrad<>, SubMul<>, SubSquare<>, Lerp<>,   LerpSquare<>, SqrtMulAdd<>, SubDiv<>},
-                   {},
-                   Sum,
-                   Dot,
-                   MaxOf,
-                   MinOf,
-                   ExpShiftSum,
-                   Affine,
-                   FromBool,
-                   ToBool,
-                   ToBf16,
-                   MaxCells,
-                   MaxCellsGrad,
-                   SumCells,
-                   Uniform};
+    VectorOps t = {
+        {Neg<>,      Abs<>,    Sign<>,      Exp<>,          Expm1<>,  Log<>,        Log1p<>,      Sqrt<>,
+         Sigmoid<>,  Tanh<>,   Erf<>,       Floor<>,        Not<>,    IsFinite<>,   Copy<>,       Add<>,
+         Sub<>,      Mul<>,    Div<>,       Max<>,          Min<>,    Pow,          Less<>,       LessEqual<>,
+         Equal<>,    And<>,    Or<>,        Select<>,       MulAdd<>, NegMulAdd<>,  MulSub<>,     Relu<>,
+         ReluGrad<>, SubMul<>, SubSquare<>, SubSquareAdd<>, Lerp<>,   LerpSquare<>, SqrtMulAdd<>, SubDiv<>},
+        {},
+        Sum,
+        Dot,
+        DotAndSum,
+        Distance,
+        DistanceToOne,
+        AddProductsAndValues,
+        MaxOf,
+        MinOf,
+        ExpShiftSum,
+        Affine,
+        FromBool,
+        ToBool,
+        ToBf16,
+        MaxCells,
+        MaxCellsGrad,
+        SumCells,
+        Uniform};
     for (size_t i = 0; i < std::size(kOps); ++i) std::copy_n(kSingles[i], 8, t.single[static_cast<int>(kOps[i])]);
     return t;
   }();

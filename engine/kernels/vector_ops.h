@@ -42,13 +42,14 @@ enum class BlockOp : uint8_t {
   kAnd,
   kOr,
   kSelect,
-  kMulAdd,     // a b + c
-  kNegMulAdd,  // c - a b
-  kMulSub,     // a b - c
-  kRelu,       // a <= 0 ? 0 : a (a NaN stays)
-  kReluGrad,   // a <= 0 ? 0 : b
-  kSubMul,     // (a - b) c
-  kSubSquare,  // (a - b) (a - b)
+  kMulAdd,        // a b + c
+  kNegMulAdd,     // c - a b
+  kMulSub,        // a b - c
+  kRelu,          // a <= 0 ? 0 : a (a NaN stays)
+  kReluGrad,      // a <= 0 ? 0 : b
+  kSubMul,        // (a - b) c
+  kSubSquare,     // (a - b) (a - b)
+  kSubSquareAdd,  // (a - b) (a - b) + c
   // The running means and the step of optimizers.
   kLerp,        // c + (a - c) b
   kLerpSquare,  // c + (a a - c) b
@@ -75,6 +76,13 @@ struct VectorOps {
   // Sums in a fixed order of lanes.
   float (*sum)(const float* x, size_t n);
   float (*dot)(const float* x, const float* y, size_t n);
+  // The dot product; *sum = the sum of x.
+  float (*dot_and_sum)(const float* x, const float* y, size_t n, float* sum);
+  // The sum of (x - y)^2; of (x - *y)^2.
+  float (*distance)(const float* x, const float* y, size_t n);
+  float (*distance_to_one)(const float* x, const float* y, size_t n);
+  // products += x y; sums += x.
+  void (*add_products_and_values)(float* products, float* sums, const float* x, const float* y, size_t n);
   // Any NaN makes the result NaN. n > 0.
   float (*max)(const float* x, size_t n);
   float (*min)(const float* x, size_t n);

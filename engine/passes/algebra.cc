@@ -33,6 +33,24 @@ Value JoinFactors(Simplifier* s, const Value& x, double factor) {
   return {};
 }
 
+// x * (y c1) * c2 = x * (y (c1 c2)), where y has fewer elements than x: constants join where they cost less. With
+// c1 < c1 c2 <= 1, y (c1 c2) is neither infinite nor zero where y c1 was not.
+Value JoinSmallerFactor(Simplifier* s, const Value& x, double factor) {
+  const Node& n = ProducerOf(x);
+  if (n.op != Op::kMul || !IsFloat(x.dtype()) || std::fabs(factor) < 1) return {};
+  for (const size_t i : {size_t{0}, size_t{1}}) {
+    const Value small = OperandOf(x, i);
+    const Node& product = ProducerOf(small);
+    if (product.op != Op::kMul || small.num_elements() >= x.num_elements()) continue;
+    for (const size_t j : {size_t{0}, size_t{1}}) {
+      const std::optional<double> inner = ScalarConstant(OperandOf(small, j));
+      if (!inner || std::fabs(*inner * factor) > 1) continue;
+      if (const Value joined = JoinFactors(s, small, factor)) return s->Binary(Op::kMul, OperandOf(x, 1 - i), joined);
+    }
+  }
+  return {};
+}
+
 Value SimplifyMul(Simplifier* s, const Proposal& c, Value a, Value b) {
   if (ScalarConstant(a)) std::swap(a, b);
   const std::optional<double> factor = ScalarConstant(b);
@@ -40,6 +58,7 @@ Value SimplifyMul(Simplifier* s, const Proposal& c, Value a, Value b) {
   if (*factor == 1) return Shaped(s, a, c);
   if (*factor == -1) return Shaped(s, s->Make(Op::kNeg, {}, {a}), c);
   if (const Value joined = JoinFactors(s, a, *factor)) return Shaped(s, joined, c);
+  if (const Value joined = JoinSmallerFactor(s, a, *factor)) return Shaped(s, joined, c);
   return {};
 }
 

@@ -24,6 +24,8 @@ TEST(Simplify, Identities) {
       {"double negation", [](Graph*, Value x) { return -(-x); }, 0},
       {"minus a negative", [](Graph*, Value x) { return Exp(x) - (-x); }, 2},
       {"factors join", [](Graph*, Value x) { return x * 3 / 2 * 5; }, 1},
+      {"a factor joins a smaller one", [](Graph*, Value x) { return x * (ReduceSum(x, {1}, true) * 0.25) * 2; }, 3},
+      {"and stays if that may overflow", [](Graph*, Value x) { return x * (ReduceSum(x, {1}, true) * 0.75) * 2; }, 4},
       {"constants fold", [](Graph* g, Value x) { return x + (Scalar(g, 2) * Scalar(g, 3) + 1); }, 1},
       {"square", [](Graph*, Value x) { return Pow(x, Like(x, 2)); }, 1},
       {"common subexpressions", [](Graph*, Value x) { return Exp(x + 1) * Exp(x + 1); }, 3},
