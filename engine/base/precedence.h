@@ -1,5 +1,5 @@
 // Predictions go before training on the cores that they share. Training runs at lower priority, which decides between
-// threads that want the same core, and gives way between the nodes of its plan, which frees all of its cores at once.
+// threads that want the same core, and gives way between the steps of its plan, which frees all of its cores at once.
 #pragma once
 
 #include <chrono>

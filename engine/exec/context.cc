@@ -12,6 +12,7 @@
 #include "absl/strings/str_split.h"
 
 #include "engine/base/status.h"
+#include "engine/kernels/parallel.h"
 
 namespace strata {
 
@@ -95,17 +96,31 @@ bool Context::Run(std::span<const void* const> inputs, std::span<void* const> ou
 }
 
 void Context::RunSteps(size_t begin, size_t end) {
-  for (size_t s = begin; s < end; ++s) {
+  for (size_t s = begin; s < end;) {
     if (gives_way_) gives_way_->Wait();
+    const int32_t band = plan_->steps[s].band;
+    const size_t count = band < 0 ? 1 : plan_->bands[band].count;
+    const auto run = [&] { band < 0 ? RunStep(s) : RunBand(plan_->bands[band]); };
     if (nanoseconds_.empty()) {
-      RunStep(s);
-      continue;
+      run();
+    } else {
+      const auto start = std::chrono::steady_clock::now();
+      run();
+      const int64_t took = std::chrono::nanoseconds(std::chrono::steady_clock::now() - start).count();
+      if (nanoseconds_[s] < 0 || took < nanoseconds_[s]) nanoseconds_[s] = took;
     }
-    const auto start = std::chrono::steady_clock::now();
-    RunStep(s);
-    const int64_t took = std::chrono::nanoseconds(std::chrono::steady_clock::now() - start).count();
-    if (nanoseconds_[s] < 0 || took < nanoseconds_[s]) nanoseconds_[s] = took;
+    s += count;
   }
+}
+
+void Context::RunBand(const Band& band) {
+  band_.clear();
+  for (size_t i = 0; i < band.count; ++i) band_.push_back(Arguments(band.first + i));
+  const PlanStep* steps = &plan_->steps[band.first];
+  ParallelFor(plan_->threads, band.parts, [&](int64_t part, int) {
+    for (size_t i = 0; i < band_.size(); ++i) steps[i].kernel->RunRows(band_[i], part);
+  });
+  for (size_t i = 0; i < band_.size(); ++i) steps[i].kernel->FinishRows(band_[i]);
 }
 
 void Context::RunStep(size_t s) {
@@ -125,6 +140,8 @@ KernelArgs Context::Arguments(size_t s) {
 
 void Context::StartProfile() {
   nanoseconds_.assign(plan_->steps.size(), -1);
+  for (const Band& band : plan_->bands)
+    std::fill_n(nanoseconds_.begin() + static_cast<std::ptrdiff_t>(band.first) + 1, band.count - 1, 0);
   for (const std::unique_ptr<KernelState>& state : states_) {
     if (state != nullptr) state->StartProfile();
   }
@@ -144,6 +161,10 @@ std::string Context::Profile() const {
     for (ValueId v : step.in) absl::StrAppend(&out, " ", ShapeString(plan_->graph.info(v).shape));
     absl::StrAppend(&out, " ->");
     for (ValueId v : step.out) absl::StrAppend(&out, " %", v, ShapeString(plan_->graph.info(v).shape));
+    if (step.band >= 0) {
+      const Band& band = plan_->bands[step.band];
+      if (band.first == s) absl::StrAppend(&out, ", and ", band.count - 1, " more in ", band.parts, " parts");
+    }
     absl::StrAppend(&out, "\n");
     if (states_[s] == nullptr) continue;
     // Of the step's own steps.

@@ -26,7 +26,7 @@ class Context {
   // "commit" output, if there is one).
   bool Run(std::span<const void* const> inputs, std::span<void* const> outputs = {});
 
-  // Runs give way to urgent work between steps.
+  // Runs give way to urgent work between steps, and between bands of steps.
   void GiveWay() { gives_way_.emplace(); }
 
   // Tells the kernels that the plan's steady inputs have changed; before the runs that read them.
@@ -53,6 +53,7 @@ class Context {
   KernelArgs Arguments(size_t s);
   void RunSteps(size_t begin, size_t end);
   void RunStep(size_t s);
+  void RunBand(const Band& band);
 
   const Plan* plan_;
   Tensor arena_;
@@ -62,6 +63,7 @@ class Context {
   std::vector<size_t> first_in_, first_out_;
   std::vector<Patch> input_patches_, read_patches_, output_patches_;  // operands that are inputs or outputs; results
   std::vector<std::unique_ptr<KernelState>> states_;
+  std::vector<KernelArgs> band_;     // of the steps of the band that runs
   std::vector<const void*> inputs_;  // of the last run
   std::vector<void*> outputs_;       // likewise; null: in the arena
   std::optional<GivesWay> gives_way_;

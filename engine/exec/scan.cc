@@ -20,17 +20,16 @@ class ScanKernel : public Kernel {
   // marked in `batched`.
   ScanKernel(const KernelRequest& r, std::vector<RowPart> parts, const std::vector<bool>& batched)
       : attrs_(r.node.as<ScanAttrs>()), parts_(std::move(parts)), threads_(r.threads) {
-    const auto bytes = [](const ValueInfo& v) { return NumElements(v.shape) * static_cast<int64_t>(SizeOf(v.dtype)); };
     const Graph& body = *attrs_.body;
     int64_t all = 0;
     for (const RowPart& part : parts_) all += part.rows;
     all = std::max<int64_t>(all, 1);  // an empty batch has no bytes to share out
     for (size_t i = 0; i < body.inputs().size(); ++i) {
-      const int64_t whole = bytes(body.info(body.inputs()[i].value));
+      const int64_t whole = BytesOf(body.info(body.inputs()[i].value));
       in_.push_back({whole, batched[i] ? whole / all : 0});
     }
     for (const NamedValue& v : body.outputs()) {
-      const int64_t whole = bytes(body.info(v.value));
+      const int64_t whole = BytesOf(body.info(v.value));
       out_.push_back({whole, whole / all});
     }
     for (int32_t i = 0; i < attrs_.num_carry; ++i) {

@@ -46,6 +46,7 @@ struct ValueInfo {
   NodeId node = -1;    // that makes it
   int32_t output = 0;  // which of the node's outputs
 };
+inline int64_t BytesOf(const ValueInfo& v) { return NumElements(v.shape) * static_cast<int64_t>(SizeOf(v.dtype)); }
 
 struct Node {
   Op op;

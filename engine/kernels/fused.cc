@@ -1,7 +1,9 @@
 // Runs fused elementwise programs block by block: every register of a block stays in the first-level cache.
+#include <algorithm>
 #include <cstring>
 
 #include "engine/base/status.h"
+#include "engine/graph/program.h"
 #include "engine/kernels/fused_program.h"
 #include "engine/kernels/parallel.h"
 
@@ -10,6 +12,7 @@ namespace {
 
 using Store = FusedAttrs::Store;
 using Kind = FusedProgram::Kind;
+using Term = FusedProgram::Term;
 
 constexpr size_t kMaxRegisters = 256;
 // Elements from which operands do not stay in the second-level cache.
@@ -20,14 +23,9 @@ class FusedKernel : public Kernel {
   FusedKernel(std::unique_ptr<FusedProgram> program, int threads, const char* name)
       : p_(std::move(program)), v_(GetVectorOps()), threads_(threads), name_(name) {
     column_sum_ = p_->rows_per_sum * p_->columns;
+    SortOperands();
     prefetch_ = p_->rows * p_->columns >= kPrefetchFrom;
-    for (const auto& r : p_->results) {
-      partial_.push_back(scratch_);
-      if (r.store == Store::kSumAll) scratch_ += Round(p_->num_chunks * static_cast<int64_t>(sizeof(double)));
-      if (r.store == Store::kSumColumns && p_->num_chunks > 1) {
-        scratch_ += Round(p_->num_chunks * column_sum_ * static_cast<int64_t>(sizeof(float)));
-      }
-    }
+    PlacePartialSums();
   }
 
   const char* name() const override { return name_; }
@@ -46,36 +44,21 @@ class FusedKernel : public Kernel {
 
   void Run(const KernelArgs& args) const override {
     if (p_->num_chunks == 1) {
-      RunChunk(args, 0);
+      RunRows(args, 0);
     } else {
-      ParallelFor(threads_, p_->num_chunks, [&](int64_t c, int) { RunChunk(args, c); });
+      ParallelFor(threads_, p_->num_chunks, [&](int64_t c, int) { RunRows(args, c); });
     }
-    Combine(args);
+    FinishRows(args);
   }
 
- private:
-  static int64_t Round(int64_t bytes) { return (bytes + 63) / 64 * 64; }
-
-  struct Frame {
-    const KernelArgs& args;
-    int64_t chunk;
-    float* pool;
-    const float* reg[kMaxRegisters];
-    float* sums[kMaxRegisters];  // of results that add up columns
-    double totals[kMaxRegisters];
-
-    Frame(const KernelArgs& a, int64_t c, float* p) : args(a), chunk(c), pool(p) {}
-  };
-
-  void* Output(const KernelArgs& args, const FusedProgram::Result& r) const {
-    return r.variable >= 0 ? args.variables[r.variable] : args.out[r.output];
-  }
-  template <typename T>
-  T* Partial(const KernelArgs& args, size_t r) const {
-    return reinterpret_cast<T*>(static_cast<char*>(args.scratch) + partial_[r]);
+  bool CanCut(int64_t rows) const override { return p_->CanCut(rows); }
+  void Cut(int64_t rows, int64_t rows_a_part) override {
+    p_->Cut(rows, rows_a_part);
+    PlacePartialSums();
   }
 
-  void RunChunk(const KernelArgs& args, int64_t chunk) const {
+  // A part is a chunk.
+  void RunRows(const KernelArgs& args, int64_t chunk) const override {
     alignas(64) float pool[FusedProgram::kPool];
     Frame f(args, chunk, pool);
     Prepare(&f);
@@ -94,7 +77,83 @@ class FusedKernel : public Kernel {
         for (int64_t c = from; c < to; c += p_->block) RunBlock(&f, row, 1, c, std::min(p_->block, to - c));
       }
     }
-    Finish(&f);
+    FinishChunk(&f);
+  }
+
+  // Adds the chunks' partial sums, in order.
+  void FinishRows(const KernelArgs& args) const override {
+    const BlockFn add = v_.block[static_cast<int>(BlockOp::kAdd)];
+    for (size_t i = 0; i < p_->results.size(); ++i) {
+      const auto& r = p_->results[i];
+      if (r.store == Store::kSumAll) {
+        double total = 0;
+        for (int64_t c = 0; c < p_->num_chunks; ++c) total += Partial<double>(args, i)[c];
+        *static_cast<float*>(Output(args, r)) = static_cast<float>(total);
+      } else if (r.store == Store::kSumColumns && p_->num_chunks > 1) {
+        float* y = static_cast<float*>(Output(args, r));
+        const float* partial = Partial<float>(args, i);
+        std::memcpy(y, partial, static_cast<size_t>(column_sum_) * sizeof(float));
+        for (int64_t c = 1; c < p_->num_chunks; ++c) {
+          add(y, y, partial + c * column_sum_, nullptr, static_cast<size_t>(column_sum_));
+        }
+      }
+    }
+  }
+
+ private:
+  static int64_t Round(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+  // Operands and results by what a block has to do for them.
+  void SortOperands() {
+    const bool tiles = p_->tile_rows > 0;
+    for (size_t i = 0; i < p_->operands.size(); ++i) {
+      const auto& o = p_->operands[i];
+      if (o.kind == Kind::kDense && !o.is_bool) {
+        dense_.push_back(i);
+      } else if (o.kind != Kind::kScalar && o.kind != (tiles ? Kind::kColumns : Kind::kRow)) {
+        bound_.push_back(i);
+      }
+    }
+    for (size_t k = 0; k < p_->code.size(); ++k) {
+      if (p_->code[k].direct >= 0) direct_.push_back(k);
+    }
+    for (size_t r = 0; r < p_->results.size(); ++r) {
+      if (!p_->results[r].direct && !p_->results[r].by_other) stored_.push_back(r);
+    }
+    // A sum may read a variable that another result replaces.
+    std::stable_partition(stored_.begin(), stored_.end(),
+                          [&](size_t r) { return p_->results[r].store != Store::kFull; });
+  }
+
+  void PlacePartialSums() {
+    scratch_ = 0;
+    partial_.clear();
+    for (const auto& r : p_->results) {
+      partial_.push_back(scratch_);
+      if (r.store == Store::kSumAll) scratch_ += Round(p_->num_chunks * static_cast<int64_t>(sizeof(double)));
+      if (r.store == Store::kSumColumns && p_->num_chunks > 1) {
+        scratch_ += Round(p_->num_chunks * column_sum_ * static_cast<int64_t>(sizeof(float)));
+      }
+    }
+  }
+
+  struct Frame {
+    const KernelArgs& args;
+    int64_t chunk;
+    float* pool;
+    const float* reg[kMaxRegisters];
+    float* sums[kMaxRegisters];  // of results that add up columns
+    double totals[kMaxRegisters];
+
+    Frame(const KernelArgs& a, int64_t c, float* p) : args(a), chunk(c), pool(p) {}
+  };
+
+  void* Output(const KernelArgs& args, const FusedProgram::Result& r) const {
+    return r.variable >= 0 ? args.variables[r.variable] : args.out[r.output];
+  }
+  template <typename T>
+  T* Partial(const KernelArgs& args, size_t r) const {
+    return reinterpret_cast<T*>(static_cast<char*>(args.scratch) + partial_[r]);
   }
 
   // Expands what is the same in every block and clears the sums.
@@ -182,17 +241,15 @@ class FusedKernel : public Kernel {
     }
   }
 
-  // Points register i at the operand's elements of the block.
+  // Points register i at the operand's elements of the block, of operands that are not the same in every block and not
+  // laid out like the space.
   void Bind(Frame* f, size_t i, int64_t row, int64_t rows, int64_t column, int64_t n) const {
     const auto& o = p_->operands[i];
-    if (o.kind == Kind::kScalar) return;
     int64_t from = column;
     if (o.kind == Kind::kDense) {
       from = row * p_->columns + column;
     } else if (p_->tile_rows > 0) {
-      if (o.kind != Kind::kColumns) Expand(f, i, row, rows);
-      return;
-    } else if (o.kind == Kind::kRow) {
+      Expand(f, i, row, rows);
       return;
     } else if (o.kind == Kind::kGeneral) {
       from += RowOffset(o, row);
@@ -206,15 +263,18 @@ class FusedKernel : public Kernel {
 
   void RunBlock(Frame* f, int64_t row, int64_t rows, int64_t column, int64_t n) const {
     const size_t inputs = p_->operands.size(), count = static_cast<size_t>(n);
-    for (size_t i = 0; i < inputs; ++i) Bind(f, i, row, rows, column, n);
     const int64_t flat = row * p_->columns + column;
-    if (prefetch_) PrefetchNext(*f, flat + n, n);
-    for (size_t k = 0; k < p_->code.size(); ++k) {
-      const auto& c = p_->code[k];
-      if (c.direct >= 0) f->reg[inputs + k] = static_cast<float*>(Output(f->args, p_->results[c.direct])) + flat;
-      c.fn(const_cast<float*>(f->reg[inputs + k]), f->reg[c.a], f->reg[c.b], f->reg[c.c], count);
+    for (const size_t i : dense_) f->reg[i] = static_cast<const float*>(f->args.in[i]) + flat;
+    for (const size_t i : bound_) Bind(f, i, row, rows, column, n);
+    for (const size_t k : direct_) {
+      f->reg[inputs + k] = static_cast<float*>(Output(f->args, p_->results[p_->code[k].direct])) + flat;
     }
-    for (size_t r = 0; r < p_->results.size(); ++r) StoreResult(f, r, row, rows, column, n);
+    if (prefetch_) PrefetchNext(*f, flat + n, n);
+    const float** result = f->reg + inputs;
+    for (const auto& c : p_->code) {
+      c.fn(const_cast<float*>(*result++), f->reg[c.a], f->reg[c.b], f->reg[c.c], count);
+    }
+    for (const size_t r : stored_) StoreResult(f, r, row, rows, column, n);
   }
 
   // The next block is fetched while this one is computed: blocks are too short for the hardware to notice the streams.
@@ -236,56 +296,93 @@ class FusedKernel : public Kernel {
   void StoreResult(Frame* f, size_t index, int64_t row, int64_t rows, int64_t column, int64_t n) const {
     const auto& r = p_->results[index];
     const float* x = f->reg[r.reg];
-    const float* times = r.times >= 0 ? f->reg[r.times] : nullptr;
     const size_t count = static_cast<size_t>(n);
     const int64_t flat = row * p_->columns + column;
     switch (r.store) {
       case Store::kFull:
         if (r.is_bool) {
           v_.to_bool(static_cast<uint8_t*>(Output(f->args, r)) + flat, x, count);
-        } else if (!r.direct) {
+        } else {
           std::memmove(static_cast<float*>(Output(f->args, r)) + flat, x, count * sizeof(float));
         }
         return;
       case Store::kSumAll:
-        f->totals[index] += v_.sum(x, count);
+        f->totals[index] += SumOf(*f, r, 0, count);
         return;
-      case Store::kSumRows: {
-        float* y = static_cast<float*>(Output(f->args, r));
-        const int64_t length = rows == 1 ? n : p_->columns;
-        for (int64_t i = 0; i < rows; ++i) {
-          const size_t size = static_cast<size_t>(length);
-          y[(row + i) / p_->rows_per_sum] +=
-              times != nullptr ? v_.dot(x + i * length, times + i * length, size) : v_.sum(x + i * length, size);
-        }
+      case Store::kSumRows:
+        AddRows(f, r, row, rows, rows == 1 ? n : p_->columns);
         return;
-      }
       case Store::kSumColumns:
-        AddColumns(f, index, x, times, row, rows, column, n);
+        AddColumns(f, index, row, rows, column, n);
         return;
     }
   }
 
-  // Adds x, or x * times.
-  void AddColumns(Frame* f, size_t index, const float* x, const float* times, int64_t row, int64_t rows, int64_t column,
-                  int64_t n) const {
-    const BlockFn add = v_.block[static_cast<int>(times != nullptr ? BlockOp::kMulAdd : BlockOp::kAdd)];
-    const auto add_to = [&](float* sum, int64_t from, int64_t count) {
-      if (times != nullptr) {
-        add(sum, x + from, times + from, sum, static_cast<size_t>(count));
+  bool IsSingle(int16_t reg) const {
+    return reg >= 0 && reg < static_cast<int16_t>(p_->operands.size()) && p_->operands[reg].single;
+  }
+
+  // Of `n` elements of the block.
+  float SumOf(const Frame& f, const FusedProgram::Result& r, int64_t from, size_t n) const {
+    const float* x = f.reg[r.reg] + from;
+    switch (r.term) {
+      case Term::kValue:
+        return v_.sum(x, n);
+      case Term::kProduct:
+        return v_.dot(x, f.reg[r.with] + from, n);
+      case Term::kSquare:
+        return IsSingle(r.with) ? v_.distance_to_one(x, f.reg[r.with], n) : v_.distance(x, f.reg[r.with] + from, n);
+    }
+    return 0;
+  }
+
+  void AddRows(Frame* f, const FusedProgram::Result& r, int64_t row, int64_t rows, int64_t length) const {
+    float* y = static_cast<float*>(Output(f->args, r));
+    float* beside = r.beside >= 0 ? static_cast<float*>(Output(f->args, p_->results[r.beside])) : nullptr;
+    const size_t n = static_cast<size_t>(length);
+    for (int64_t i = 0; i < rows; ++i) {
+      const int64_t at = (row + i) / p_->rows_per_sum, from = i * length;
+      if (beside == nullptr) {
+        y[at] += SumOf(*f, r, from, n);
       } else {
-        add(sum, sum, x + from, nullptr, static_cast<size_t>(count));
+        float sum;
+        y[at] += v_.dot_and_sum(f->reg[r.reg] + from, f->reg[r.with] + from, n, &sum);
+        beside[at] += sum;
+      }
+    }
+  }
+
+  void AddColumns(Frame* f, size_t index, int64_t row, int64_t rows, int64_t column, int64_t n) const {
+    const auto& r = p_->results[index];
+    const bool single = IsSingle(r.with);
+    const int op = static_cast<int>(r.term == Term::kValue     ? BlockOp::kAdd
+                                    : r.term == Term::kProduct ? BlockOp::kMulAdd
+                                                               : BlockOp::kSubSquareAdd);
+    const BlockFn add = single ? v_.single[op][2] : v_.block[op];
+    const auto add_to = [&](float* sum, float* beside, int64_t from, int64_t length) {
+      const float *x = f->reg[r.reg] + from, *y = r.with < 0 ? nullptr : f->reg[r.with] + (single ? 0 : from);
+      const size_t count = static_cast<size_t>(length);
+      if (beside != nullptr) {
+        v_.add_products_and_values(sum, beside, x, y, count);
+      } else if (y != nullptr) {
+        add(sum, x, y, sum, count);
+      } else {
+        add(sum, sum, x, nullptr, count);
       }
     };
-    const auto& r = p_->results[index];
-    if (r.accumulator >= 0) return add_to(f->pool + r.accumulator * p_->block, 0, n);
+    const bool two = r.beside >= 0;
+    if (r.accumulator >= 0) {
+      return add_to(f->pool + r.accumulator * p_->block,
+                    two ? f->pool + p_->results[r.beside].accumulator * p_->block : nullptr, 0, n);
+    }
     const int64_t length = rows == 1 ? n : p_->columns;
     for (int64_t i = 0; i < rows; ++i) {
-      add_to(f->sums[index] + (row + i) % p_->rows_per_sum * p_->columns + column, i * length, length);
+      const int64_t at = (row + i) % p_->rows_per_sum * p_->columns + column;
+      add_to(f->sums[index] + at, two ? f->sums[r.beside] + at : nullptr, i * length, length);
     }
   }
 
-  void Finish(Frame* f) const {
+  void FinishChunk(Frame* f) const {
     const BlockFn add = v_.block[static_cast<int>(BlockOp::kAdd)];
     for (size_t i = 0; i < p_->results.size(); ++i) {
       const auto& r = p_->results[i];
@@ -298,32 +395,16 @@ class FusedKernel : public Kernel {
     }
   }
 
-  // Adds the chunks' partial sums, in order.
-  void Combine(const KernelArgs& args) const {
-    const BlockFn add = v_.block[static_cast<int>(BlockOp::kAdd)];
-    for (size_t i = 0; i < p_->results.size(); ++i) {
-      const auto& r = p_->results[i];
-      if (r.store == Store::kSumAll) {
-        double total = 0;
-        for (int64_t c = 0; c < p_->num_chunks; ++c) total += Partial<double>(args, i)[c];
-        *static_cast<float*>(Output(args, r)) = static_cast<float>(total);
-      } else if (r.store == Store::kSumColumns && p_->num_chunks > 1) {
-        float* y = static_cast<float*>(Output(args, r));
-        const float* partial = Partial<float>(args, i);
-        std::memcpy(y, partial, static_cast<size_t>(column_sum_) * sizeof(float));
-        for (int64_t c = 1; c < p_->num_chunks; ++c) {
-          add(y, y, partial + c * column_sum_, nullptr, static_cast<size_t>(column_sum_));
-        }
-      }
-    }
-  }
-
   std::unique_ptr<FusedProgram> p_;
   const VectorOps& v_;
   int threads_;
   const char* name_;
   int64_t column_sum_;
   bool prefetch_;
+  std::vector<size_t> dense_;   // operands laid out like the space
+  std::vector<size_t> bound_;   // operands that take more than a pointer
+  std::vector<size_t> direct_;  // instructions that write a result in place
+  std::vector<size_t> stored_;  // the other results
   int64_t scratch_ = 0;
   std::vector<int64_t> partial_;  // by result: offset of its chunks' sums in the scratch memory
 };
@@ -346,15 +427,7 @@ std::unique_ptr<Kernel> MakeFusedKernel(const KernelRequest& r, std::string* why
 }
 
 std::unique_ptr<Kernel> MakeElementwiseKernel(const KernelRequest& r, std::string* why) {
-  const size_t inputs = r.node.inputs.size();
-  FusedAttrs attrs;
-  const auto reg = [&](size_t i) { return i < inputs ? static_cast<int16_t>(i) : int16_t{-1}; };
-  attrs.code.push_back({r.node.op, reg(0), reg(1), reg(2)});
-  attrs.results.push_back({static_cast<int16_t>(inputs), Store::kFull});
-  attrs.types.push_back(r.out(0).dtype);
-  attrs.shapes.push_back(r.out(0).shape);
-  attrs.space = r.out(0).shape;
-  return MakeProgramKernel(r, attrs, "elementwise", why);
+  return MakeProgramKernel(r, *ProgramOf(r.graph, r.node), "elementwise", why);
 }
 
 }  // namespace strata

@@ -11,6 +11,7 @@ namespace {
 
 using Store = FusedAttrs::Store;
 using Kind = FusedProgram::Kind;
+using Term = FusedProgram::Term;
 
 constexpr int64_t kMaxBlock = 512;
 constexpr int64_t kSegment = 8192;
@@ -120,7 +121,9 @@ class Compiler {
     std::vector<Match> matches(attrs_.code.size());
     std::vector<bool> skip(attrs_.code.size(), false);
     for (const auto& r : attrs_.results) {
-      if (IsSummedProduct(r)) skip[r.reg - inputs] = true;
+      const Summed summed = SummedBy(r);
+      if (summed.term != Term::kValue) skip[r.reg - inputs] = true;
+      if (summed.term == Term::kSquare) skip[Code(r.reg).a - inputs] = true;
     }
     for (size_t k = attrs_.code.size(); k-- > 0;) {  // readers first: longer matches win
       if (skip[k]) continue;
@@ -150,11 +153,24 @@ class Compiler {
     for (const auto& r : attrs_.results) readers_[r.reg] += 2;
   }
 
-  // A product that is only summed is computed by the sum.
-  bool IsSummedProduct(const FusedAttrs::Result& r) const {
-    return (r.store == Store::kSumRows || r.store == Store::kSumColumns) && r.variable < 0 &&
-           r.reg >= static_cast<int16_t>(r_.node.inputs.size()) && readers_[r.reg] == 2 && Code(r.reg).op == Op::kMul &&
-           Code(r.reg).a != Code(r.reg).b;
+  struct Summed {
+    Term term = Term::kValue;
+    int16_t x = -1, y = -1;  // registers of the node
+  };
+
+  // A product, or the square of a difference, that is only summed is computed by the sum.
+  Summed SummedBy(const FusedAttrs::Result& r) const {
+    const int16_t inputs = static_cast<int16_t>(r_.node.inputs.size());
+    if (r.store == Store::kFull || r.variable >= 0 || r.reg < inputs || readers_[r.reg] != 2 ||
+        Code(r.reg).op != Op::kMul) {
+      return {Term::kValue, r.reg, -1};
+    }
+    const FusedAttrs::Instruction& c = Code(r.reg);
+    if (c.a != c.b) return {Term::kProduct, c.a, c.b};
+    if (c.a >= inputs && readers_[c.a] == 2 && Code(c.a).op == Op::kSub) {
+      return {Term::kSquare, Code(c.a).a, Code(c.a).b};
+    }
+    return {Term::kValue, r.reg, -1};
   }
 
   bool IsZero(int16_t reg) const {
@@ -225,11 +241,12 @@ class Compiler {
     for (size_t i = 0; i < attrs_.results.size(); ++i) {
       const auto& r = attrs_.results[i];
       const int32_t output = r.variable < 0 ? next++ : -1;
-      const bool product = IsSummedProduct(r);
-      p_->results.push_back(
-          {map_[product ? Code(r.reg).a : r.reg], r.store, r.variable, output, attrs_.types[i] == DType::kBool});
-      if (product) p_->results.back().times = map_[Code(r.reg).b];
+      const Summed summed = SummedBy(r);
+      p_->results.push_back({map_[summed.x], r.store, r.variable, output, attrs_.types[i] == DType::kBool});
+      p_->results.back().term = summed.term;
+      if (summed.y >= 0) p_->results.back().with = map_[summed.y];
     }
+    for (size_t i = 0; i < p_->results.size(); ++i) PairSums(i);
     const int32_t end = static_cast<int32_t>(p_->code.size());
     p_->last_read.assign(p_->operands.size() + p_->code.size(), -1);
     for (int32_t k = 0; k < end; ++k) {
@@ -237,9 +254,24 @@ class Compiler {
     }
     for (const auto& r : p_->results) {
       p_->last_read[r.reg] = end;
-      if (r.times >= 0) p_->last_read[r.times] = end;
+      if (r.with >= 0) p_->last_read[r.with] = end;
     }
     for (size_t i = 0; i < p_->results.size(); ++i) MakeDirect(i);
+  }
+
+  // A sum of products and a sum of one of the factors are taken together.
+  void PairSums(size_t i) {
+    auto& r = p_->results[i];
+    if (r.term != Term::kProduct || r.store == Store::kSumAll) return;
+    for (size_t j = 0; j < p_->results.size(); ++j) {
+      auto& other = p_->results[j];
+      if (other.store != r.store || other.term != Term::kValue || other.by_other) continue;
+      if (other.reg != r.reg && other.reg != r.with) continue;
+      if (other.reg == r.with) std::swap(r.reg, r.with);
+      r.beside = static_cast<int16_t>(j);
+      other.by_other = true;
+      return;
+    }
   }
 
   // Lets the instruction write the result's memory itself, unless a later reader still needs what is there.
@@ -291,7 +323,7 @@ class Compiler {
     };
     for (const auto& r : p_->results) {
       expand(r.reg);
-      expand(r.times);
+      if (r.term != Term::kSquare) expand(r.with);
     }
     for (bool changed = true; changed;) {
       changed = false;
@@ -365,6 +397,23 @@ class Compiler {
 };
 
 }  // namespace
+
+bool FusedProgram::CanCut(int64_t count) const {
+  if (count <= 0 || rows * columns == 0 || rows * columns % count != 0) return false;
+  return (tile_rows == 0 && rows == 1) || rows * columns / count % columns == 0;
+}
+
+void FusedProgram::Cut(int64_t count, int64_t rows_a_chunk) {
+  const int64_t size = rows * columns / count;
+  if (tile_rows == 0 && rows == 1) {  // all axes were joined
+    segment = size * rows_a_chunk;
+    grain = 1;
+  } else {
+    segment = columns;
+    grain = size / columns * rows_a_chunk;
+  }
+  num_chunks = (units() + grain - 1) / grain;
+}
 
 int32_t FusedProgram::WriterOf(size_t r) const {
   for (size_t k = 0; k < code.size(); ++k) {

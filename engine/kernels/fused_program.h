@@ -35,15 +35,24 @@ struct FusedProgram {
     int32_t buffer;   // -1: written to result `direct`
     int16_t direct = -1;
   };
+  // What a sum adds up.
+  enum class Term : uint8_t {
+    kValue,    // x
+    kProduct,  // x y
+    kSquare,   // (x - y)^2
+  };
   struct Result {
-    int16_t reg;
+    int16_t reg;  // x
     FusedAttrs::Store store;
     int32_t variable;
     int32_t output;  // of the node; -1 for a variable
     bool is_bool;
     bool direct = false;       // an instruction writes it in place
     int32_t accumulator = -1;  // buffer, of column sums in tile mode
-    int16_t times = -1;        // of sums within rows or columns: the products with this register are summed
+    Term term = Term::kValue;
+    int16_t with = -1;      // y
+    int16_t beside = -1;    // of a sum of products: the result that is the sum of x, taken in the same pass
+    bool by_other = false;  // it is another one's `beside`
   };
 
   Shape outer;  // axes of the rows
@@ -68,6 +77,10 @@ struct FusedProgram {
 
   int64_t segments() const { return (columns + segment - 1) / segment; }
   int64_t units() const { return tile_rows > 0 ? rows : rows * segments(); }
+  // Whether chunks can be rows, if the space falls into `count` equal ones along its first axes.
+  bool CanCut(int64_t count) const;
+  // Makes each chunk so many of them.
+  void Cut(int64_t count, int64_t rows_a_chunk);
   // Index of the instruction that writes result `r` in place; -1 if none does.
   int32_t WriterOf(size_t r) const;
 };

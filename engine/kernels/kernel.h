@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/base/status.h"
 #include "engine/graph/graph.h"
 
 namespace strata {
@@ -45,6 +46,13 @@ class Kernel {
   // Called when steady operands have changed, before the runs that read them: brings them to a layout of the kernel's
   // own, in the state.
   virtual void Pack(const KernelArgs& /*args*/) const {}
+  // The work by ranges of rows, where results (but for sums of all rows) fall into `rows` equal rows along their first
+  // axes, and operands likewise or not at all. After Cut, before which nothing asks for scratch_bytes(), Run is RunRows
+  // for every part, in any order: part p is rows [p rows_a_part, (p + 1) rows_a_part); then FinishRows.
+  virtual bool CanCut(int64_t /*rows*/) const { return false; }
+  virtual void Cut(int64_t /*rows*/, int64_t /*rows_a_part*/) { STRATA_CHECK(false); }
+  virtual void RunRows(const KernelArgs& /*args*/, int64_t /*part*/) const { STRATA_CHECK(false); }
+  virtual void FinishRows(const KernelArgs& /*args*/) const { STRATA_CHECK(false); }
   // Output `output` may share the memory of input `input` (same size).
   virtual bool CanOverwrite(int /*input*/, int /*output*/) const { return false; }
 };

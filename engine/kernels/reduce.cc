@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "engine/base/status.h"
+#include "engine/graph/program.h"
 #include "engine/kernels/kernel.h"
 #include "engine/kernels/parallel.h"
 #include "engine/kernels/vector_ops.h"
@@ -198,42 +199,14 @@ std::unique_ptr<Kernel> MakeTyped(const KernelRequest& r) {
   }
 }
 
-// The sum as a program of one result, if its axes allow: null otherwise.
-std::unique_ptr<Kernel> MakeSumProgram(const KernelRequest& r) {
-  const Shape& x = r.in(0).shape;
-  const auto& axes = r.node.as<AxesAttrs>().axes;
-  std::vector<bool> reduced(x.size());
-  for (size_t d = 0; d < x.size(); ++d) reduced[d] = IsReduced(axes, d);
-  // Axes of size one may stand on either side.
-  size_t changes = 0, split = 0;
-  int previous = -1;
-  bool first = false;
-  for (size_t d = 0; d < x.size(); ++d) {
-    if (x[d] == 1) continue;
-    if (previous >= 0 && reduced[d] != (previous == 1)) {
-      ++changes;
-      split = d;
-    }
-    if (previous < 0) first = reduced[d];
-    previous = reduced[d] ? 1 : 0;
-  }
-  if (changes > 1 || (changes == 0 && !first)) return nullptr;
-  using Store = FusedAttrs::Store;
-  FusedAttrs at;
-  at.results.push_back({0, changes == 0 ? Store::kSumAll : first ? Store::kSumColumns : Store::kSumRows});
-  at.types = {DType::kF32};
-  at.shapes = {r.out(0).shape};
-  at.space = x;
-  at.row_axes = static_cast<int32_t>(split);
-  std::string why;
-  return MakeProgramKernel(r, at, "reduce_sum", &why);
-}
-
 }  // namespace
 
 std::unique_ptr<Kernel> MakeReduceKernel(const KernelRequest& r, std::string* why) {
   if (r.node.op == Op::kReduceSum && r.in(0).dtype == DType::kF32 && NumElements(r.in(0).shape) > 0) {
-    if (std::unique_ptr<Kernel> kernel = MakeSumProgram(r)) return kernel;
+    if (const std::optional<FusedAttrs> program = ProgramOf(r.graph, r.node)) {
+      std::string unused;
+      if (std::unique_ptr<Kernel> kernel = MakeProgramKernel(r, *program, "reduce_sum", &unused)) return kernel;
+    }
   }
   switch (r.in(0).dtype) {
     case DType::kF32:

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/graph/program.h"
+
 namespace strata {
 namespace {
 
@@ -219,27 +221,5 @@ class Finder {
 }  // namespace
 
 Clusters FindClusters(const Graph& graph) { return Finder(graph).Find(); }
-
-bool SumPattern(const Shape& x, const std::vector<int64_t>& axes, FusedAttrs::Store* store, int32_t* row_axes) {
-  using Store = FusedAttrs::Store;
-  std::vector<bool> reduced(x.size(), false);
-  for (const int64_t a : axes) reduced[a] = true;
-  size_t changes = 0, split = 0;
-  int first = -1, previous = -1;
-  for (size_t d = 0; d < x.size(); ++d) {
-    if (x[d] == 1) continue;  // stands on either side
-    const int now = reduced[d] ? 1 : 0;
-    if (previous >= 0 && now != previous) {
-      ++changes;
-      split = d;
-    }
-    if (first < 0) first = now;
-    previous = now;
-  }
-  if (changes > 1 || (changes == 0 && first != 1)) return false;
-  *store = changes == 0 ? Store::kSumAll : first == 1 ? Store::kSumColumns : Store::kSumRows;
-  *row_axes = static_cast<int32_t>(split);
-  return true;
-}
 
 }  // namespace strata

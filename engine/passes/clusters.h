@@ -25,7 +25,4 @@ inline bool IsFusable(DType t) { return t == DType::kF32 || t == DType::kBool; }
 
 Clusters FindClusters(const Graph& graph);
 
-// How a reduction sums over the axes of its operand; false if it is no sum over the first or the last axes.
-bool SumPattern(const Shape& x, const std::vector<int64_t>& axes, FusedAttrs::Store* store, int32_t* row_axes);
-
 }  // namespace strata

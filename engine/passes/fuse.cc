@@ -6,6 +6,7 @@
 #include <set>
 
 #include "engine/base/status.h"
+#include "engine/graph/program.h"
 #include "engine/passes/clusters.h"
 #include "engine/passes/epilogues.h"
 #include "engine/passes/passes.h"
@@ -230,6 +231,7 @@ class Fuser {
     const auto at = [&](size_t i) { return i < node.inputs.size() ? reg->at(node.inputs[i]) : int16_t{-1}; };
     if (node.op == Op::kReduceSum) return;
     const auto add = [&](Op op, int16_t a, int16_t b, int16_t third) {
+      if ((op == Op::kAdd || op == Op::kMul) && a > b) std::swap(a, b);
       for (size_t k = 0; k < p->attrs.code.size(); ++k) {  // copies of one value have met
         const auto& c = p->attrs.code[k];
         if (c.op == op && c.a == a && c.b == b && c.c == third) return static_cast<int16_t>(p->inputs.size() + k);

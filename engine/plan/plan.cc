@@ -6,6 +6,7 @@
 #include "engine/base/status.h"
 #include "engine/passes/rewriter.h"
 #include "engine/plan/arena.h"
+#include "engine/plan/bands.h"
 
 namespace strata {
 namespace {
@@ -78,12 +79,14 @@ std::optional<int64_t> ColumnOf(const SliceAttrs& slice, const Shape& from) {
   return from.empty() ? std::nullopt : std::optional(slice.start.back());
 }
 
-int64_t BytesOf(const ValueInfo& v) { return NumElements(v.shape) * static_cast<int64_t>(SizeOf(v.dtype)); }
-
 // How many times as large as a slice the value may be that it keeps alive by being a part of it.
 constexpr int64_t kMostKept = 8;
 // Columns from which rows that stand apart are as good as a copy of them: a line of the cache.
 constexpr int64_t kLeastColumns = 16;
+
+bool Contains(const std::vector<ValueId>& list, ValueId v) {
+  return std::find(list.begin(), list.end(), v) != list.end();
+}
 
 class Planner {
  public:
@@ -107,6 +110,7 @@ class Planner {
     plan_->first_write = plan_->steps.size();
     AddSteps([](const Node& n) { return n.op != Op::kAssign && WritesVariable(n); });
     AddSteps([](const Node& n) { return n.op == Op::kAssign; });
+    if (!options_.reference_only) FindBands();
     PlaceInArena();
     for (const NamedValue& o : g.outputs()) {
       if (o.name == "commit") plan_->commit = o.value;
@@ -227,6 +231,18 @@ class Planner {
     }
   }
 
+  void FindBands() {
+    std::vector<ValueId> roots;
+    for (const View& view : views_) roots.push_back(view.of);
+    plan_->bands = CutIntoBands(plan_->graph, roots, plan_->first_write, options_.cache_bytes, &plan_->steps);
+  }
+
+  // Steps of a band run at the same time.
+  int32_t TimeOf(int32_t step) const {
+    if (step < 0 || step >= static_cast<int32_t>(plan_->steps.size()) || plan_->steps[step].band < 0) return step;
+    return static_cast<int32_t>(plan_->bands[plan_->steps[step].band].first);
+  }
+
   void PlaceInArena() {
     const Graph& g = plan_->graph;
     const int32_t end = static_cast<int32_t>(plan_->steps.size());
@@ -253,16 +269,16 @@ class Planner {
             options_.in_place && options_.reuse ? Overwritten(step, o, s, bytes, last, buffer_of) : -1;
         if (reused >= 0) {
           buffer_of[v] = reused;
-          buffers[reused].last = std::max(buffers[reused].last, last[v]);
+          buffers[reused].last = std::max(buffers[reused].last, TimeOf(last[v]));
           continue;
         }
         buffer_of[v] = static_cast<int32_t>(buffers.size());
-        buffers.push_back({bytes, s, last[v]});
+        buffers.push_back({bytes, TimeOf(s), TimeOf(last[v])});
       }
       if (step.kernel != nullptr) plan_->packed_bytes += step.kernel->packed_bytes();
       if (step.kernel != nullptr && step.kernel->scratch_bytes() > 0) {
         scratch_of[s] = static_cast<int32_t>(buffers.size());
-        buffers.push_back({step.kernel->scratch_bytes(), s, s});
+        buffers.push_back({step.kernel->scratch_bytes(), TimeOf(s), TimeOf(s)});
       }
     }
     plan_->arena_bytes = AssignOffsets(&buffers, options_.reuse);
@@ -295,6 +311,7 @@ class Planner {
       const ValueId v = Root(step.in[i]);
       if (buffer_of[v] < 0 || last[v] != s || BytesOf(plan_->graph.info(v)) != bytes) continue;
       if (!step.kernel->CanOverwrite(static_cast<int>(i), static_cast<int>(o))) continue;
+      if (step.band >= 0 && Contains(plan_->bands[step.band].whole, v)) continue;
       bool taken = false;  // by an earlier output, by an operand that is another part, or by a value that lives on
       for (ValueId other : step.in) taken |= Root(other) == v && BytesOf(plan_->graph.info(other)) != bytes;
       for (size_t p = 0; p < o; ++p) taken |= buffer_of[step.out[p]] == buffer_of[v];
@@ -325,7 +342,12 @@ std::string ToText(const Plan& plan) {
     const PlanStep& step = plan.steps[s];
     const Node& node = plan.graph.nodes()[step.node];
     if (s == plan.first_write) absl::StrAppend(&out, "-- writes --\n");
-    absl::StrAppend(&out, OpName(node.op), " [", step.kernel ? step.kernel->name() : "copy", "]");
+    if (step.band >= 0 && plan.bands[step.band].first == s) {
+      absl::StrAppend(&out, "-- ", plan.bands[step.band].count, " steps in ", plan.bands[step.band].parts,
+                      " parts --\n");
+    }
+    absl::StrAppend(&out, step.band >= 0 ? "  " : "", OpName(node.op), " [", step.kernel ? step.kernel->name() : "copy",
+                    "]");
     for (ValueId v : step.out) {
       absl::StrAppend(&out, " %", v, " ", ShapeString(plan.graph.info(v).shape), " @", plan.places[v].index);
     }

@@ -28,15 +28,26 @@ struct PlanStep {
   NodeId node;
   std::unique_ptr<Kernel> kernel;  // null: a copy of `in[0]` into a variable
   std::vector<ValueId> in, out;
+  int32_t band = -1;                  // that the step belongs to
   int32_t variable = -1;              // of an assignment
   int64_t bytes = 0;                  // of an assignment
   int64_t scratch = -1;               // arena offset
   std::vector<std::string> declined;  // what better candidates said
 };
 
+// Steps that follow each other and whose rows need nothing but the same rows of each other's results: a normalisation's
+// sums, its result, its gradient. They run together, some rows at a time, so that what one makes is still in cache when
+// the next one reads it.
+struct Band {
+  size_t first = 0, count = 0;  // steps
+  int64_t parts = 0;
+  std::vector<ValueId> whole;  // values (in whose memory others may be) of which a step reads more than its own rows
+};
+
 struct Plan {
   Graph graph;
   std::vector<PlanStep> steps;
+  std::vector<Band> bands;
   size_t first_write = 0;     // steps from here on write variables
   std::vector<Place> places;  // by value
   int64_t arena_bytes = 0;
@@ -55,6 +66,9 @@ struct PlanOptions {
   bool reuse = true;  // false: every value has memory of its own (tests)
   bool in_place = true;
   bool reference_only = false;
+  // Of a core's second-level cache, what the steps of a band may touch at a time; what touches less than twice as much
+  // in all is no band.
+  int64_t cache_bytes = int64_t{192} << 10;
   // The last so many inputs keep their values over many runs: see Context::Pack.
   size_t steady_inputs = 0;
   // Outputs that a step computes have no place in the arena: Context::Run is told where they go.

@@ -13,6 +13,7 @@
 #include "engine/passes/passes.h"
 #include "google/protobuf/util/json_util.h"
 #include "strata/v1/common.pb.h"
+#include "tests/engine/tiny_cache.h"
 
 namespace strata::nn {
 namespace {
@@ -123,6 +124,10 @@ void ExpectPlanEqualsReference(const Graph& graph, const Numbers& n) {
   ASSERT_TRUE(again.ok()) << again.status();
   ExpectEqualBits(got, RunPlan(*again, n, {}), "compiled and run twice");
   ExpectEqualBits(got, RunPlan(*optimised, n, {.reuse = false, .in_place = false}), "without reuse");
+  const std::vector<Tensor> bands = RunPlan(*optimised, n, {.cache_bytes = kTinyCache});
+  ASSERT_NO_FATAL_FAILURE(ExpectNear(graph, bands, want, "bands"));
+  ExpectEqualBits(bands, RunPlan(*optimised, n, {.reuse = false, .in_place = false, .cache_bytes = kTinyCache}),
+                  "bands without reuse");
   bool library = false;
   const std::vector<Tensor> two = RunPlan(*optimised, n, {.threads = 2}, &library);
   if (library) {

@@ -13,6 +13,7 @@
 #include "engine/exec/context.h"
 #include "engine/ops/ops.h"
 #include "engine/ops/reference.h"
+#include "tests/engine/tiny_cache.h"
 
 namespace strata {
 
@@ -87,13 +88,19 @@ inline RunResult RunPlan(const Graph& graph, const std::vector<Tensor>& inputs, 
   for (const Tensor& t : variables) result.variables.push_back(t.Clone());
   std::vector<void*> pointers;
   for (Tensor& t : result.variables) pointers.push_back(t.raw());
-  std::vector<const void*> in;
-  for (const Tensor& t : inputs) in.push_back(t.raw());
+  std::vector<const void*> in, nothing;
+  std::vector<Tensor> nans;
+  for (const Tensor& t : inputs) {
+    in.push_back(t.raw());
+    nans.push_back(t.Clone());
+    for (int64_t i = 0; IsFloat(t.dtype()) && i < t.num_elements(); ++i) nans.back().Set(i, NAN);
+    nothing.push_back(nans.back().raw());
+  }
   Context context(plan->get(), pointers);
-  for (int run = 0; run < 2; ++run) {  // the second run meets what the first left behind
+  for (const auto& run : {nothing, in}) {  // the second run meets what the first left behind
     for (size_t i = 0; i < variables.size(); ++i)
       std::memcpy(pointers[i], variables[i].raw(), variables[i].size_bytes());
-    context.Run(in);
+    context.Run(run);
   }
   const Graph& g = (*plan)->graph;
   for (size_t i = 0; i < g.outputs().size(); ++i)
@@ -118,27 +125,30 @@ inline void ExpectMatchesReference(const Graph& graph, const CompareOptions& o =
   for (const Tensor& t : variables) ref_variables.push_back(ToRef(t.view()));
   const std::vector<RefTensor> want = RunReference(base, ref_inputs, &ref_variables);
 
-  std::vector<RunResult> runs;
-  for (const int threads : {1, 2}) {
-    for (const bool reuse : {true, false}) {
-      std::string text;
-      runs.push_back(RunPlan(graph, inputs, variables,
-                             {.threads = threads, .bf16 = o.bf16, .reuse = reuse, .in_place = reuse}, o.allow_reference,
-                             &text));
-      const std::string where =
-          absl::StrCat("seed ", seed, ", threads ", threads, ", reuse ", reuse, "\n", ToText(graph), text);
-      for (size_t i = 0; i < want.size(); ++i) {
-        ASSERT_NO_FATAL_FAILURE(
-            ExpectClose(runs.back().outputs[i], want[i], o, absl::StrCat("output ", i, ", ", where)));
-      }
-      for (size_t i = 0; i < variables.size(); ++i) {
-        ASSERT_NO_FATAL_FAILURE(
-            ExpectClose(runs.back().variables[i], ref_variables[i], o, absl::StrCat("variable ", i, ", ", where)));
-      }
-      for (size_t i = 0; o.exact_threads && i < want.size(); ++i) {
-        const Tensor &a = runs[0].outputs[i], &b = runs.back().outputs[i];
-        ASSERT_EQ(0, std::memcmp(a.raw(), b.raw(), a.size_bytes()))
-            << "output " << i << " depends on threads or memory, " << where;
+  for (const int64_t cache_bytes : {PlanOptions().cache_bytes, kTinyCache, 16 * kTinyCache}) {
+    PlanOptions options{.bf16 = o.bf16, .cache_bytes = cache_bytes};
+    std::vector<RunResult> runs;
+    for (const int threads : {1, 2}) {
+      for (const bool reuse : {true, false}) {
+        std::string text;
+        options.threads = threads;
+        options.reuse = options.in_place = reuse;
+        runs.push_back(RunPlan(graph, inputs, variables, options, o.allow_reference, &text));
+        const std::string where = absl::StrCat("seed ", seed, ", threads ", threads, ", reuse ", reuse, ", cache ",
+                                               cache_bytes, "\n", ToText(graph), text);
+        for (size_t i = 0; i < want.size(); ++i) {
+          ASSERT_NO_FATAL_FAILURE(
+              ExpectClose(runs.back().outputs[i], want[i], o, absl::StrCat("output ", i, ", ", where)));
+        }
+        for (size_t i = 0; i < variables.size(); ++i) {
+          ASSERT_NO_FATAL_FAILURE(
+              ExpectClose(runs.back().variables[i], ref_variables[i], o, absl::StrCat("variable ", i, ", ", where)));
+        }
+        for (size_t i = 0; o.exact_threads && i < want.size(); ++i) {
+          const Tensor &a = runs[0].outputs[i], &b = runs.back().outputs[i];
+          ASSERT_EQ(0, std::memcmp(a.raw(), b.raw(), a.size_bytes()))
+              << "output " << i << " depends on threads or memory, " << where;
+        }
       }
     }
   }
